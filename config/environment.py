@@ -1,0 +1,150 @@
+"""Reading the environment so that one start reports everything that is wrong with it."""
+
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+T = TypeVar("T")
+
+_WORDS = {"true": True, "1": True, "yes": True, "on": True}
+_WORDS |= {"false": False, "0": False, "no": False, "off": False}
+
+
+class Environment:
+    """Reads settings from the environment and collects every problem on the way.
+
+    A setting without a default is required. A setting that is missing or malformed
+    adds one line to `problems` and reads as a harmless placeholder, so that reading
+    goes on; `stop_if_wrong` then ends the process with all the lines at once. Values
+    never appear in the lines: they may be secrets.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.problems: list[str] = []
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """A string that is not empty, unless its default is."""
+        return self._read(name, str, default, placeholder="", expected="some text")
+
+    def words(self, name: str, default: str | None = None) -> list[str]:
+        """Strings separated by commas or spaces."""
+        return self._read(
+            name,
+            lambda raw: raw.replace(",", " ").split(),
+            None if default is None else default.split(),
+            placeholder=[],
+            expected="words separated by commas or spaces",
+        )
+
+    def flag(self, name: str, default: bool) -> bool:
+        """A yes or no; a word that is neither is a problem, not a no."""
+        return self._read(
+            name,
+            lambda raw: _WORDS[raw.lower()],
+            default,
+            placeholder=False,
+            expected="true or false",
+        )
+
+    def integer(self, name: str, default: int, minimum: int = 1) -> int:
+        """A whole number of at least `minimum`."""
+        return self._read(
+            name,
+            lambda raw: _at_least(minimum, int(raw)),
+            default,
+            placeholder=default,
+            expected=f"a whole number, {minimum} or more",
+        )
+
+    def seconds(self, name: str, default: float) -> float:
+        """A length of time in seconds, above zero."""
+        return self._read(
+            name,
+            lambda raw: _at_least(0.001, float(raw)),
+            default,
+            placeholder=default,
+            expected="a number of seconds above zero",
+        )
+
+    def url(self, name: str, default: str | None = None) -> str:
+        """An http or https address, returned without a slash at its end."""
+        return self._read(
+            name,
+            _http_url,
+            default,
+            placeholder="https://invalid.example",
+            expected="an address that begins with http:// or https://",
+        )
+
+    def parsed(
+        self, name: str, parse: Callable[[str], T], *, placeholder: T, expected: str
+    ) -> T:
+        """A required setting with a form of its own; `parse` raises ValueError."""
+        return self._read(name, parse, None, placeholder=placeholder, expected=expected)
+
+    def stop_if_wrong(self) -> None:
+        """End the process with one line per problem, if there was any."""
+        if self.problems:
+            heading = "The settings are not usable (see .env.example):"
+            sys.exit("\n".join([heading, *(f"  {line}" for line in self.problems)]))
+
+    def _read(
+        self,
+        name: str,
+        parse: Callable[[str], T],
+        default: T | None,
+        *,
+        placeholder: T,
+        expected: str,
+    ) -> T:
+        self.names.append(name)
+        raw = environ.Env.ENVIRON.get(name, "").strip()
+        if not raw:
+            if default is not None:
+                return default
+            self.problems.append(f"{name} is missing: set it to {expected}.")
+            return placeholder
+        try:
+            return parse(raw)
+        except (ValueError, KeyError, ImproperlyConfigured):
+            self.problems.append(f"{name} is malformed: set it to {expected}.")
+            return placeholder
+
+
+def postgresql_config(raw: str) -> dict[str, Any]:
+    """Django's DATABASES entry for a postgres:// address.
+
+    Raises ValueError for any other database: the row lock is the product.
+    """
+    if urlsplit(raw).scheme not in {"postgres", "postgresql"}:
+        raise ValueError("not PostgreSQL")
+    config: dict[str, Any] = environ.Env.db_url_config(raw)
+    if not config.get("NAME"):
+        raise ValueError("no database named")
+    return config
+
+
+def redis_url(raw: str) -> str:
+    """The address of a Redis server. Raises ValueError for any other."""
+    if urlsplit(raw).scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError("not Redis")
+    return raw
+
+
+def _at_least(minimum: float, value: Any) -> Any:
+    # `not >=` also refuses NaN, which compares false with everything.
+    if not value >= minimum or value == float("inf"):
+        raise ValueError("out of range")
+    return value
+
+
+def _http_url(raw: str) -> str:
+    parts = urlsplit(raw)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+        raise ValueError("not an http address")
+    return raw.rstrip("/")

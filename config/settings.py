@@ -1,0 +1,220 @@
+"""Every setting of the service, from the environment (https://12factor.net/config).
+
+`.env.example` explains each variable; a test holds the two together.
+"""
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+from csp.constants import NONE, SELF
+
+from config.environment import Environment, postgresql_config, redis_url
+from spotify_auth.encryption import parse_keys
+from spotify_auth.schedule import slack_problems
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+environ.Env.read_env(os.environ.get("ENV_FILE", BASE_DIR / ".env"))
+env = Environment()
+
+# --- Secrets and servers ---------------------------------------------------------------
+
+SECRET_KEY = env.text("SECRET_KEY")
+TOKEN_ENCRYPTION_KEYS = env.parsed(
+    "TOKEN_ENCRYPTION_KEYS",
+    parse_keys,
+    placeholder=[],
+    expected="base64 of 32 random bytes, several separated by commas, none twice",
+)
+DATABASE = env.parsed(
+    "DATABASE_URL",
+    postgresql_config,
+    placeholder={},
+    expected="postgres://user:password@host:port/name",
+)
+REDIS_URL = env.parsed(
+    "REDIS_URL", redis_url, placeholder="redis://", expected="redis://host:port/number"
+)
+
+# --- Spotify ---------------------------------------------------------------------------
+
+SPOTIFY_CLIENT_ID = env.text("SPOTIFY_CLIENT_ID")
+SPOTIFY_CLIENT_SECRET = env.text("SPOTIFY_CLIENT_SECRET")
+SPOTIFY_REDIRECT_URI = env.url("SPOTIFY_REDIRECT_URI")
+SPOTIFY_ACCOUNTS_URL = env.url("SPOTIFY_ACCOUNTS_URL", "https://accounts.spotify.com")
+SPOTIFY_API_URL = env.url("SPOTIFY_API_URL", "https://api.spotify.com")
+SPOTIFY_SCOPES = env.words(
+    "SPOTIFY_SCOPES",
+    "user-top-read user-read-recently-played user-read-currently-playing playlist-read-private",
+)
+# requests spends a quarter of its time looking for proxies in the environment, so
+# its own look-up is off and a proxy is a setting of ours.
+OUTBOUND_PROXY_URL = env.text("OUTBOUND_PROXY_URL", "")
+
+# --- Keeping tokens fresh --------------------------------------------------------------
+
+ACCESS_TOKEN_LIFETIME_SECONDS = env.seconds("ACCESS_TOKEN_LIFETIME_SECONDS", 3600)
+ACCESS_TOKEN_MINIMUM_SECONDS = env.seconds("ACCESS_TOKEN_MINIMUM_SECONDS", 10)
+REFRESH_SWEEP_SECONDS = env.seconds("REFRESH_SWEEP_SECONDS", 10)
+REFRESH_LANES = env.integer("REFRESH_LANES", 64)
+TOKEN_ENDPOINT_DEADLINE_SECONDS = env.seconds("TOKEN_ENDPOINT_DEADLINE_SECONDS", 12)
+TOKEN_EVENT_RETENTION_DAYS = env.integer("TOKEN_EVENT_RETENTION_DAYS", 90)
+
+env.problems += slack_problems(
+    lifetime=ACCESS_TOKEN_LIFETIME_SECONDS,
+    sweep=REFRESH_SWEEP_SECONDS,
+    deadline=TOKEN_ENDPOINT_DEADLINE_SECONDS,
+    minimum=ACCESS_TOKEN_MINIMUM_SECONDS,
+)
+
+# --- The site --------------------------------------------------------------------------
+
+DEBUG = env.flag("DEBUG", False)
+_redirect = urlsplit(SPOTIFY_REDIRECT_URI)
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", _redirect.hostname or "")
+# Spotify accepts plain http on a loopback address only, so the redirect URI says
+# whether this site is served over https.
+HTTPS = _redirect.scheme == "https"
+if env.flag("TRUST_X_FORWARDED_PROTO", False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
+if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
+    env.problems.append("LOG_LEVEL is malformed: DEBUG, INFO, WARNING, ERROR or CRITICAL.")
+
+env.stop_if_wrong()
+
+# --- Django ----------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "accounts",
+    "spotify_auth",
+    "django_htmx",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "csp",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASES = {
+    "default": {
+        **DATABASE,
+        # One connection a thread, kept: a lane must not pay for a new one each time.
+        "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "accounts.User"
+LOGIN_URL = "accounts:home"
+LOGIN_REDIRECT_URL = "accounts:dashboard"
+LOGOUT_REDIRECT_URL = "accounts:home"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+
+USE_TZ = True
+TIME_ZONE = "UTC"
+USE_I18N = False
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+
+# --- Security (https://docs.djangoproject.com/en/5.2/topics/security/) ------------------
+
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+X_FRAME_OPTIONS = "DENY"
+_picture_sources = (
+    ["https://*.scdn.co", "https://*.spotifycdn.com"]
+    if SPOTIFY_API_URL == "https://api.spotify.com"
+    else [SPOTIFY_API_URL]
+)
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "base-uri": [NONE],
+        "connect-src": [SELF],
+        "font-src": [SELF],
+        # The log-in form is answered by a redirect to Spotify, which Chromium counts
+        # as part of the form's action.
+        "form-action": [SELF, SPOTIFY_ACCOUNTS_URL],
+        "frame-ancestors": [NONE],
+        "img-src": [SELF, *_picture_sources],
+        "script-src": [SELF],
+        "style-src": [SELF],
+    }
+}
+
+# --- Celery (https://docs.celeryq.dev/en/stable/userguide/configuration.html) -----------
+
+CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_DEFAULT_QUEUE = "keeper"
+# Lanes have a queue of their own, so that the sweep can see how many are waiting.
+CELERY_TASK_ROUTES = {"spotify_auth.lane": {"queue": "lanes"}}
+CELERY_TASK_QUEUES = None
+# Lanes are long: a worker takes no more of them than it has threads for.
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_REDIRECT_STDOUTS = False
+# Every entry is an interval or a time of day: nothing needs to be remembered in a file.
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {"task": "spotify_auth.sweep", "schedule": REFRESH_SWEEP_SECONDS},
+    "house-keeping": {"task": "spotify_auth.house_keeping", "schedule": 3600},
+}
+
+# --- Logging ---------------------------------------------------------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    # urllib3 writes request lines at DEBUG, and redis its commands: never ours to show.
+    "loggers": {name: {"level": "INFO"} for name in ("urllib3", "requests", "redis", "kombu")},
+}

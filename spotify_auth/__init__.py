@@ -1,0 +1,1 @@
+"""The tokens: stored encrypted, refreshed in the background, read by requests."""

@@ -1,0 +1,89 @@
+"""AES-256-GCM-SIV with several keys: the first encrypts, all of them decrypt.
+
+Stored form: version (1 byte), key id (4 bytes), nonce (12 bytes), ciphertext and tag.
+SIV, because with random nonces plain GCM is safe for about 2**32 messages a key only,
+and a repeated nonce must not be a catastrophe (RFC 8452).
+"""
+
+import base64
+import binascii
+import hashlib
+import secrets
+from collections.abc import Sequence
+from functools import lru_cache
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+from django.conf import settings
+
+_VERSION = b"\x01"
+_KEY_ID_BYTES = 4
+_NONCE_BYTES = 12
+_HEADER_BYTES = len(_VERSION) + _KEY_ID_BYTES + _NONCE_BYTES
+
+
+class DecryptionError(Exception):
+    """The stored bytes do not decrypt here: unknown key, another row, or damage."""
+
+
+def parse_keys(raw: str) -> list[bytes]:
+    """Read keys, 32 bytes each in base64, separated by commas.
+
+    Raises ValueError for anything else, and for two keys that are the same.
+    """
+    try:
+        keys = [base64.b64decode(part.strip(), validate=True) for part in raw.split(",")]
+    except binascii.Error as error:
+        raise ValueError("not base64") from error
+    if any(len(key) != 32 for key in keys):
+        raise ValueError("a key is not 32 bytes long")
+    if len({_key_id(key) for key in keys}) != len(keys):
+        raise ValueError("a key is there twice")
+    return keys
+
+
+class Cipher:
+    """Encrypts and decrypts short strings, each bound to the place where it is stored."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._by_id = {_key_id(key): AESGCMSIV(key) for key in keys}
+        self._current = _key_id(keys[0])
+
+    def encrypt(self, plaintext: str, *, place: str) -> bytes:
+        """Encrypt under the first key. `place` must be given again to decrypt."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        sealed = self._by_id[self._current].encrypt(nonce, plaintext.encode(), place.encode())
+        return _VERSION + self._current + nonce + sealed
+
+    def decrypt(self, stored: bytes, *, place: str) -> str:
+        """Decrypt what `encrypt` made for the same place, under any known key.
+
+        Raises DecryptionError, which says what to do and never what was stored.
+        """
+        version, key_id = stored[:1], stored[1 : 1 + _KEY_ID_BYTES]
+        nonce = stored[1 + _KEY_ID_BYTES : _HEADER_BYTES]
+        if version != _VERSION or len(stored) < _HEADER_BYTES:
+            raise DecryptionError(f"{place}: not in a form this version knows")
+        key = self._by_id.get(key_id)
+        if key is None:
+            raise DecryptionError(
+                f"{place}: encrypted with key {key_id.hex()}, which TOKEN_ENCRYPTION_KEYS lacks"
+            )
+        try:
+            return key.decrypt(nonce, stored[_HEADER_BYTES:], place.encode()).decode()
+        except InvalidTag as error:
+            raise DecryptionError(f"{place}: damaged, or copied from another place") from error
+
+
+@lru_cache(maxsize=4)
+def _cipher_for(keys: tuple[bytes, ...]) -> Cipher:
+    return Cipher(keys)
+
+
+def cipher() -> Cipher:
+    """The cipher of the keys in the settings."""
+    return _cipher_for(tuple(settings.TOKEN_ENCRYPTION_KEYS))
+
+
+def _key_id(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()[:_KEY_ID_BYTES]

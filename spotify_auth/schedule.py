@@ -1,0 +1,72 @@
+"""When a token is due and how long to back off: pure functions, no clock of their own.
+
+All times are in seconds. `fraction` arguments are random numbers in [0, 1): callers
+pass `random.random()`, tests pass what they like.
+"""
+
+REFRESH_WINDOW = (0.70, 0.80)
+"""The part of its lifetime after which a token is due: jittered, so that a herd spreads."""
+
+BACK_OFF_BASE_SECONDS = 2.0
+BACK_OFF_LIMIT_SECONDS = 300.0
+
+CONFIRMATION_SECONDS = 60.0
+"""How long a first `invalid_grant` waits for its confirmation, at the most."""
+
+
+def refresh_after(lifetime: float, *, fraction: float) -> float:
+    """Seconds from issue to the moment a token is due: 70 % to 80 % of its lifetime."""
+    earliest, latest = REFRESH_WINDOW
+    return lifetime * (earliest + (latest - earliest) * fraction)
+
+
+def back_off(failures: int, *, fraction: float, at_least: float = 0.0) -> float:
+    """Seconds to wait after this many failures in a row: exponential, full jitter.
+
+    `at_least + fraction * min(300, 2 * 2 ** (failures - 1))`. Full jitter spreads the
+    retries of many clients best (AWS Architecture Blog, "Exponential Backoff And
+    Jitter"). `at_least` is what the server asked for with Retry-After.
+    """
+    # The exponent is capped so that a year of failures cannot overflow a float.
+    ceiling = BACK_OFF_BASE_SECONDS * 2.0 ** min(failures - 1, 30)
+    return at_least + fraction * min(BACK_OFF_LIMIT_SECONDS, ceiling)
+
+
+def confirm_after(lifetime: float) -> float:
+    """Seconds from a first `invalid_grant` to its confirmation.
+
+    About a minute with Spotify's 3600 s tokens. Short-lived tokens confirm within a
+    tenth of their life, while the access token still lives.
+    """
+    return min(CONFIRMATION_SECONDS, lifetime * 0.1)
+
+
+def smallest_margin(lifetime: float) -> float:
+    """The least time, in seconds, that is left on a token when it becomes due."""
+    return lifetime * (1 - REFRESH_WINDOW[1])
+
+
+def slack_problems(
+    *, lifetime: float, sweep: float, deadline: float, minimum: float
+) -> list[str]:
+    """What is wrong with settings that leave a refresh too little time, a line each.
+
+    The margin must hold three sweeps (two may be missed) and two exchanges of full
+    length (one may be lost), or a reader will meet a stale token in ordinary operation.
+    """
+    margin = smallest_margin(lifetime)
+    needed = 3 * sweep + 2 * deadline
+    problems = []
+    if margin < needed:
+        problems.append(
+            f"ACCESS_TOKEN_LIFETIME_SECONDS={lifetime:g} leaves a margin of {margin:g} s before "
+            f"expiry, but 3 x REFRESH_SWEEP_SECONDS + 2 x TOKEN_ENDPOINT_DEADLINE_SECONDS is "
+            f"{needed:g} s: lower those two."
+        )
+    if minimum + sweep + deadline > margin:
+        problems.append(
+            f"ACCESS_TOKEN_MINIMUM_SECONDS={minimum:g} asks for more life than a token has left "
+            f"when it is refreshed (margin {margin:g} s): set it to "
+            f"{max(0.0, margin - sweep - deadline):g} or less."
+        )
+    return problems
