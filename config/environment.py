@@ -81,9 +81,7 @@ class Environment:
             expected="an address that begins with http:// or https://",
         )
 
-    def parsed(
-        self, name: str, parse: Callable[[str], T], *, placeholder: T, expected: str
-    ) -> T:
+    def parsed(self, name: str, parse: Callable[[str], T], *, placeholder: T, expected: str) -> T:
         """A required setting with a form of its own; `parse` raises ValueError."""
         return self._read(name, parse, None, placeholder=placeholder, expected=expected)
 

@@ -46,9 +46,7 @@ def smallest_margin(lifetime: float) -> float:
     return lifetime * (1 - REFRESH_WINDOW[1])
 
 
-def slack_problems(
-    *, lifetime: float, sweep: float, deadline: float, minimum: float
-) -> list[str]:
+def slack_problems(*, lifetime: float, sweep: float, deadline: float, minimum: float) -> list[str]:
     """What is wrong with settings that leave a refresh too little time, a line each.
 
     The margin must hold three sweeps (two may be missed) and two exchanges of full

@@ -1,0 +1,41 @@
+"""The person behind a session."""
+
+from typing import ClassVar
+
+from django.contrib.auth.models import AbstractUser, UserManager
+from django.db import models
+from django.db.models import Q
+
+
+class User(AbstractUser):
+    """A person: staff with a username and a password, or somebody known by Spotify.
+
+    People from Spotify are linked by `account_id`, which Spotify promises never to
+    change; of the older `id` it says "do not use this field for account linking"
+    (https://developer.spotify.com/documentation/web-api/concepts/spotify-uris-ids).
+    They have no username, no e-mail and no usable password.
+    """
+
+    # NULL and not "" for people from Spotify: the column is unique.
+    username = models.CharField(max_length=150, unique=True, null=True, blank=True)
+    account_id = models.CharField(
+        "Spotify account ID", max_length=255, unique=True, null=True, blank=True, editable=False
+    )
+    display_name = models.CharField(max_length=255, blank=True)
+
+    objects: ClassVar[UserManager["User"]] = UserManager()
+
+    class Meta(AbstractUser.Meta):
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(username__isnull=False) | Q(account_id__isnull=False),
+                name="user_has_username_or_account_id",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.display_name or self.username or "Spotify listener"
+
+    def get_short_name(self) -> str:
+        """The name that pages greet the person with."""
+        return str(self)

@@ -1,0 +1,14 @@
+"""Addresses of the pages."""
+
+from django.contrib.auth.views import LogoutView
+from django.urls import path
+
+from accounts import views
+
+app_name = "accounts"
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("dashboard/", views.dashboard, name="dashboard"),
+    path("connection/", views.connection, name="connection"),
+    path("logout/", LogoutView.as_view(), name="logout"),
+]

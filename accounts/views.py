@@ -1,0 +1,46 @@
+"""The pages a person sees."""
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from accounts import dashboard as dashboard_data
+from accounts.connection_page import connection_of
+from spotify_auth.tokens import NotConnected, ReconnectRequired, TokenStale
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """What this is, and the log-in button."""
+    return render(request, "accounts/home.html", {"next": request.GET.get("next", "")})
+
+
+@require_safe
+@never_cache
+@login_required
+def dashboard(request: HttpRequest) -> HttpResponse:
+    """The person's music, or why it cannot be shown; htmx asks for the content alone."""
+    template = "accounts/_dashboard.html" if request.htmx else "accounts/dashboard.html"
+    return render(request, template, _dashboard_context(request.user.pk))
+
+
+@require_safe
+@never_cache
+@login_required
+def connection(request: HttpRequest) -> HttpResponse:
+    """The state of the person's token; htmx asks for the content alone, every 2 s."""
+    template = "accounts/_connection.html" if request.htmx else "accounts/connection.html"
+    return render(request, template, {"connection": connection_of(request.user.pk)})
+
+
+def _dashboard_context(user_id: int) -> dict[str, object]:
+    try:
+        return {"state": "connected", "parts": dashboard_data.load(user_id)}
+    except TokenStale:
+        return {"state": "reconnecting"}
+    except ReconnectRequired:
+        return {"state": "reconnect_required"}
+    except NotConnected:
+        return {"state": "not_connected"}

@@ -1,0 +1,12 @@
+"""gunicorn's settings (https://docs.gunicorn.org/en/stable/settings.html)."""
+
+import os
+
+bind = f"{os.environ.get('HOST') or '0.0.0.0'}:{os.environ.get('PORT') or '8000'}"  # noqa: S104
+workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
+threads = int(os.environ.get("WEB_THREADS") or 8)
+# Settings that do not hold stop the process at once, instead of each new worker for ever.
+preload_app = True
+accesslog = "-"
+# %(U)s is the path alone: the query of the log-in callback carries the code.
+access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(B)s bytes %(M)s ms'

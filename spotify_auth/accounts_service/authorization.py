@@ -1,0 +1,56 @@
+"""The authorization code flow: where a log-in begins, and what its code is worth."""
+
+import base64
+import hashlib
+import secrets
+from urllib.parse import urlencode
+
+from django.conf import settings
+
+from spotify_auth.accounts_service import token_endpoint
+from spotify_auth.accounts_service.grant import Grant
+
+
+def new_code_verifier() -> str:
+    """A PKCE code verifier: 64 characters, 384 random bits (RFC 7636, section 4.1)."""
+    return secrets.token_urlsafe(48)
+
+
+def code_challenge(code_verifier: str) -> str:
+    """The S256 challenge of a verifier (RFC 7636, section 4.2)."""
+    digest = hashlib.sha256(code_verifier.encode("ascii")).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+
+
+def authorize_url(*, state: str, code_verifier: str) -> str:
+    """The page on which the person approves this application."""
+    query = {
+        "client_id": settings.SPOTIFY_CLIENT_ID,
+        "response_type": "code",
+        "redirect_uri": settings.SPOTIFY_REDIRECT_URI,
+        "scope": " ".join(settings.SPOTIFY_SCOPES),
+        "state": state,
+        "code_challenge_method": "S256",
+        "code_challenge": code_challenge(code_verifier),
+    }
+    return f"{settings.SPOTIFY_ACCOUNTS_URL}/authorize?{urlencode(query)}"
+
+
+def exchange_code(*, code: str, code_verifier: str) -> Grant:
+    """Trade an authorization code for the first token pair (RFC 6749, section 4.1.3).
+
+    The one call to the token endpoint that a request may make, in the log-in callback.
+    Raises the errors of `accounts_service.errors`; Unavailable also when the answer has
+    no refresh token, without which nothing can be kept fresh.
+    """
+    grant = token_endpoint.post(
+        {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": settings.SPOTIFY_REDIRECT_URI,
+            "code_verifier": code_verifier,
+        }
+    )
+    if grant.refresh_token is None:
+        raise token_endpoint.Unavailable("answer_without_refresh_token")
+    return grant

@@ -1,0 +1,142 @@
+"""One POST to the token endpoint: the answer becomes a Grant or a typed error."""
+
+import json
+from collections.abc import Mapping
+from ssl import SSLCertVerificationError
+from typing import Any
+
+import requests
+from django.conf import settings
+from urllib3.exceptions import HTTPError, NewConnectionError, ProxyError, SSLError
+
+from spotify_auth.accounts_service.errors import (
+    AnswerUnknown,
+    ClientRefused,
+    GrantRefused,
+    RateLimited,
+    Unavailable,
+)
+from spotify_auth.accounts_service.grant import Grant
+from spotify_auth.bounded_http import session_of_this_thread
+
+LONGEST_CONNECT_SECONDS = 3.0
+LONGEST_READ_SECONDS = 10.0
+ANSWER_BYTES = 64 * 1024
+LONGEST_LIFETIME = 24 * 3600
+
+# Errors of RFC 6749, section 5.2, that speak of the client and never of the grant.
+_CLIENT_ERRORS = {
+    "invalid_client",
+    "invalid_request",
+    "invalid_scope",
+    "unauthorized_client",
+    "unsupported_grant_type",
+}
+
+
+def post(form: Mapping[str, str]) -> Grant:
+    """Send one grant request, authenticated as this client, and classify the answer.
+
+    Never tries twice and never follows a redirect. Raises the errors of
+    `accounts_service.errors`.
+    """
+    connect_seconds = _connect_seconds()
+    session = session_of_this_thread(
+        # Connecting may take its limit twice, for TCP and for TLS.
+        total_seconds=settings.TOKEN_ENDPOINT_DEADLINE_SECONDS - 2 * connect_seconds
+    )
+    try:
+        response = session.post(
+            f"{settings.SPOTIFY_ACCOUNTS_URL}/api/token",
+            data=form,
+            auth=(settings.SPOTIFY_CLIENT_ID, settings.SPOTIFY_CLIENT_SECRET),
+            headers={"Accept": "application/json"},
+            timeout=(connect_seconds, LONGEST_READ_SECONDS),
+            allow_redirects=False,
+            stream=True,
+        )
+    except requests.RequestException as error:
+        # `from None`: the chained error carries the prepared request, secrets and all.
+        raise _no_answer(error) from None
+    with response:
+        try:
+            body = response.raw.read(ANSWER_BYTES + 1, decode_content=True)
+        except (HTTPError, OSError):
+            raise AnswerUnknown("answer_cut_short") from None
+        if len(body) > ANSWER_BYTES:
+            raise Unavailable("answer_too_large")
+        return _classify(response.status_code, response.headers, body)
+
+
+def _connect_seconds() -> float:
+    # A quarter at the most, so that half of the deadline always remains for the answer.
+    return min(LONGEST_CONNECT_SECONDS, settings.TOKEN_ENDPOINT_DEADLINE_SECONDS / 4)
+
+
+def _no_answer(error: requests.RequestException) -> AnswerUnknown | Unavailable:
+    """Tell a request that never left from one that may have been carried out."""
+    if isinstance(error, requests.ConnectTimeout):
+        return Unavailable("connect_timeout")
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    if isinstance(reason, NewConnectionError | ProxyError):
+        return Unavailable("connection_refused")
+    if isinstance(reason, SSLError) and isinstance(reason.args[0], SSLCertVerificationError):
+        return Unavailable("certificate_refused")
+    if isinstance(error, requests.Timeout):
+        return AnswerUnknown("timeout")
+    return AnswerUnknown("connection_cut")
+
+
+def _classify(status: int, headers: Mapping[str, str], body: bytes) -> Grant:
+    if status == 429:
+        raise RateLimited("rate_limited", retry_after=_retry_after(headers))
+    answer = _json_object(body)
+    if status == 200:
+        return _grant(answer)
+    error = answer.get("error")
+    if status == 400 and error == "invalid_grant":
+        raise GrantRefused("invalid_grant")
+    if status in {400, 401} and isinstance(error, str) and error in _CLIENT_ERRORS:
+        raise ClientRefused(error)
+    raise Unavailable(f"http_{status}")
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    """The body as a JSON object; anything else is an empty one, which no rule accepts."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _grant(answer: Mapping[str, Any]) -> Grant:
+    access_token = answer.get("access_token")
+    if not isinstance(access_token, str) or not access_token:
+        raise Unavailable("answer_without_access_token")
+    refresh_token = answer.get("refresh_token")
+    if refresh_token is not None and not isinstance(refresh_token, str):
+        raise Unavailable("answer_malformed")
+    scope = answer.get("scope")
+    return Grant(
+        access_token=access_token,
+        refresh_token=refresh_token or None,
+        expires_in=_lifetime(answer.get("expires_in")),
+        scope=scope.strip() if isinstance(scope, str) else "",
+    )
+
+
+def _lifetime(value: object) -> int:
+    """`expires_in` in seconds; digits in a string are accepted, as some servers send them."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value[:10])
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Unavailable("answer_without_expires_in")
+    if not 1 <= value <= LONGEST_LIFETIME:
+        raise Unavailable("expires_in_absurd")
+    return int(value)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    value = headers.get("Retry-After", "").strip()
+    return float(value[:10]) if value.isascii() and value.isdigit() else None

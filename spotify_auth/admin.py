@@ -1,0 +1,136 @@
+"""Tokens and their history in the admin: for looking, and for two named actions."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+from spotify_auth import connection, tokens
+from spotify_auth.models import Cause, SpotifyToken, TokenEvent
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = admin.ModelAdmin  # Django's own is not generic at run time
+
+
+class ReadOnlyAdmin(_ModelAdmin):
+    """No adding, no changing; deleting only along with the person."""
+
+    show_full_result_count = False  # a count over millions of rows helps nobody
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        # Django asks this also when a user is deleted, whose token and events go too.
+        here = request.resolver_match.view_name if request.resolver_match else ""
+        deleting_a_person = here.startswith("admin:accounts_user_")
+        return deleting_a_person and super().has_delete_permission(request, obj)
+
+
+@admin.register(SpotifyToken)
+class SpotifyTokenAdmin(ReadOnlyAdmin):
+    """One row a connected user. The tokens themselves are never shown."""
+
+    list_display = (
+        "user",
+        "status",
+        "generation",
+        "refreshed_at",
+        "expires_at",
+        "due_at",
+        "failures",
+        "last_error",
+        "reauthorize_by",
+    )
+    list_filter = ("status", "last_error", "reauthorize_by")
+    list_select_related = ("user",)
+    search_fields = ("user__display_name", "user__account_id", "user__username")
+    fields = (
+        "user",
+        "status",
+        "scope",
+        "generation",
+        "authorized_at",
+        "reauthorize_by",
+        "refreshed_at",
+        "expires_at",
+        "due_at",
+        "due_cause",
+        "failures",
+        "suspected_at",
+        "last_error",
+    )
+    actions = ("refresh_now", "revoke")
+
+    def has_manage_permission(self, request: HttpRequest) -> bool:
+        """Whether the actions are offered: to those who may change tokens."""
+        return request.user.has_perm("spotify_auth.change_spotifytoken")
+
+    @admin.action(description="Refresh now (in the background)", permissions=["manage"])
+    def refresh_now(self, request: HttpRequest, queryset: QuerySet[SpotifyToken]) -> None:
+        """Nudge the selected tokens; a worker refreshes them."""
+        chosen = list(queryset.values_list("user_id", "generation"))
+        nudged = sum(
+            tokens.nudge(user_id, generation=generation, cause=Cause.ADMIN)
+            for user_id, generation in chosen
+        )
+        self.message_user(
+            request,
+            f"{nudged} of {len(chosen)} tokens will be refreshed by a worker. The others are "
+            "not connected, are being refreshed at this moment, or wait for a confirmation.",
+            messages.SUCCESS if nudged else messages.WARNING,
+        )
+
+    @admin.action(description="Revoke (erase our copy)", permissions=["manage"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[SpotifyToken]) -> HttpResponse | None:
+        """Erase both tokens of the selected users, after a confirmation."""
+        if request.POST.get("confirmed") != "yes":
+            context = {
+                **self.admin_site.each_context(request),
+                "title": "Revoke these tokens?",
+                "tokens": queryset.select_related("user"),
+                "opts": self.opts,
+            }
+            return TemplateResponse(request, "admin/spotify_auth/confirm_revoke.html", context)
+        revoked = sum(
+            connection.revoke(user_id=user_id)
+            for user_id in queryset.values_list("user_id", flat=True)
+        )
+        self.message_user(
+            request,
+            f"{revoked} tokens were erased here. Spotify has no revocation endpoint: to end the "
+            "access there too, each person must remove the app at "
+            "https://www.spotify.com/account/apps/.",
+            messages.SUCCESS,
+        )
+        return None
+
+
+@admin.register(TokenEvent)
+class TokenEventAdmin(ReadOnlyAdmin):
+    """The history of all tokens."""
+
+    list_display = (
+        "at",
+        "user",
+        "cause",
+        "outcome",
+        "generation_before",
+        "generation_after",
+        "rotated",
+        "lifetime_used",
+        "lifetime_granted",
+        "duration_ms",
+        "error",
+        "worker",
+    )
+    list_filter = ("outcome", "cause", "rotated", "at")
+    list_select_related = ("user",)
+    search_fields = ("user__display_name", "user__account_id", "user__username")

@@ -1,0 +1,12 @@
+"""The spotify_auth application."""
+
+from django.apps import AppConfig
+
+
+class SpotifyAuthConfig(AppConfig):
+    name = "spotify_auth"
+    verbose_name = "Spotify tokens"
+
+    def ready(self) -> None:
+        """Register the system checks."""
+        from spotify_auth import checks  # noqa: F401  (registers by being imported)

@@ -1,0 +1,177 @@
+"""What is stored: one token a user, the history of each, and log-ins under way."""
+
+from typing import Literal, cast
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from spotify_auth.fields import EncryptedTextField
+
+TokenColumn = Literal["access_token", "refresh_token"]
+
+
+class Cause(models.TextChoices):
+    """Why an exchange took place."""
+
+    SCHEDULE = "schedule", "Schedule"
+    """The token was due."""
+    STALE_READ = "stale_read", "A page met a stale token"
+    UNAUTHORIZED = "unauthorized", "The Web API answered 401"
+    ADMIN = "admin", "An administrator asked"
+    LOGIN = "login", "The person logged in"
+    DISCONNECT = "disconnect", "The person disconnected"
+
+
+class Outcome(models.TextChoices):
+    """What came of it."""
+
+    CONNECTED = "connected", "Connected"
+    REFRESHED = "refreshed", "Refreshed"
+    RETRY = "retry", "Failed, will be tried again"
+    """Spotify could not answer, or not in a form that makes sense."""
+    ANSWER_UNKNOWN = "answer_unknown", "No answer: Spotify may have rotated"
+    SUSPECTED = "suspected", "Refused once, will be confirmed"
+    RECONNECT_REQUIRED = "reconnect_required", "Refused twice: reconnect required"
+    DISCONNECTED = "disconnected", "Disconnected"
+    REVOKED = "revoked", "Revoked by an administrator"
+
+
+class SpotifyToken(models.Model):
+    """One user's access and refresh token, and their state.
+
+    `generation` names one token pair: it rises by one at every successful exchange and
+    fences late writes. Times are PostgreSQL's, in UTC.
+    """
+
+    class Status(models.TextChoices):
+        ACTIVE = "active", "Connected"
+        """Kept fresh in the background."""
+        RECONNECT_REQUIRED = "reconnect_required", "Reconnect required"
+        """Spotify refused the refresh token for good. The row and its history are kept."""
+        DISCONNECTED = "disconnected", "Disconnected"
+        """The person disconnected. Both tokens are erased."""
+        REVOKED = "revoked", "Revoked"
+        """An administrator revoked it. Both tokens are erased."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        primary_key=True,
+        related_name="spotify_token",
+    )
+    status = models.CharField(max_length=20, choices=Status.choices, default=Status.ACTIVE)
+    access_token = EncryptedTextField(null=True)
+    refresh_token = EncryptedTextField(null=True)
+    scope = models.TextField(blank=True, help_text="Granted scopes, separated by spaces.")
+    generation = models.PositiveIntegerField(default=1)
+    authorized_at = models.DateTimeField(help_text="When the person last approved on Spotify.")
+    reauthorize_by = models.DateTimeField(
+        help_text="Six months after the approval the refresh token dies, refreshed or not."
+    )
+    refreshed_at = models.DateTimeField(
+        help_text="Start of the exchange that gave the present pair."
+    )
+    expires_at = models.DateTimeField(help_text="When the access token expires.")
+    due_at = models.DateTimeField(help_text="From when on it should be refreshed.")
+    due_cause = models.CharField(max_length=20, choices=Cause.choices, default=Cause.SCHEDULE)
+    failures = models.PositiveIntegerField(default=0, help_text="Failed attempts in a row.")
+    suspected_at = models.DateTimeField(
+        null=True, help_text="When Spotify first answered invalid_grant, until it is confirmed."
+    )
+    last_error = models.CharField(max_length=100, blank=True)
+
+    class Meta:
+        verbose_name = "Spotify token"
+        indexes = (
+            # The due index is the queue: lanes take the smallest due_at from it.
+            models.Index(fields=["due_at"], condition=Q(status="active"), name="token_due"),
+        )
+        constraints = (
+            models.CheckConstraint(
+                condition=~Q(status__in=["active", "reconnect_required"])
+                | Q(access_token__isnull=False, refresh_token__isnull=False),
+                name="token_kept_while_connected",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status__in=["disconnected", "revoked"])
+                | Q(access_token__isnull=True, refresh_token__isnull=True),
+                name="token_erased_when_closed",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"Spotify token of user {self.pk}, generation {self.generation}"
+
+    @classmethod
+    def seal(cls, column: TokenColumn, plaintext: str, *, user_id: int) -> bytes:
+        """Encrypt one column's value for one user's row, for statements written in SQL."""
+        return cls._encrypted(column).seal(plaintext, primary_key=user_id)
+
+    @classmethod
+    def unseal(cls, column: TokenColumn, stored: bytes, *, user_id: int) -> str:
+        """Decrypt what such a statement read. Raises encryption.DecryptionError."""
+        return cls._encrypted(column).unseal(stored, primary_key=user_id)
+
+    @classmethod
+    def _encrypted(cls, column: TokenColumn) -> EncryptedTextField:
+        return cast(EncryptedTextField, cls._meta.get_field(column))
+
+
+class TokenEvent(models.Model):
+    """One thing that happened to a token: never its value, but everything else."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="token_events"
+    )
+    at = models.DateTimeField(db_default=Now())
+    cause = models.CharField(max_length=20, choices=Cause.choices)
+    outcome = models.CharField(max_length=20, choices=Outcome.choices)
+    generation_before = models.PositiveIntegerField(null=True)
+    generation_after = models.PositiveIntegerField(null=True)
+    rotated = models.BooleanField(
+        default=False, help_text="Whether the answer carried a new refresh token."
+    )
+    lifetime_granted = models.PositiveIntegerField(null=True, help_text="Seconds.")
+    lifetime_used = models.PositiveIntegerField(
+        null=True, help_text="Age of the replaced access token, in seconds."
+    )
+    duration_ms = models.PositiveIntegerField(
+        null=True, help_text="Length of the exchange in milliseconds."
+    )
+    worker = models.CharField(max_length=100, blank=True)
+    error = models.CharField(max_length=100, blank=True)
+
+    class Meta:
+        ordering = ("-id",)
+        indexes = (
+            models.Index(fields=["user", "-id"], name="event_of_user"),
+            models.Index(fields=["at"], name="event_at"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.outcome} for user {self.user_id} at {self.at:%Y-%m-%d %H:%M:%S}"
+
+
+class LoginAttempt(models.Model):
+    """A log-in that has gone to Spotify and not come back yet.
+
+    A row and not a session entry: taking it is one DELETE, so a `state` is used once
+    even when two requests bring it at the same time, and tabs that start together do
+    not overwrite each other's session.
+    """
+
+    state_digest = models.CharField(
+        primary_key=True, max_length=64, help_text="SHA-256 of the state."
+    )
+    browser_digest = models.CharField(max_length=64, help_text="SHA-256 of the browser's cookie.")
+    code_verifier = EncryptedTextField()
+    next_url = models.CharField(max_length=2000, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = (models.Index(fields=["created_at"], name="login_created_at"),)
+
+    def __str__(self) -> str:
+        return f"Log-in under way since {self.created_at:%Y-%m-%d %H:%M:%S}"

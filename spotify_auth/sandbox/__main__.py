@@ -1,0 +1,98 @@
+"""`python -m spotify_auth.sandbox`: serve until SIGTERM or SIGINT."""
+
+import asyncio
+import errno
+import os
+import signal
+import sys
+from argparse import ArgumentParser, ArgumentTypeError
+
+import uvloop
+from aiohttp import web
+
+from . import application
+from .state import CODE_LIFETIME_SECONDS, SIX_MONTHS_SECONDS, Settings
+
+_SHUTDOWN_SECONDS = 1.0
+
+
+def main() -> int:
+    options = _parser().parse_args()
+    settings = Settings(
+        client_id=options.client_id,
+        client_secret=options.client_secret,
+        redirect_uris=tuple(options.redirect_uri or [_default_redirect_uri()]),
+        access_token_lifetime=options.access_token_lifetime,
+        code_lifetime=options.code_lifetime,
+        refresh_token_lifetime=options.refresh_token_lifetime,
+    )
+    try:
+        uvloop.run(_serve(settings, options.host, options.port))
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        print(f"port {options.port} is in use on {options.host}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(settings: Settings, host: str, port: int) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    runner = web.AppRunner(
+        application.build(settings), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, backlog=1024).start()
+        print(f"ready on http://{host}:{runner.addresses[0][1]}", flush=True)
+        await stopped.wait()
+    finally:
+        await runner.cleanup()
+
+
+def _parser() -> ArgumentParser:
+    environment = os.environ
+    parser = ArgumentParser(prog="sandbox", description="A local stand-in for Spotify.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=_port, default=environment.get("SANDBOX_PORT", "8090"))
+    parser.add_argument(
+        "--access-token-lifetime",
+        type=_seconds,
+        default=environment.get("SANDBOX_ACCESS_TOKEN_LIFETIME", "120"),
+        help="seconds; Spotify's is 3600, short ones show the refreshing at work",
+    )
+    parser.add_argument("--code-lifetime", type=_seconds, default=CODE_LIFETIME_SECONDS)
+    parser.add_argument("--refresh-token-lifetime", type=_seconds, default=SIX_MONTHS_SECONDS)
+    parser.add_argument(
+        "--client-id", default=environment.get("SPOTIFY_CLIENT_ID") or "sandbox-client"
+    )
+    parser.add_argument(
+        "--client-secret", default=environment.get("SPOTIFY_CLIENT_SECRET") or "sandbox-secret"
+    )
+    parser.add_argument(
+        "--redirect-uri", action="append", help="a registered redirect URI; may be repeated"
+    )
+    return parser
+
+
+def _default_redirect_uri() -> str:
+    return os.environ.get("SPOTIFY_REDIRECT_URI") or "http://127.0.0.1:8000/spotify/callback/"
+
+
+def _seconds(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"{text!r} is not a whole number of seconds from 1")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise ArgumentTypeError(f"{text!r} is not a port")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

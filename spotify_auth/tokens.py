@@ -1,0 +1,138 @@
+"""The READ side: the only module that request code may import for tokens.
+
+Reading is one plain SELECT: it never waits for a row lock, never refreshes and never
+calls Spotify. A reader who needs a token refreshed nudges, and does not wait for it.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+
+from celery import current_app
+from django.conf import settings
+from django.db import connection, transaction
+from kombu.exceptions import OperationalError as BrokerError
+
+from spotify_auth.models import Cause, SpotifyToken
+
+logger = logging.getLogger(__name__)
+
+_READ = """
+SELECT status, access_token, expires_at, scope, generation,
+       expires_at > now() + make_interval(secs => %s)
+FROM spotify_auth_spotifytoken
+WHERE user_id = %s
+"""
+# SKIP LOCKED: a locked row is being refreshed at this moment, or a person is changing it.
+# "Due since its issue" puts the token before all that are due by the schedule, and marks
+# it: a hundred complaints about one generation change the row once.
+_NUDGE = """
+UPDATE spotify_auth_spotifytoken
+SET due_at = refreshed_at, due_cause = %(cause)s
+WHERE user_id = (
+    SELECT user_id FROM spotify_auth_spotifytoken
+    WHERE user_id = %(user_id)s AND generation = %(generation)s AND status = 'active'
+      AND due_at > refreshed_at
+      AND suspected_at IS NULL AND (failures = 0 OR %(in_back_off)s)
+    FOR UPDATE SKIP LOCKED
+)
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AccessToken:
+    """A fresh access token. `expires_at` is in UTC, by PostgreSQL's clock."""
+
+    value: str = field(repr=False)
+    expires_at: datetime
+    scopes: frozenset[str]
+    generation: int
+
+
+class TokenUnavailable(Exception):
+    """There is no fresh access token for this user.
+
+    TokenUnavailable
+    |-- NotConnected        never connected, disconnected, or revoked here
+    |-- ReconnectRequired   Spotify refused the refresh token: the person must approve again
+    `-- TokenStale          connected, but not refreshed in time: it will be, by itself
+    """
+
+
+class NotConnected(TokenUnavailable):
+    """This user has no Spotify token."""
+
+
+class ReconnectRequired(TokenUnavailable):
+    """Spotify no longer accepts this user's refresh token."""
+
+
+class TokenStale(TokenUnavailable):
+    """The access token has too little life left. `generation` is what to nudge about."""
+
+    def __init__(self, generation: int) -> None:
+        super().__init__(f"generation {generation} is stale")
+        self.generation = generation
+
+
+def access_token_for(user_id: int, *, minimum_seconds: float | None = None) -> AccessToken:
+    """Read a user's access token, with at least `minimum_seconds` of life left.
+
+    The default is ACCESS_TOKEN_MINIMUM_SECONDS; a long job may ask for more. Raises
+    NotConnected, ReconnectRequired or TokenStale.
+    """
+    if minimum_seconds is None:
+        minimum_seconds = settings.ACCESS_TOKEN_MINIMUM_SECONDS
+    with connection.cursor() as cursor:
+        cursor.execute(_READ, [minimum_seconds, user_id])
+        row = cursor.fetchone()
+    if row is None:
+        raise NotConnected("this user never connected")
+    status, sealed, expires_at, scope, generation, fresh = row
+    if status == SpotifyToken.Status.RECONNECT_REQUIRED:
+        raise ReconnectRequired("the refresh token was refused")
+    if status != SpotifyToken.Status.ACTIVE:
+        raise NotConnected(f"the token is {status}")
+    if not fresh:
+        raise TokenStale(generation)
+    return AccessToken(
+        value=SpotifyToken.unseal("access_token", sealed, user_id=user_id),
+        expires_at=expires_at,
+        scopes=frozenset(scope.split()),
+        generation=generation,
+    )
+
+
+def nudge(user_id: int, *, generation: int, cause: Cause) -> bool:
+    """Ask for a refresh soon, and do not wait. True if this call made the difference.
+
+    A complaint about a generation that has passed, that was nudged already or that is
+    being refreshed at this moment changes nothing. Nor does one about a token that is
+    backing off after a failure, except an administrator's. A lost broker costs time
+    only: the next sweep finds the row.
+    """
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _NUDGE,
+                {
+                    "user_id": user_id,
+                    "generation": generation,
+                    "cause": cause,
+                    "in_back_off": cause is Cause.ADMIN,
+                },
+            )
+            changed = cursor.rowcount == 1
+        if changed:
+            logger.info("nudged user_id=%s generation=%s cause=%s", user_id, generation, cause)
+            transaction.on_commit(partial(_wake_a_worker, user_id))
+    return changed
+
+
+def _wake_a_worker(user_id: int) -> None:
+    try:
+        # By name, since the task's module imports the refresh path.
+        current_app.send_task("spotify_auth.refresh", args=[user_id], retry=False)
+    except BrokerError as error:
+        logger.warning("nudge_not_sent user_id=%s reason=%s", user_id, type(error).__name__)

@@ -1,0 +1,12 @@
+"""Addresses of logging in and disconnecting."""
+
+from django.urls import path
+
+from spotify_auth import views
+
+app_name = "spotify_auth"
+urlpatterns = [
+    path("login/", views.login, name="login"),
+    path("callback/", views.callback, name="callback"),
+    path("disconnect/", views.disconnect, name="disconnect"),
+]
