@@ -191,11 +191,18 @@ CONTENT_SECURITY_POLICY = {
 
 CELERY_BROKER_URL = REDIS_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# A page that nudges while the broker is away must not wait for it: the row is marked
+# already, and the next sweep finds it. Workers and beats reconnect on their own terms.
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0,
+    "socket_connect_timeout": 1,
+}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "keeper"
 # Lanes have a queue of their own, so that the sweep can see how many are waiting.
 CELERY_TASK_ROUTES = {"spotify_auth.lane": {"queue": "lanes"}}
-CELERY_TASK_QUEUES = None
 # Lanes are long: a worker takes no more of them than it has threads for.
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False

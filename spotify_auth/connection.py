@@ -43,7 +43,7 @@ RETURNING generation
 def database_now() -> datetime:
     """PostgreSQL's clock, the only one that counts. UTC."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
+        cursor.execute("SELECT now()")
         now: datetime = cursor.fetchone()[0]
     return now
 

@@ -6,14 +6,13 @@ was once good without a table of every token ever given out.
 """
 
 import secrets
+import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hashlib import blake2b
 from hmac import compare_digest
-from struct import Struct
-from struct import error as StructError
 from typing import NamedTuple
 
-_FACTS = Struct(">QQd")
+_FACTS = struct.Struct(">QQd")
 _SIGNATURE_BYTES = 63  # with the facts, a multiple of three: base64 needs no padding
 
 
@@ -47,7 +46,7 @@ class TokenSigner:
         try:
             raw = urlsafe_b64decode(token[len(self._prefix) :])
             facts = TokenFacts(*_FACTS.unpack(raw[: _FACTS.size]))
-        except (ValueError, StructError):
+        except (ValueError, struct.error):
             return None
         # Made again and compared whole: decoding alone forgives stray characters.
         return facts if compare_digest(self.make(facts), token) else None

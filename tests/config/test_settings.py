@@ -1,0 +1,118 @@
+"""Settings: complete documentation, and one readable line for everything that is wrong."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from config import settings
+from tests.processes import ROOT, celery_command
+
+REQUIRED = {
+    "SECRET_KEY": "a-secret-key-for-this-test-that-is-long-enough-to-pass-000",
+    "TOKEN_ENCRYPTION_KEYS": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+    "DATABASE_URL": "postgres://nobody:pw-of-db@127.0.0.1:9/none",
+    "REDIS_URL": "redis://127.0.0.1:9/0",
+    "SPOTIFY_CLIENT_ID": "id",
+    "SPOTIFY_CLIENT_SECRET": "shh-secret",
+    "SPOTIFY_REDIRECT_URI": "http://127.0.0.1:8000/spotify/callback/",
+}
+PROCESSES = {
+    "manage.py": [sys.executable, "manage.py", "check"],
+    "web": [sys.executable, "-m", "gunicorn", "config.wsgi", "--config", "config/gunicorn.py"],
+    "worker": celery_command("worker", "--pool", "threads"),
+    "beat": celery_command("beat"),
+}
+
+
+def start(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        env={"PATH": os.environ["PATH"], "ENV_FILE": "/dev/null", "PORT": "0", **environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def documented() -> set[str]:
+    text = (ROOT / ".env.example").read_text()
+    service = text.split("# --- Only for `make run`")[0]
+    return set(re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", service, re.MULTILINE))
+
+
+def procfile_names() -> set[str]:
+    used = (ROOT / "Procfile").read_text() + (ROOT / "config/gunicorn.py").read_text()
+    return set(re.findall(r"\$\{([A-Z_]+)", used)) | set(re.findall(r'get\("([A-Z_]+)"', used))
+
+
+def test_env_example_documents_exactly_the_settings_that_are_read() -> None:
+    assert documented() == set(settings.env.names) | procfile_names()
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_every_process_stops_with_one_line_per_missing_setting(process: str) -> None:
+    ended = start(PROCESSES[process])
+
+    output = ended.stdout + ended.stderr
+    assert ended.returncode != 0
+    assert "Traceback" not in output
+    for name in REQUIRED:
+        assert output.count(f"{name} is missing") == 1
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_every_process_refuses_settings_that_leave_no_slack(process: str) -> None:
+    ended = start(PROCESSES[process], **REQUIRED, REFRESH_SWEEP_SECONDS="600")
+
+    output = ended.stdout + ended.stderr
+    assert ended.returncode != 0
+    assert "3 x REFRESH_SWEEP_SECONDS" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "mysql://u:p@h/n"),  # the row lock is the product
+        ("DATABASE_URL", "postgres://u:p@h"),  # no database named
+        ("REDIS_URL", "http://127.0.0.1"),
+        ("SPOTIFY_REDIRECT_URI", "127.0.0.1:8000"),
+        ("SPOTIFY_API_URL", "ftp://example.com"),
+        ("DEBUG", "perhaps"),  # neither yes nor no
+        ("REFRESH_LANES", "many"),
+        ("REFRESH_LANES", "0"),
+        ("REFRESH_SWEEP_SECONDS", "nan"),
+        ("REFRESH_SWEEP_SECONDS", "-1"),
+        ("ACCESS_TOKEN_LIFETIME_SECONDS", "inf"),
+        ("TOKEN_ENCRYPTION_KEYS", "c2hvcnQ="),
+        ("LOG_LEVEL", "LOUD"),
+    ],
+)
+def test_a_malformed_setting_is_named_without_its_value(name: str, value: str) -> None:
+    ended = start(PROCESSES["manage.py"], **{**REQUIRED, name: value})
+
+    assert ended.returncode != 0
+    assert f"{name} is malformed" in ended.stderr
+    assert value not in ended.stderr or value == "0"
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_secret_that_begins_with_a_dollar_sign_is_taken_literally() -> None:
+    ended = start(PROCESSES["manage.py"], **{**REQUIRED, "SPOTIFY_CLIENT_SECRET": "$shh"})
+
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_reads_the_env_file(tmp_path: Path) -> None:
+    env_file = tmp_path / "env"
+    env_file.write_text("\n".join(f"{name}={value}" for name, value in REQUIRED.items()))
+
+    ended = start(PROCESSES["manage.py"], ENV_FILE=str(env_file))
+
+    assert ended.returncode == 0, ended.stderr

@@ -1,0 +1,79 @@
+"""Fixtures that several rooms share: the sandbox Spotify, and people connected to it."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+from pytest_django import Settings
+
+from accounts.models import User
+from accounts.people import person_for
+from spotify_auth import connection
+from spotify_auth.accounts_service.grant import Grant
+from spotify_auth.models import SpotifyToken
+from tests.sandbox_client import Sandbox
+
+Connect = Callable[..., User]
+
+
+@pytest.fixture(scope="session")
+def sandbox_process() -> Iterator[Sandbox]:
+    """One sandbox for the whole run: it starts clean for each test that uses `spotify`."""
+    sandbox = Sandbox()
+    yield sandbox
+    sandbox.stop()
+
+
+@pytest.fixture
+def spotify(sandbox_process: Sandbox, settings: Settings) -> Sandbox:
+    """A clean sandbox, and the settings pointing at it."""
+    sandbox_process.reset()
+    settings.SPOTIFY_ACCOUNTS_URL = settings.SPOTIFY_API_URL = sandbox_process.url
+    return sandbox_process
+
+
+@pytest.fixture
+def connect(db: None, spotify: Sandbox) -> Connect:
+    """Connect a sandbox user, as a log-in would; by default the token is due at once."""
+
+    def connect_user(persona: str = "user-1", *, due: bool = True) -> User:
+        answer = spotify.connect([persona], scope="user-top-read")[persona]
+        user = person_for(account_id=answer["account_id"], display_name=persona)
+        connection.connect(
+            user_id=user.pk,
+            grant=Grant(
+                access_token=answer["access_token"],
+                refresh_token=answer["refresh_token"],
+                expires_in=answer["expires_in"],
+                scope=answer["scope"],
+            ),
+            issued_at=connection.database_now(),
+        )
+        if due:
+            make_due(user)
+        return user
+
+    return connect_user
+
+
+def make_due(user: User, *, expired: bool = False) -> None:
+    """Let a token be due since a moment ago, and perhaps expired."""
+    changes = {"due_at": Now() - timedelta(seconds=1)}
+    if expired:
+        changes["expires_at"] = Now() - timedelta(seconds=1)
+    SpotifyToken.objects.filter(pk=user.pk).update(**changes)
+
+
+def token_of(user: User) -> SpotifyToken:
+    """The row as it is in the database now."""
+    return SpotifyToken.objects.get(pk=user.pk)
+
+
+def account_of(spotify: Sandbox, access_token: str | None) -> str:
+    """Whose access token this is, if the Web API accepts it."""
+    assert access_token
+    answer = spotify.get("/v1/me", access_token)
+    assert answer.ok, answer.text
+    account_id: str = answer.json()["account_id"]
+    return account_id

@@ -1,0 +1,307 @@
+"""The token endpoint, as it is without faults."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+
+from tests.sandbox_client import REDIRECT_URI, SCOPES, Sandbox
+
+AUTHORIZE = {
+    "client_id": Sandbox.client_id,
+    "response_type": "code",
+    "redirect_uri": REDIRECT_URI,
+    "state": "s",
+    "scope": SCOPES,
+}
+VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"  # RFC 7636, appendix B
+WITH_PKCE = {
+    "code_challenge_method": "S256",
+    "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+}
+
+
+@pytest.fixture(scope="module")
+def short_lived() -> Iterator[Sandbox]:
+    """A sandbox in which everything expires after a second."""
+    options = ["--code-lifetime", "1", "--refresh-token-lifetime", "1"]
+    with Sandbox(access_token_lifetime=1, options=options) as sandbox:
+        yield sandbox
+
+
+def code_for(sandbox: Sandbox, persona: str = "listener", **more: str) -> str:
+    location = sandbox.authorize({**AUTHORIZE, **more}, persona)
+    return parse_qs(urlsplit(location).query)["code"][0]
+
+
+def exchange(sandbox: Sandbox, code: str, **changed: str) -> requests.Response:
+    form = {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT_URI}
+    return sandbox.token(**{**form, **changed})
+
+
+def error_of(response: requests.Response) -> tuple[int, dict[str, Any]]:
+    assert response.headers["Cache-Control"] == "no-store"
+    return response.status_code, response.json()
+
+
+def invalid_grant(description: str) -> tuple[int, dict[str, str]]:
+    return 400, {"error": "invalid_grant", "error_description": description}
+
+
+def test_exchanges_a_code_for_a_pair_of_tokens(sandbox: Sandbox) -> None:
+    response = exchange(sandbox, code_for(sandbox))
+    answer = response.json()
+
+    assert response.status_code == 200
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["Content-Type"].startswith("application/json")
+    assert {k: v for k, v in answer.items() if not k.endswith("_token")} == {
+        "token_type": "Bearer",
+        "scope": SCOPES,
+        "expires_in": 120,
+    }
+    assert sandbox.get("/v1/me", answer["access_token"]).status_code == 200
+    assert sandbox.refresh(answer["refresh_token"]).status_code == 200
+
+
+def test_without_scopes_the_scope_is_blank(sandbox: Sandbox) -> None:
+    assert exchange(sandbox, code_for(sandbox, scope="")).json()["scope"] == ""
+
+
+def test_every_login_has_tokens_of_its_own(sandbox: Sandbox) -> None:
+    first = exchange(sandbox, code_for(sandbox)).json()
+    second = exchange(sandbox, code_for(sandbox)).json()
+
+    assert sandbox.refresh(first["refresh_token"]).status_code == 200
+    assert sandbox.refresh(second["refresh_token"]).status_code == 200
+
+
+def test_a_code_is_good_once(sandbox: Sandbox) -> None:
+    code = code_for(sandbox)
+    exchange(sandbox, code)
+
+    assert error_of(exchange(sandbox, code)) == invalid_grant("Invalid authorization code")
+
+
+def test_a_code_is_spent_by_a_failed_attempt(sandbox: Sandbox) -> None:
+    code = code_for(sandbox)
+    exchange(sandbox, code, redirect_uri="https://example.com/")
+
+    assert error_of(exchange(sandbox, code)) == invalid_grant("Invalid authorization code")
+
+
+def test_refuses_a_code_it_never_gave(sandbox: Sandbox) -> None:
+    assert error_of(exchange(sandbox, "AQnonsense")) == invalid_grant("Invalid authorization code")
+
+
+def test_refuses_another_redirect_uri_than_at_authorize(sandbox: Sandbox) -> None:
+    response = exchange(sandbox, code_for(sandbox), redirect_uri=REDIRECT_URI.rstrip("/"))
+
+    assert error_of(response) == invalid_grant("Invalid redirect URI")
+
+
+def test_refuses_a_code_that_is_too_old(short_lived: Sandbox) -> None:
+    code = code_for(short_lived)
+    time.sleep(1.1)
+
+    assert error_of(exchange(short_lived, code)) == invalid_grant("Authorization code expired")
+
+
+def test_forgets_codes_that_expired_long_ago(short_lived: Sandbox) -> None:
+    code = code_for(short_lived)
+    time.sleep(2.1)
+    code_for(short_lived)  # making a code clears away the old ones
+
+    assert error_of(exchange(short_lived, code)) == invalid_grant("Invalid authorization code")
+
+
+@pytest.mark.parametrize(
+    ("challenge", "verifier", "outcome"),
+    [
+        (WITH_PKCE, {"code_verifier": VERIFIER}, (200, None)),
+        (
+            WITH_PKCE,
+            {},
+            (400, {"error": "invalid_request", "error_description": "code_verifier required"}),
+        ),
+        (WITH_PKCE, {"code_verifier": "x" * 43}, invalid_grant("code_verifier was incorrect")),
+        (WITH_PKCE, {"code_verifier": "too-short"}, invalid_grant("code_verifier was incorrect")),
+        # A verifier where no challenge was: somebody stripped the challenge on the way.
+        ({}, {"code_verifier": VERIFIER}, invalid_grant("code_verifier was incorrect")),
+        ({}, {"code_verifier": "too-short"}, invalid_grant("code_verifier was incorrect")),
+    ],
+)
+def test_checks_the_pkce_verifier(
+    sandbox: Sandbox,
+    challenge: dict[str, str],
+    verifier: dict[str, str],
+    outcome: tuple[int, dict[str, str] | None],
+) -> None:
+    response = exchange(sandbox, code_for(sandbox, **challenge), **verifier)
+
+    status, body = outcome
+    assert response.status_code == status
+    assert body is None or response.json() == body
+
+
+def test_refreshing_gives_a_new_pair(sandbox: Sandbox) -> None:
+    first = sandbox.connect(["listener"])["listener"]
+    answer = sandbox.refresh(first["refresh_token"]).json()
+
+    assert answer["access_token"] != first["access_token"]
+    assert answer["refresh_token"] != first["refresh_token"]
+    assert answer["token_type"] == "Bearer"
+    assert answer["scope"] == SCOPES
+    assert answer["expires_in"] == 120
+
+
+def test_the_old_access_token_lives_on_after_a_refresh(sandbox: Sandbox) -> None:
+    first = sandbox.connect(["listener"])["listener"]
+    sandbox.refresh(first["refresh_token"])
+
+    assert sandbox.get("/v1/me", first["access_token"]).status_code == 200
+
+
+def test_the_old_refresh_token_is_dead_at_once_and_the_new_one_unharmed(sandbox: Sandbox) -> None:
+    old = sandbox.connect(["listener"])["listener"]["refresh_token"]
+    new = sandbox.refresh(old).json()["refresh_token"]
+
+    assert error_of(sandbox.refresh(old)) == invalid_grant("Refresh token revoked")
+    assert sandbox.refresh(new).status_code == 200
+
+
+@pytest.mark.parametrize("garbage", ["x", "AQ" + "A" * 116, "ü", "AQ=="])
+def test_refuses_garbage_for_a_refresh_token(sandbox: Sandbox, garbage: str) -> None:
+    assert error_of(sandbox.refresh(garbage)) == invalid_grant("Invalid refresh token")
+
+
+def test_refuses_an_access_token_for_a_refresh_token(sandbox: Sandbox) -> None:
+    tokens = sandbox.connect(["listener"])["listener"]
+
+    assert error_of(sandbox.refresh(tokens["access_token"])) == invalid_grant(
+        "Invalid refresh token"
+    )
+
+
+def test_refuses_a_refresh_token_after_its_six_months(short_lived: Sandbox) -> None:
+    token = short_lived.connect(["listener"])["listener"]["refresh_token"]
+    refreshed = short_lived.refresh(token).json()["refresh_token"]
+    time.sleep(1.1)
+
+    # Refreshing did not extend them.
+    assert error_of(short_lived.refresh(refreshed)) == invalid_grant("Refresh token expired")
+
+
+@pytest.mark.parametrize(
+    ("form", "error", "description"),
+    [
+        ({}, "unsupported_grant_type", "grant_type parameter is missing"),
+        (
+            {"grant_type": "password"},
+            "unsupported_grant_type",
+            "grant_type must be authorization_code or refresh_token",
+        ),
+        ({"grant_type": "refresh_token"}, "invalid_request", "refresh_token must be supplied"),
+        (
+            {"grant_type": "refresh_token", "refresh_token": ""},
+            "invalid_request",
+            "refresh_token must be supplied",
+        ),
+        ({"grant_type": "authorization_code"}, "invalid_request", "code must be supplied"),
+        (
+            {"grant_type": "authorization_code", "code": "x"},
+            "invalid_request",
+            "redirect_uri must be supplied",
+        ),
+    ],
+)
+def test_refuses_incomplete_requests(
+    sandbox: Sandbox, form: dict[str, str], error: str, description: str
+) -> None:
+    assert error_of(sandbox.token(**form)) == (
+        400,
+        {"error": error, "error_description": description},
+    )
+
+
+@pytest.mark.parametrize(
+    ("headers", "description"),
+    [
+        ({}, "Invalid client"),
+        ({"Authorization": "Bearer x"}, "Invalid client"),
+        ({"Authorization": "Basic ???"}, "Invalid client"),
+        ({"Authorization": "Basic b3RoZXI6c2FuZGJveC1zZWNyZXQ="}, "Invalid client"),
+        ({"Authorization": "Basic c2FuZGJveC1jbGllbnQ="}, "Invalid client secret"),
+        ({"Authorization": "Basic c2FuZGJveC1jbGllbnQ6d3Jvbmc="}, "Invalid client secret"),
+    ],
+)
+def test_wants_the_client_secret_in_the_header(
+    sandbox: Sandbox, headers: dict[str, str], description: str
+) -> None:
+    token = sandbox.connect(["listener"])["listener"]["refresh_token"]
+    response = requests.post(
+        f"{sandbox.url}/api/token",
+        headers=headers,
+        data={
+            "grant_type": "refresh_token",
+            "refresh_token": token,
+            "client_id": Sandbox.client_id,
+            "client_secret": Sandbox.client_secret,
+        },
+        timeout=10,
+    )
+
+    assert error_of(response) == (
+        400,
+        {"error": "invalid_client", "error_description": description},
+    )
+
+
+def test_does_not_read_json(sandbox: Sandbox) -> None:
+    response = requests.post(
+        f"{sandbox.url}/api/token",
+        json={"grant_type": "refresh_token", "refresh_token": "x"},
+        auth=(Sandbox.client_id, Sandbox.client_secret),
+        timeout=10,
+    )
+
+    assert error_of(response) == (
+        400,
+        {
+            "error": "unsupported_grant_type",
+            "error_description": "grant_type parameter is missing",
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "description"),
+    [
+        (b"grant_type=" + b"x" * 20_000, 413, "Request body too large"),
+        (b"grant_type=refresh_token&grant_type=refresh_token", 400, "Repeated parameter"),
+        (b"grant_type=\xff", 400, "Malformed request body"),
+        (b"&".join(b"p%d=1" % n for n in range(50)), 400, "Malformed request body"),
+    ],
+)
+def test_refuses_unusable_bodies(
+    sandbox: Sandbox, body: bytes, status: int, description: str
+) -> None:
+    response = requests.post(
+        f"{sandbox.url}/api/token",
+        data=body,
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+        auth=(Sandbox.client_id, Sandbox.client_secret),
+        timeout=10,
+    )
+
+    assert error_of(response) == (
+        status,
+        {"error": "invalid_request", "error_description": description},
+    )
+
+
+def test_answers_post_only(sandbox: Sandbox) -> None:
+    assert requests.get(f"{sandbox.url}/api/token", timeout=10).status_code == 405

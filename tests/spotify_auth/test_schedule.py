@@ -1,0 +1,77 @@
+"""Pure functions: when a token is due, how long to back off."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spotify_auth import schedule
+
+fractions = st.floats(0, 1, exclude_max=True)
+PRODUCTION = {"lifetime": 3600, "sweep": 10, "deadline": 12, "minimum": 10}
+SANDBOX = {"lifetime": 120, "sweep": 2, "deadline": 8, "minimum": 10}
+
+
+@given(lifetime=st.floats(1, 86_400), fraction=fractions)
+def test_a_token_is_due_between_70_and_80_percent_of_its_life(
+    lifetime: float, fraction: float
+) -> None:
+    due = schedule.refresh_after(lifetime, fraction=fraction)
+
+    assert lifetime * 0.6999 <= due <= lifetime * 0.8001
+
+
+@given(failures=st.integers(1, 10_000), fraction=fractions, asked=st.floats(0, 3600))
+def test_back_off_never_undercuts_retry_after_and_is_bounded(
+    failures: int, fraction: float, asked: float
+) -> None:
+    delay = schedule.back_off(failures, fraction=fraction, at_least=asked)
+
+    assert asked <= delay <= asked + schedule.BACK_OFF_LIMIT_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("failures", "longest"),
+    [
+        (1, 2),  # the base
+        (2, 4),  # doubles
+        (8, 256),
+        (9, 300),  # the limit
+    ],
+)
+def test_back_off_doubles_up_to_its_limit(failures: int, longest: float) -> None:
+    assert schedule.back_off(failures, fraction=1.0) == longest
+    assert schedule.back_off(failures, fraction=0.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "seconds"),
+    [
+        (3600, 60),  # Spotify's tokens: a minute
+        (120, 12),  # the sandbox's: a tenth of their life
+    ],
+)
+def test_confirmation_comes_while_the_access_token_still_lives(
+    lifetime: float, seconds: float
+) -> None:
+    assert schedule.confirm_after(lifetime) == seconds
+    assert seconds < schedule.smallest_margin(lifetime)
+
+
+@pytest.mark.parametrize("values", [PRODUCTION, SANDBOX])
+def test_the_defaults_leave_slack(values: dict[str, float]) -> None:
+    assert schedule.slack_problems(**values) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"lifetime": 60}, "ACCESS_TOKEN_LIFETIME_SECONDS"),  # margin 12 s, needed 22 s
+        ({"sweep": 4}, "REFRESH_SWEEP_SECONDS"),  # two sweeps missed: already late
+        ({"deadline": 10}, "TOKEN_ENDPOINT_DEADLINE_SECONDS"),  # a lost answer costs too much
+        ({"minimum": 60}, "ACCESS_TOKEN_MINIMUM_SECONDS"),  # readers would meet stale tokens
+    ],
+)
+def test_settings_without_slack_are_named(changed: dict[str, float], named: str) -> None:
+    problems = schedule.slack_problems(**{**SANDBOX, **changed})
+
+    assert any(named in problem for problem in problems)

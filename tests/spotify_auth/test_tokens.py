@@ -1,0 +1,197 @@
+"""The read side: what a reader gets, and what a nudge does."""
+
+import logging
+from datetime import timedelta
+
+import pytest
+from django.db import connection as database
+from django.db.models import F
+from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
+from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
+
+from accounts.models import User
+from config.celery import app
+from spotify_auth import connection, refresher, tokens
+from spotify_auth.models import Cause, SpotifyToken
+from tests.conftest import Connect, make_due, token_of
+from tests.sandbox_client import Sandbox
+
+pytestmark = pytest.mark.django_db
+
+
+def test_reads_the_access_token_with_its_scopes(connect: Connect) -> None:
+    user = connect(due=False)
+
+    token = tokens.access_token_for(user.pk)
+
+    stored = token_of(user)
+    assert token.value == stored.access_token
+    assert token.expires_at == stored.expires_at
+    assert token.scopes == {"user-top-read"}
+    assert token.generation == 1
+
+
+def test_reading_is_one_plain_select(connect: Connect) -> None:
+    user = connect(due=False)
+
+    with CaptureQueriesContext(database) as queries:
+        tokens.access_token_for(user.pk)
+
+    (query,) = queries.captured_queries
+    assert "SELECT" in query["sql"]
+    assert "FOR UPDATE" not in query["sql"]
+
+
+def test_reading_never_calls_spotify(connect: Connect, spotify: Sandbox) -> None:
+    user = connect()
+    make_due(user, expired=True)
+
+    with pytest.raises(tokens.TokenStale):
+        tokens.access_token_for(user.pk)
+
+    assert spotify.stats()["totals"]["refreshes_attempted"] == 0
+
+
+def test_an_access_token_hides_its_value(connect: Connect) -> None:
+    token = tokens.access_token_for(connect(due=False).pk)
+
+    assert token.value not in repr(token)
+
+
+@pytest.mark.parametrize(
+    ("left", "asked", "stale"),
+    [
+        (60, None, False),
+        (9, None, True),  # below ACCESS_TOKEN_MINIMUM_SECONDS
+        (9, 5, False),  # enough for this caller
+        (60, 600, True),  # not enough for a long job
+        (-1, 0, True),  # expired
+    ],
+)
+def test_a_token_without_enough_life_is_stale(
+    connect: Connect, left: float, asked: float | None, stale: bool
+) -> None:
+    user = connect()
+    SpotifyToken.objects.filter(pk=user.pk).update(expires_at=Now() + timedelta(seconds=left))
+
+    if stale:
+        with pytest.raises(tokens.TokenStale):
+            tokens.access_token_for(user.pk, minimum_seconds=asked)
+    else:
+        assert tokens.access_token_for(user.pk, minimum_seconds=asked).generation == 1
+
+
+def test_who_never_connected_is_not_connected() -> None:
+    user = User.objects.create(username="staff")
+
+    with pytest.raises(tokens.NotConnected):
+        tokens.access_token_for(user.pk)
+
+
+@pytest.mark.parametrize("close", [connection.disconnect, connection.revoke])
+def test_who_was_disconnected_is_not_connected(connect: Connect, close: object) -> None:
+    user = connect(due=False)
+    close(user_id=user.pk)  # type: ignore[operator]
+
+    with pytest.raises(tokens.NotConnected):
+        tokens.access_token_for(user.pk)
+
+
+def test_who_was_refused_must_reconnect_even_while_the_access_token_lives(
+    connect: Connect,
+) -> None:
+    user = connect(due=False)
+    SpotifyToken.objects.update(status=SpotifyToken.Status.RECONNECT_REQUIRED)
+
+    with pytest.raises(tokens.ReconnectRequired):
+        tokens.access_token_for(user.pk)
+
+
+def test_a_nudge_makes_the_token_the_most_urgent_one(connect: Connect) -> None:
+    overdue, nudged = connect("user-1"), connect("user-2", due=False)
+    SpotifyToken.objects.filter(pk=nudged.pk).update(refreshed_at=F("refreshed_at") - timedelta(1))
+
+    assert tokens.nudge(nudged.pk, generation=1, cause=Cause.UNAUTHORIZED)
+
+    refresher.refresh_next()
+    assert token_of(nudged).generation == 2
+    assert token_of(overdue).generation == 1
+    event = nudged.token_events.first()
+    assert event
+    assert event.cause == Cause.UNAUTHORIZED
+    assert token_of(nudged).due_cause == Cause.SCHEDULE
+
+
+def test_a_hundred_complaints_cause_one_refresh(
+    connect: Connect,
+    spotify: Sandbox,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    user = connect(due=False)
+
+    with django_capture_on_commit_callbacks() as messages:
+        changed = [
+            tokens.nudge(user.pk, generation=1, cause=Cause.UNAUTHORIZED) for _ in range(100)
+        ]
+
+    assert changed == [True] + [False] * 99
+    assert len(messages) == 1
+    refresher.refresh_user(user.pk)
+    assert not tokens.nudge(user.pk, generation=1, cause=Cause.UNAUTHORIZED)
+    assert refresher.refresh_user(user.pk) is None
+    assert spotify.stats()["totals"]["refreshes"] == 1
+
+
+def test_a_complaint_about_a_passed_generation_changes_nothing(connect: Connect) -> None:
+    user = connect()
+    refresher.refresh_next()
+
+    assert not tokens.nudge(user.pk, generation=1, cause=Cause.UNAUTHORIZED)
+    assert refresher.refresh_next() is None
+
+
+@pytest.mark.parametrize(
+    ("cause", "changes"),
+    [
+        (Cause.STALE_READ, False),  # pages that are reloaded must not undo the back-off
+        (Cause.ADMIN, True),  # an administrator knows why
+    ],
+)
+def test_a_token_that_backs_off_is_left_alone(
+    connect: Connect, spotify: Sandbox, cause: Cause, changes: bool
+) -> None:
+    user = connect()
+    spotify.faults(fault="unavailable")
+    refresher.refresh_next()
+
+    assert tokens.nudge(user.pk, generation=1, cause=cause) is changes
+
+
+def test_a_suspicion_is_not_confirmed_by_nudging(connect: Connect, spotify: Sandbox) -> None:
+    user = connect()
+    spotify.faults(fault="false_invalid_grant")
+    refresher.refresh_next()
+
+    assert not tokens.nudge(user.pk, generation=1, cause=Cause.ADMIN)
+
+
+def test_a_lost_broker_costs_a_message_and_no_more(
+    connect: Connect,
+    caplog: pytest.LogCaptureFixture,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+    settings: Settings,
+) -> None:
+    user = connect(due=False)
+    with (
+        app.connection("redis://127.0.0.1:1/0") as nowhere,
+        pytest.MonkeyPatch.context() as patch,
+        caplog.at_level(logging.WARNING),
+    ):
+        patch.setattr(app.amqp, "_producer_pool", None)
+        patch.setattr(app, "connection_for_write", lambda *_, **__: nowhere)
+        with django_capture_on_commit_callbacks(execute=True):
+            assert tokens.nudge(user.pk, generation=1, cause=Cause.UNAUTHORIZED)
+
+    assert "nudge_not_sent" in caplog.text
+    assert refresher.refresh_next() is not None  # the next sweep finds the row
