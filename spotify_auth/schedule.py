@@ -43,7 +43,7 @@ def confirm_after(lifetime: float) -> float:
 
 def smallest_margin(lifetime: float) -> float:
     """The least time, in seconds, that is left on a token when it becomes due."""
-    return lifetime * (1 - REFRESH_WINDOW[1])
+    return round(lifetime * (1 - REFRESH_WINDOW[1]), 3)
 
 
 def slack_problems(*, lifetime: float, sweep: float, deadline: float, minimum: float) -> list[str]:

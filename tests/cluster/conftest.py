@@ -1,0 +1,101 @@
+"""A pytest-celery cluster of local processes: Redis, workers and beats, no Docker.
+
+pytest-celery's nodes wrap anything that behaves like a container; `LocalProcess` does,
+so the plug-in's kill, restart and wait-for-log calls drive real processes.
+"""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pytest_celery import (
+    CeleryBackendCluster,
+    CeleryBrokerCluster,
+    CeleryTestBroker,
+    CeleryTestWorker,
+    CeleryWorkerCluster,
+)
+
+from local.redis import redis_server
+from tests.processes import LocalProcess, beat_process, service_environment, worker_process
+from tests.sandbox_client import Sandbox
+
+LIFETIME = 20
+"""Seconds that an access token of the cluster's sandbox lives."""
+
+WORKERS, BEATS = 3, 2
+
+SETTINGS = {
+    # The margin is 4 s; 3 sweeps and 2 deadlines fit into it.
+    "ACCESS_TOKEN_LIFETIME_SECONDS": str(LIFETIME),
+    "ACCESS_TOKEN_MINIMUM_SECONDS": "1",
+    "REFRESH_SWEEP_SECONDS": "0.4",
+    "TOKEN_ENDPOINT_DEADLINE_SECONDS": "1.4",
+}
+
+
+@pytest.fixture
+def fast_sandbox() -> Iterator[Sandbox]:
+    """A sandbox whose access tokens live for twenty seconds."""
+    with Sandbox(access_token_lifetime=LIFETIME) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def celery_broker_cluster(tmp_path: Path) -> Iterator[CeleryBrokerCluster]:
+    """A Redis of its own, so that a test may kill it."""
+    port = free_port()
+    url = f"redis://127.0.0.1:{port}/0"
+    process = LocalProcess(
+        "redis",
+        [redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path)],
+        env={},
+        ready_when="Ready to accept connections",
+        celeryconfig={"url": url, "host_url": url},
+    )
+    broker = CeleryTestBroker(process)
+    broker.ready()
+    yield CeleryBrokerCluster(broker)
+    broker.teardown()
+
+
+@pytest.fixture
+def celery_backend_cluster() -> CeleryBackendCluster | None:
+    """No results are kept: no backend."""
+    return None
+
+
+@pytest.fixture
+def service_env(
+    transactional_db: None,
+    fast_sandbox: Sandbox,
+    celery_broker_cluster: CeleryBrokerCluster,
+) -> dict[str, str]:
+    """What the cluster's processes find in their environment."""
+    (redis_url,) = celery_broker_cluster.config()["urls"]
+    return service_environment(spotify_url=fast_sandbox.url, redis_url=redis_url, **SETTINGS)
+
+
+@pytest.fixture
+def celery_worker_cluster(service_env: dict[str, str]) -> Iterator[CeleryWorkerCluster]:
+    """Three workers and two beats; the beats are nodes as well, so that they can be killed."""
+    processes = [
+        *(worker_process(f"worker{n}", env=service_env) for n in range(WORKERS)),
+        *(beat_process(f"beat{n}", env=service_env) for n in range(BEATS)),
+    ]
+    cluster = CeleryWorkerCluster(*(CeleryTestWorker(process, app=None) for process in processes))
+    try:
+        cluster.ready()
+        yield cluster
+    finally:
+        for node in cluster:
+            node.teardown()
+
+
+def free_port() -> int:
+    """A port that nothing listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

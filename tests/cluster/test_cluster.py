@@ -1,0 +1,175 @@
+"""Real workers and beats keep everybody fresh, and nobody refreshes twice."""
+
+import time
+
+import pytest
+from pytest_celery import CeleryTestSetup
+
+from accounts.models import User
+from accounts.people import person_for
+from spotify_auth import connection, tokens
+from spotify_auth.accounts_service.grant import Grant
+from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenEvent
+from tests.cluster.conftest import LIFETIME, WORKERS
+from tests.cluster.readers import Readers
+from tests.conftest import make_due
+from tests.processes import wait_for
+from tests.sandbox_client import Sandbox
+
+pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
+
+USERS = 50
+
+
+def connect_users(sandbox: Sandbox, count: int = USERS) -> list[User]:
+    """Connect users as their log-ins would."""
+    users = []
+    issued_at = connection.database_now()
+    for persona, answer in sandbox.connect([f"user-{n}" for n in range(count)]).items():
+        user = person_for(account_id=answer["account_id"], display_name=persona)
+        connection.connect(
+            user_id=user.pk,
+            grant=Grant(
+                access_token=answer["access_token"],
+                refresh_token=answer["refresh_token"],
+                expires_in=answer["expires_in"],
+                scope=answer["scope"],
+            ),
+            issued_at=issued_at,
+        )
+        users.append(user)
+    return users
+
+
+def nothing_is_in_flight(sandbox: Sandbox) -> bool:
+    return sandbox.stats()["in_flight"] == 0
+
+
+def test_fifty_users_stay_fresh_over_several_lifetimes(
+    celery_setup: CeleryTestSetup, fast_sandbox: Sandbox
+) -> None:
+    users = connect_users(fast_sandbox)
+
+    with Readers([user.pk for user in users], fast_sandbox) as readers:
+        time.sleep(LIFETIME * 2.5)
+        celery_setup.worker_cluster[0].kill()  # one worker less changes nothing
+        time.sleep(LIFETIME)
+    for node in celery_setup.worker_cluster:
+        node.container.stop()
+
+    assert set(readers.reads) == {"fresh"}, readers.reads
+    assert set(readers.web_api) == {200}, readers.web_api
+    refreshed = TokenEvent.objects.filter(outcome=Outcome.REFRESHED)
+    # Everybody was refreshed in each lifetime, and never before 70 % of it had passed.
+    assert all(refreshed.filter(user=user).count() >= 4 for user in users)
+    assert not refreshed.filter(lifetime_used__lt=int(LIFETIME * 0.7)).exists()
+    assert not TokenEvent.objects.exclude(
+        outcome__in=[Outcome.CONNECTED, Outcome.REFRESHED]
+    ).exists()
+    totals = fast_sandbox.stats()["totals"]
+    assert totals["reuses_of_dead_token"] == 0
+    assert totals["invalid_grants"] == 0
+    assert totals["logins"] == USERS
+    # Zero extra refreshes: Spotify counted just those that are in the history.
+    assert totals["refreshes_attempted"] == totals["refreshes"] == refreshed.count()
+    assert {user["in_flight_max"] for user in fast_sandbox.stats()["users"].values()} == {1}
+    # The work was shared.
+    workers = refreshed.values_list("worker", flat=True).distinct()
+    assert len(set(workers)) == WORKERS
+
+
+def test_eight_tabs_a_user_at_the_moment_of_expiry_cause_one_refresh(
+    celery_setup: CeleryTestSetup, fast_sandbox: Sandbox
+) -> None:
+    users = connect_users(fast_sandbox)
+    for user in users:
+        make_due(user, expired=True)
+
+    stale = 0
+    for _tab in range(8):
+        for user in users:
+            try:
+                tokens.access_token_for(user.pk)
+            except tokens.TokenStale as error:
+                stale += 1
+                tokens.nudge(user.pk, generation=error.generation, cause=Cause.STALE_READ)
+    wait_for(
+        lambda: not SpotifyToken.objects.filter(generation=1).exists(),
+        what="every token to be refreshed",
+    )
+
+    assert stale > 0
+    time.sleep(1)  # whatever else was asked for would arrive now
+    wait_for(lambda: nothing_is_in_flight(fast_sandbox), what="the lanes to finish")
+    assert set(SpotifyToken.objects.values_list("generation", "status")) == {(2, "active")}
+    totals = fast_sandbox.stats()["totals"]
+    assert totals["refreshes_attempted"] == USERS
+    assert totals["reuses_of_dead_token"] == 0
+
+
+def test_everything_recovers_when_the_workers_return(
+    celery_setup: CeleryTestSetup, fast_sandbox: Sandbox
+) -> None:
+    users = connect_users(fast_sandbox, count=10)
+    workers = celery_setup.worker_cluster[:WORKERS]
+    for node in workers:
+        node.kill()
+    for user in users:
+        make_due(user, expired=True)
+    attempted = fast_sandbox.stats()["totals"]["refreshes_attempted"]
+
+    time.sleep(3)  # the beats go on asking for sweeps
+
+    assert fast_sandbox.stats()["totals"]["refreshes_attempted"] == attempted
+    for user in users:
+        with pytest.raises(tokens.TokenStale):
+            tokens.access_token_for(user.pk)
+    workers[0].container.start()
+    wait_for(
+        lambda: all(_is_fresh(user) for user in users), what="the tokens to be fresh", seconds=40
+    )
+    assert fast_sandbox.stats()["totals"]["reuses_of_dead_token"] == 0
+
+
+def test_a_flushed_broker_loses_nothing(
+    celery_setup: CeleryTestSetup, fast_sandbox: Sandbox
+) -> None:
+    users = connect_users(fast_sandbox, count=10)
+
+    celery_setup.broker.kill()
+    for user in users:
+        make_due(user, expired=True)
+    celery_setup.broker.container.start()
+
+    wait_for(
+        lambda: all(_is_fresh(user) for user in users), what="the tokens to be fresh", seconds=60
+    )
+
+
+def test_sigterm_lets_the_exchange_in_hand_finish(
+    celery_setup: CeleryTestSetup, fast_sandbox: Sandbox
+) -> None:
+    fast_sandbox.faults(fault="latency_after_rotating", seconds=0.6)
+    users = connect_users(fast_sandbox, count=40)
+    for user in users:
+        make_due(user)
+    wait_for(lambda: not nothing_is_in_flight(fast_sandbox), what="exchanges to be in flight")
+
+    for node in celery_setup.worker_cluster[:WORKERS]:
+        node.kill(signal="SIGTERM")
+    for node in celery_setup.worker_cluster[:WORKERS]:
+        wait_for(lambda node=node: node.container.status == "exited", what="the worker to end")
+
+    # Each rotation that Spotify made is stored here: the next refresh would succeed.
+    assert fast_sandbox.stats()["totals"]["refreshes"] > 0
+    for user in users:
+        generation = SpotifyToken.objects.get(pk=user.pk).generation
+        assert fast_sandbox.stats(user.account_id)["generation"] == generation
+
+
+def _is_fresh(user: User) -> bool:
+    try:
+        tokens.access_token_for(user.pk, minimum_seconds=1)
+    except tokens.TokenStale:
+        return False
+    return True
