@@ -72,7 +72,7 @@ class Environment:
         )
 
     def url(self, name: str, default: str | None = None) -> str:
-        """An http or https address, returned without a slash at its end."""
+        """An http or https address, exactly as it is written."""
         return self._read(
             name,
             _http_url,
@@ -145,4 +145,4 @@ def _http_url(raw: str) -> str:
     parts = urlsplit(raw)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
         raise ValueError("not an http address")
-    return raw.rstrip("/")
+    return raw

@@ -43,8 +43,8 @@ REDIS_URL = env.parsed(
 SPOTIFY_CLIENT_ID = env.text("SPOTIFY_CLIENT_ID")
 SPOTIFY_CLIENT_SECRET = env.text("SPOTIFY_CLIENT_SECRET")
 SPOTIFY_REDIRECT_URI = env.url("SPOTIFY_REDIRECT_URI")
-SPOTIFY_ACCOUNTS_URL = env.url("SPOTIFY_ACCOUNTS_URL", "https://accounts.spotify.com")
-SPOTIFY_API_URL = env.url("SPOTIFY_API_URL", "https://api.spotify.com")
+SPOTIFY_ACCOUNTS_URL = env.url("SPOTIFY_ACCOUNTS_URL", "https://accounts.spotify.com").rstrip("/")
+SPOTIFY_API_URL = env.url("SPOTIFY_API_URL", "https://api.spotify.com").rstrip("/")
 SPOTIFY_SCOPES = env.words(
     "SPOTIFY_SCOPES",
     "user-top-read user-read-recently-played user-read-currently-playing playlist-read-private",

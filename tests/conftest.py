@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
 from django.db.models.functions import Now
 from pytest_django import Settings
 
@@ -15,6 +16,12 @@ from spotify_auth.models import SpotifyToken
 from tests.sandbox_client import Sandbox
 
 Connect = Callable[..., User]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _collected_static_files() -> None:
+    """Pages are tested with the static files as they are deployed, hashed names and all."""
+    call_command("collectstatic", interactive=False, verbosity=0)
 
 
 @pytest.fixture(scope="session")
@@ -37,8 +44,10 @@ def spotify(sandbox_process: Sandbox, settings: Settings) -> Sandbox:
 def connect(db: None, spotify: Sandbox) -> Connect:
     """Connect a sandbox user, as a log-in would; by default the token is due at once."""
 
-    def connect_user(persona: str = "user-1", *, due: bool = True) -> User:
-        answer = spotify.connect([persona], scope="user-top-read")[persona]
+    def connect_user(
+        persona: str = "user-1", *, due: bool = True, scope: str = "user-top-read"
+    ) -> User:
+        answer = spotify.connect([persona], scope=scope)[persona]
         user = person_for(account_id=answer["account_id"], display_name=persona)
         connection.connect(
             user_id=user.pk,
@@ -59,7 +68,10 @@ def connect(db: None, spotify: Sandbox) -> Connect:
 
 def make_due(user: User, *, expired: bool = False) -> None:
     """Let a token be due since a moment ago, and perhaps expired."""
-    changes = {"due_at": Now() - timedelta(seconds=1)}
+    changes = {
+        "refreshed_at": Now() - timedelta(seconds=100),
+        "due_at": Now() - timedelta(seconds=1),
+    }
     if expired:
         changes["expires_at"] = Now() - timedelta(seconds=1)
     SpotifyToken.objects.filter(pk=user.pk).update(**changes)

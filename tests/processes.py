@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -162,3 +163,11 @@ def beat_process(name: str, *, env: Mapping[str, str]) -> LocalProcess:
     return LocalProcess(
         name, celery_command("beat", "--loglevel", "INFO"), env=env, ready_when="beat: Starting"
     )
+
+
+def free_port() -> int:
+    """A port that nothing listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

@@ -4,7 +4,6 @@ pytest-celery's nodes wrap anything that behaves like a container; `LocalProcess
 so the plug-in's kill, restart and wait-for-log calls drive real processes.
 """
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +17,13 @@ from pytest_celery import (
 )
 
 from local.redis import redis_server
-from tests.processes import LocalProcess, beat_process, service_environment, worker_process
+from tests.processes import (
+    LocalProcess,
+    beat_process,
+    free_port,
+    service_environment,
+    worker_process,
+)
 from tests.sandbox_client import Sandbox
 
 LIFETIME = 20
@@ -91,11 +96,3 @@ def celery_worker_cluster(service_env: dict[str, str]) -> Iterator[CeleryWorkerC
     finally:
         for node in cluster:
             node.teardown()
-
-
-def free_port() -> int:
-    """A port that nothing listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

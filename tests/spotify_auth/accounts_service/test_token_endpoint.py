@@ -1,0 +1,156 @@
+"""What each answer of the token endpoint becomes. The answers come over a real socket."""
+
+import pytest
+from pytest_django import Settings
+
+from spotify_auth.accounts_service import errors
+from spotify_auth.accounts_service.grant import Grant
+from spotify_auth.accounts_service.refreshing import refresh
+from tests.processes import free_port
+from tests.sandbox_client import Sandbox
+
+WHOLE = (
+    '{"access_token": "a", "token_type": "Bearer", "expires_in": 3600,'
+    ' "refresh_token": "r", "scope": "streaming"}'
+)
+
+
+def answer(spotify: Sandbox, body: str, content_type: str = "application/json") -> Grant:
+    """Refresh against a Spotify that answers 200 with this body."""
+    spotify.connect(["user-1"])
+    spotify.faults(fault="garbage", body=body, content_type=content_type)
+    return refresh("any")
+
+
+def test_a_whole_answer_is_a_grant(spotify: Sandbox) -> None:
+    grant = answer(spotify, WHOLE)
+
+    assert grant == Grant(access_token="a", refresh_token="r", expires_in=3600, scope="streaming")
+    assert "'a'" not in repr(grant)
+    assert "'r'" not in repr(grant)
+
+
+@pytest.mark.parametrize(
+    ("body", "expires_in", "refresh_token"),
+    [
+        (WHOLE.replace('"r"', "null"), 3600, None),  # keep the old one
+        (WHOLE.replace('"r"', '""'), 3600, None),  # an empty token is none
+        (WHOLE.replace("3600", '"3600"'), 3600, "r"),  # digits in a string
+        (WHOLE.replace("3600", "3599.9"), 3599, "r"),
+        (WHOLE.replace('"streaming"', "null"), 3600, "r"),
+    ],
+)
+def test_lenient_where_nothing_is_at_stake(
+    spotify: Sandbox, body: str, expires_in: int, refresh_token: str | None
+) -> None:
+    grant = answer(spotify, body)
+
+    assert (grant.expires_in, grant.refresh_token) == (expires_in, refresh_token)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ("", "answer_without_access_token"),
+        ("<html>oops</html>", "answer_without_access_token"),
+        ("[1, 2]", "answer_without_access_token"),  # JSON of another shape
+        ("[" * 5000, "answer_without_access_token"),  # nested past Python's patience
+        (WHOLE[:40], "answer_without_access_token"),  # cut short
+        (WHOLE.replace('"a"', "17"), "answer_without_access_token"),
+        (WHOLE.replace('"a"', '""'), "answer_without_access_token"),
+        (WHOLE.replace('"r"', "[]"), "answer_malformed"),
+        (WHOLE.replace("3600", "null"), "answer_without_expires_in"),
+        (WHOLE.replace("3600", "true"), "answer_without_expires_in"),
+        (WHOLE.replace("3600", '"soon"'), "answer_without_expires_in"),
+        (WHOLE.replace("3600", "0"), "expires_in_absurd"),
+        (WHOLE.replace("3600", "-5"), "expires_in_absurd"),
+        (WHOLE.replace("3600", "9999999999"), "expires_in_absurd"),
+        (WHOLE.replace("3600", "NaN"), "expires_in_absurd"),
+        ("x" * 100_000, "answer_too_large"),
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_not_used(spotify: Sandbox, body: str, code: str) -> None:
+    with pytest.raises(errors.Unavailable) as caught:
+        answer(spotify, body)
+
+    assert caught.value.code == code
+
+
+def test_the_content_type_does_not_matter(spotify: Sandbox) -> None:
+    assert answer(spotify, WHOLE, content_type="text/html").access_token == "a"
+
+
+def test_a_dead_refresh_token_is_refused(spotify: Sandbox) -> None:
+    first = spotify.connect(["user-1"])["user-1"]["refresh_token"]
+    refresh(first)
+
+    with pytest.raises(errors.GrantRefused):
+        refresh(first)
+
+
+@pytest.mark.parametrize("name", ["SPOTIFY_CLIENT_SECRET", "SPOTIFY_CLIENT_ID"])
+def test_wrong_credentials_condemn_the_client(
+    spotify: Sandbox, settings: Settings, name: str
+) -> None:
+    setattr(settings, name, "wrong")
+
+    with pytest.raises(errors.ClientRefused):
+        refresh(spotify.connect(["user-1"])["user-1"]["refresh_token"])
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"),
+    [("7", 7.0), ("0", 0.0), (None, None), ("-3", None), ("soon", None), ("86400", 86400.0)],
+)
+def test_retry_after_is_read_in_seconds(
+    spotify: Sandbox, retry_after: str | None, seconds: float | None
+) -> None:
+    spotify.faults(fault="rate_limited", retry_after=retry_after)
+
+    with pytest.raises(errors.RateLimited) as caught:
+        refresh(spotify.connect(["user-1"])["user-1"]["refresh_token"])
+
+    assert caught.value.retry_after == seconds
+
+
+def test_nobody_listening_means_nothing_was_sent(settings: Settings) -> None:
+    settings.SPOTIFY_ACCOUNTS_URL = f"http://127.0.0.1:{free_port()}"
+
+    with pytest.raises(errors.Unavailable) as caught:
+        refresh("any")
+
+    assert caught.value.code == "connection_refused"
+
+
+@pytest.mark.parametrize("headers", [True, False])
+def test_a_dripped_answer_ends_at_the_deadline(
+    spotify: Sandbox, settings: Settings, headers: bool
+) -> None:
+    settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = 1.0
+    # A byte each 0.3 s: no single read ever takes long.
+    spotify.faults(fault="slow_drip", interval=0.3, headers=headers, rotate=False)
+
+    with pytest.raises(errors.AnswerUnknown):
+        refresh(spotify.connect(["user-1"])["user-1"]["refresh_token"])
+
+
+def test_an_error_carries_nothing_of_the_request(spotify: Sandbox) -> None:
+    spotify.faults(fault="connection_reset")
+
+    with pytest.raises(errors.AnswerUnknown) as caught:
+        refresh("the-refresh-token")
+
+    # The chain that a traceback or an error report would show ends here.
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+    assert "the-refresh-token" not in str(caught.value)
+
+
+def test_cookies_of_one_user_do_not_stick_to_the_next(spotify: Sandbox) -> None:
+    from spotify_auth.bounded_http import session_of_this_thread
+
+    session = session_of_this_thread(total_seconds=5)
+    form = {"client_id": "sandbox-client"}
+    session.get(f"{spotify.url}/authorize", params=form, timeout=5)
+
+    assert not list(session.cookies)

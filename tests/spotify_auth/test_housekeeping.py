@@ -1,0 +1,43 @@
+"""House-keeping deletes what is old, and nothing else."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.sessions.models import Session
+from django.db.models.functions import Now
+
+from spotify_auth import login_attempts
+from spotify_auth.housekeeping import delete_expired
+from spotify_auth.models import LoginAttempt, TokenEvent
+from tests.conftest import Connect
+
+pytestmark = pytest.mark.django_db
+
+
+def test_deletes_events_past_their_retention(connect: Connect) -> None:
+    old, recent = connect("user-1"), connect("user-2")
+    old.token_events.update(at=Now() - timedelta(days=91))
+    recent.token_events.update(at=Now() - timedelta(days=89))
+
+    delete_expired()
+
+    assert [event.user_id for event in TokenEvent.objects.all()] == [recent.pk]
+
+
+def test_deletes_logins_that_never_came_back() -> None:
+    login_attempts.begin(next_url="")
+    LoginAttempt.objects.update(created_at=Now() - timedelta(minutes=11))
+    login_attempts.begin(next_url="")
+
+    delete_expired()
+
+    assert LoginAttempt.objects.count() == 1
+
+
+def test_deletes_expired_sessions() -> None:
+    Session.objects.create(session_key="old", expire_date=Now() - timedelta(days=1))
+    Session.objects.create(session_key="new", expire_date=Now() + timedelta(days=1))
+
+    delete_expired()
+
+    assert [session.session_key for session in Session.objects.all()] == ["new"]

@@ -1,0 +1,103 @@
+"""Lanes and the sweep, with a real broker and without a worker."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection as database
+from pytest_django import Settings
+
+from config.celery import app
+from spotify_auth import lanes, refresher
+from spotify_auth.models import SpotifyToken
+from tests.conftest import Connect
+from tests.sandbox_client import Sandbox
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _empty_queues() -> Iterator[None]:
+    app.control.purge()
+    with app.connection() as broker:
+        broker.default_channel.queue_declare(lanes.QUEUE)
+        broker.default_channel.queue_purge(lanes.QUEUE)
+        yield
+        broker.default_channel.queue_purge(lanes.QUEUE)
+
+
+def test_nothing_due_opens_no_lane(connect: Connect) -> None:
+    connect(due=False)
+
+    assert lanes.open_lanes() == 0
+
+
+def test_opens_a_lane_for_each_due_token(connect: Connect) -> None:
+    for n in range(3):
+        connect(f"user-{n}")
+
+    assert lanes.open_lanes() == 3
+
+
+def test_opens_no_more_lanes_than_allowed(connect: Connect, settings: Settings) -> None:
+    settings.REFRESH_LANES = 2
+    for n in range(5):
+        connect(f"user-{n}")
+
+    assert lanes.open_lanes() == 2
+
+
+def test_lanes_that_wait_in_the_queue_count(connect: Connect) -> None:
+    for n in range(3):
+        connect(f"user-{n}")
+    lanes.open_lanes()
+
+    # Another beat, or the same one for a day while no worker runs.
+    assert [lanes.open_lanes() for _ in range(5)] == [0] * 5
+
+
+def test_a_lane_drains_what_is_due(connect: Connect, spotify: Sandbox) -> None:
+    for n in range(5):
+        connect(f"user-{n}")
+    connect("user-9", due=False)
+
+    assert lanes.run_lane() == 5
+
+    assert spotify.stats()["totals"]["refreshes"] == 5
+    assert SpotifyToken.objects.filter(generation=2).count() == 5
+
+
+def test_a_stopping_worker_claims_no_more(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect()
+    monkeypatch.setattr(lanes, "_stopping", type(lanes._stopping)())
+
+    lanes.stop_lanes()
+
+    assert lanes.run_lane() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lane_ends_quietly_when_postgresql_goes_away(
+    connect: Connect, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = connect()
+    exchange = refresher._exchange
+
+    def cut(claim: refresher.Claim) -> object:
+        grant = exchange(claim)
+        with database.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            (pid,) = cursor.fetchone()
+        killer = database.copy()
+        with killer.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+        killer.close()
+        return grant
+
+    monkeypatch.setattr(refresher, "_exchange", cut)
+
+    assert lanes.run_lane() == 0
+
+    assert "lane_ended reason=OperationalError" in caplog.text
+    assert SpotifyToken.objects.get(pk=user.pk).generation == 1

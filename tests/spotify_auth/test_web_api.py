@@ -1,0 +1,123 @@
+"""Calls to the Web API: one token read, typed errors, and what a 401 leads to."""
+
+import pytest
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
+
+from accounts.dashboard import CALLS
+from spotify_auth import refresher, tokens, web_api
+from spotify_auth.models import Cause
+from tests.conftest import Connect, make_due, token_of
+from tests.sandbox_client import Sandbox
+
+pytestmark = pytest.mark.django_db
+
+ME = {"profile": ("/me", {})}
+
+
+def test_fetches_several_resources_from_one_token_read(connect: Connect) -> None:
+    user = connect(due=False)
+
+    with CaptureQueriesContext(database) as queries:
+        answers = web_api.get_all(user.pk, {**ME, "top": ("/me/top/artists", {"limit": 1})})
+
+    assert len(queries) == 1
+    assert answers["profile"]["account_id"] == user.account_id  # type: ignore[index]
+    assert len(answers["top"]["items"]) == 1  # type: ignore[index]
+
+
+def test_nothing_playing_is_none(connect: Connect) -> None:
+    user = connect("newcomer", due=False, scope="user-read-currently-playing")
+
+    assert web_api.get_all(user.pk, {"now": CALLS["now_playing"]}) == {"now": None}
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ({"status": 403, "message": "Insufficient client scope"}, web_api.InsufficientScope),
+        ({"status": 403, "message": "User not registered"}, web_api.NotAllowed),
+        ({"status": 404, "message": "Not found"}, web_api.NotFound),
+        ({"status": 429, "message": "API rate limit exceeded"}, web_api.RateLimited),
+        ({"status": 500, "message": "x"}, web_api.Unavailable),
+        ({"status": 503, "message": "x"}, web_api.Unavailable),
+    ],
+)
+def test_errors_are_typed_and_spare_the_other_calls(
+    connect: Connect, spotify: Sandbox, fault: dict[str, object], error: type
+) -> None:
+    user = connect(due=False)
+    spotify.faults("web_api_error", path="/v1/me/top", **fault)
+
+    answers = web_api.get_all(user.pk, {**ME, "top": CALLS["top_artists"]})
+
+    assert isinstance(answers["top"], error)
+    assert isinstance(answers["profile"], dict)
+
+
+def test_a_missing_scope_is_told_apart(connect: Connect) -> None:
+    user = connect(due=False)  # granted user-top-read only
+
+    answers = web_api.get_all(user.pk, {"recent": CALLS["recently_played"]})
+
+    assert isinstance(answers["recent"], web_api.InsufficientScope)
+
+
+def test_a_stale_token_is_nudged_and_not_refreshed(connect: Connect, spotify: Sandbox) -> None:
+    user = connect(due=False)
+    make_due(user, expired=True)
+
+    with pytest.raises(tokens.TokenStale):
+        web_api.get_all(user.pk, ME)
+
+    assert spotify.stats()["totals"]["refreshes_attempted"] == 0
+    token = token_of(user)
+    assert (token.due_at, token.due_cause) == (token.refreshed_at, Cause.STALE_READ)
+
+
+def test_an_unexpected_401_is_nudged_and_not_refreshed(connect: Connect, spotify: Sandbox) -> None:
+    user = connect(due=False)
+    spotify.expire_access_tokens("user-1")
+
+    answers = web_api.get_all(user.pk, ME)
+
+    assert isinstance(answers["profile"], web_api.Unauthorized)
+    assert spotify.stats()["totals"]["refreshes_attempted"] == 0
+    assert token_of(user).due_cause == Cause.UNAUTHORIZED
+    refresher.refresh_next()
+    assert isinstance(web_api.get_all(user.pk, ME)["profile"], dict)
+
+
+def test_a_401_after_a_rotation_repeats_the_call_once_with_the_new_token(
+    connect: Connect, spotify: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = connect()
+    spotify.faults("old_access_token_dies")
+    read = tokens.access_token_for
+    tokens_read = []
+
+    def read_and_be_overtaken(user_id: int) -> tokens.AccessToken:
+        token = read(user_id)
+        tokens_read.append(token.generation)
+        refresher.refresh_next()  # a lane is faster than this page
+        return token
+
+    monkeypatch.setattr(tokens, "access_token_for", read_and_be_overtaken)
+
+    answers = web_api.get_all(user.pk, ME)
+
+    assert isinstance(answers["profile"], dict)
+    assert tokens_read == [1, 2]
+    assert token_of(user).due_cause == Cause.SCHEDULE  # nobody was nudged
+
+
+def test_an_error_carries_nothing_of_the_request(connect: Connect, spotify: Sandbox) -> None:
+    user = connect(due=False)
+    token = tokens.access_token_for(user.pk)
+    spotify.faults("web_api_error", status=503, message="x")
+
+    with pytest.raises(web_api.Unavailable) as caught:
+        web_api.get(token.value, "/me")
+
+    assert caught.value.__cause__ is None
+    assert token.value not in str(caught.value)
