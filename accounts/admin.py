@@ -7,7 +7,7 @@ from accounts.models import User
 
 
 @admin.register(User)
-class PersonAdmin(UserAdmin):
+class PersonAdmin(UserAdmin):  # type: ignore[type-arg]  # not generic at run time
     """Django's user admin, which also finds people by their Spotify account."""
 
     list_display = ("__str__", "username", "account_id", "is_staff", "is_active")

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 
 from spotify_auth.models import SpotifyToken, TokenEvent
@@ -25,29 +24,23 @@ class Connection:
 
 def connection_of(user_id: int) -> Connection:
     """The state of a user's connection, without the tokens themselves."""
-    token = (
+    row = (
         SpotifyToken.objects.filter(user_id=user_id)
         .defer("access_token", "refresh_token")
-        .annotate(
-            now=Now(),
-            fresh=ExpressionWrapper(Q(expires_at__gt=Now()), output_field=BooleanField()),
-        )
+        .annotate(now=Now())
         .first()
     )
     return Connection(
-        state=_state(token),
-        token=token,
-        now=token.now if token else None,
+        state=_state(row, now=row.now) if row else "not_connected",
+        token=row,
+        now=row.now if row else None,
         events=list(TokenEvent.objects.filter(user_id=user_id)[:EVENTS_SHOWN]),
     )
 
 
-def _state(token: SpotifyToken | None) -> str:
-    if token is None or token.status in {
-        SpotifyToken.Status.DISCONNECTED,
-        SpotifyToken.Status.REVOKED,
-    }:
+def _state(token: SpotifyToken, *, now: datetime) -> str:
+    if token.status in {SpotifyToken.Status.DISCONNECTED, SpotifyToken.Status.REVOKED}:
         return "not_connected"
     if token.status == SpotifyToken.Status.RECONNECT_REQUIRED:
         return "reconnect_required"
-    return "connected" if token.fresh else "reconnecting"
+    return "connected" if token.expires_at > now else "reconnecting"

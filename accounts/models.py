@@ -1,8 +1,6 @@
 """The person behind a session."""
 
-from typing import ClassVar
-
-from django.contrib.auth.models import AbstractUser, UserManager
+from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models import Q
 
@@ -17,13 +15,13 @@ class User(AbstractUser):
     """
 
     # NULL and not "" for people from Spotify: the column is unique.
-    username = models.CharField(max_length=150, unique=True, null=True, blank=True)
+    username = models.CharField(  # type: ignore[assignment]
+        max_length=150, unique=True, null=True, blank=True
+    )
     account_id = models.CharField(
         "Spotify account ID", max_length=255, unique=True, null=True, blank=True, editable=False
     )
     display_name = models.CharField(max_length=255, blank=True)
-
-    objects: ClassVar[UserManager["User"]] = UserManager()
 
     class Meta(AbstractUser.Meta):
         constraints = (

@@ -8,6 +8,7 @@ from django.views.decorators.http import require_safe
 
 from accounts import dashboard as dashboard_data
 from accounts.connection_page import connection_of
+from accounts.requests import SignedInRequest
 from spotify_auth.tokens import NotConnected, ReconnectRequired, TokenStale
 
 
@@ -20,7 +21,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 @login_required
-def dashboard(request: HttpRequest) -> HttpResponse:
+def dashboard(request: SignedInRequest) -> HttpResponse:
     """The person's music, or why it cannot be shown; htmx asks for the content alone."""
     template = "accounts/_dashboard.html" if request.htmx else "accounts/dashboard.html"
     return render(request, template, _dashboard_context(request.user.pk))
@@ -29,7 +30,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 @login_required
-def connection(request: HttpRequest) -> HttpResponse:
+def connection(request: SignedInRequest) -> HttpResponse:
     """The state of the person's token; htmx asks for the content alone, every 2 s."""
     template = "accounts/_connection.html" if request.htmx else "accounts/connection.html"
     return render(request, template, {"connection": connection_of(request.user.pk)})

@@ -5,6 +5,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import environ
@@ -22,13 +23,13 @@ env = Environment()
 # --- Secrets and servers ---------------------------------------------------------------
 
 SECRET_KEY = env.text("SECRET_KEY")
-TOKEN_ENCRYPTION_KEYS = env.parsed(
+TOKEN_ENCRYPTION_KEYS: list[bytes] = env.parsed(
     "TOKEN_ENCRYPTION_KEYS",
     parse_keys,
     placeholder=[],
     expected="base64 of 32 random bytes, several separated by commas, none twice",
 )
-DATABASE = env.parsed(
+DATABASE: dict[str, Any] = env.parsed(
     "DATABASE_URL",
     postgresql_config,
     placeholder={},

@@ -1,0 +1,1 @@
+"""`make run` and `make test`: everything the service needs, on one fresh machine."""

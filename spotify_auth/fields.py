@@ -1,6 +1,6 @@
 """An encrypted column, each value bound to its table, column and row."""
 
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -18,11 +18,6 @@ class Sealed(bytes):
     __str__ = __repr__
 
 
-def place_of(table: str, column: str, primary_key: object) -> str:
-    """Where a value lives, as the cipher's associated data names it."""
-    return f"{table}.{column}.{primary_key}"
-
-
 class _UnsealingAttribute(DeferredAttribute):
     """Decrypts when the attribute is read, since only then the row is known."""
 
@@ -33,14 +28,21 @@ class _UnsealingAttribute(DeferredAttribute):
     def __get__(self, instance: models.Model | None, cls: Any = None) -> Any:
         value = super().__get__(instance, cls)
         if isinstance(value, Sealed):
-            return self.field.unseal(value, primary_key=instance.pk if instance else None)
+            field = cast(EncryptedTextField, self.field)
+            return field.unseal(value, primary_key=instance.pk if instance else None)
         return value
 
     def __set__(self, instance: models.Model, value: str | Sealed | None) -> None:
         instance.__dict__[self.field.attname] = value
 
 
-class EncryptedTextField(models.BinaryField):
+if TYPE_CHECKING:
+    _BinaryField = models.BinaryField[str | None, str | None]
+else:
+    _BinaryField = models.BinaryField  # Django's own is not generic at run time
+
+
+class EncryptedTextField(_BinaryField):
     """Text that PostgreSQL stores as AES-256-GCM-SIV ciphertext.
 
     Reading the attribute of an instance decrypts. Query sets that return columns
@@ -88,4 +90,4 @@ class EncryptedTextField(models.BinaryField):
         return super().get_lookup(lookup_name) if lookup_name == "isnull" else None
 
     def _place(self, primary_key: object) -> str:
-        return place_of(self.model._meta.db_table, self.column, primary_key)
+        return f"{self.model._meta.db_table}.{self.attname}.{primary_key}"

@@ -7,10 +7,13 @@ loses nothing.
 
 import logging
 import threading
+from typing import cast
 
 from celery import current_app
 from django.conf import settings
 from django.db import Error, connection
+from kombu import Connection
+from kombu.transport.virtual import Channel
 
 from spotify_auth.refresher import refresh_next
 
@@ -42,11 +45,12 @@ def open_lanes() -> int:
     if not due:
         return 0
     with current_app.pool.acquire(block=True) as broker:
-        with broker.channel() as channel:
-            waiting = channel.queue_declare(queue=QUEUE).message_count
-        wanted = max(0, due - waiting)
-        for _ in range(wanted):
-            current_app.send_task("spotify_auth.lane", connection=broker)
+        # celery-types takes this pool for one of producers.
+        channel = cast(Connection, broker).default_channel
+        waiting: int = cast(Channel, channel).queue_declare(QUEUE).message_count
+    wanted = max(0, due - waiting)
+    for _ in range(wanted):
+        current_app.send_task("spotify_auth.lane")
     return wanted
 
 

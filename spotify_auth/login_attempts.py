@@ -20,7 +20,7 @@ LIFETIME = timedelta(minutes=10)
 
 _TAKE = """
 DELETE FROM spotify_auth_loginattempt
-WHERE state_digest = %s AND browser_digest = %s AND created_at > now() - %s
+WHERE state_digest = %s AND browser_digest = %s AND created_at > now() - make_interval(secs => %s)
 RETURNING code_verifier, next_url
 """
 
@@ -69,7 +69,7 @@ def take(*, state: str, cookie: str) -> Taken:
     """Use an attempt up. Raises UnknownLoginAttempt."""
     digest = _digest(state)
     with connection.cursor() as cursor:
-        cursor.execute(_TAKE, [digest, _digest(cookie), LIFETIME])
+        cursor.execute(_TAKE, [digest, _digest(cookie), LIFETIME.total_seconds()])
         row = cursor.fetchone()
     if row is None:
         raise UnknownLoginAttempt

@@ -15,6 +15,7 @@ import random
 import socket
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -270,7 +271,7 @@ def _write_failure(claim: Claim, verdict: Verdict, *, duration: float) -> bool:
     return kept
 
 
-def _write(sql: str, claim: Claim, duration: float, **parameters: object) -> bool:
+def _write(sql: str, claim: Claim, duration: float, **parameters: Any) -> bool:
     """Write the row and its event; False when the fence kept a late result out."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -285,4 +286,5 @@ def _write(sql: str, claim: Claim, duration: float, **parameters: object) -> boo
                 "worker": f"{socket.gethostname()}:{os.getpid()}"[:100],
             },
         )
-        return cursor.rowcount == 1
+        written: int = cursor.rowcount
+    return written == 1

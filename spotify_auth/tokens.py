@@ -123,7 +123,7 @@ def nudge(user_id: int, *, generation: int, cause: Cause) -> bool:
                     "in_back_off": cause is Cause.ADMIN,
                 },
             )
-            changed = cursor.rowcount == 1
+            changed = bool(cursor.rowcount)
         if changed:
             logger.info("nudged user_id=%s generation=%s cause=%s", user_id, generation, cause)
             transaction.on_commit(partial(_wake_a_worker, user_id))

@@ -16,6 +16,7 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.people import person_for
+from accounts.requests import SignedInRequest
 from spotify_auth import connection, login_attempts, web_api
 from spotify_auth.accounts_service import authorization
 from spotify_auth.accounts_service.errors import (
@@ -79,7 +80,7 @@ def callback(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @login_required
-def disconnect(request: HttpRequest) -> HttpResponse:
+def disconnect(request: SignedInRequest) -> HttpResponse:
     """Erase our copy of the person's tokens."""
     connection.disconnect(user_id=request.user.pk)
     return redirect("accounts:connection")

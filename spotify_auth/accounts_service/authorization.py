@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from django.conf import settings
 
 from spotify_auth.accounts_service import token_endpoint
+from spotify_auth.accounts_service.errors import Unavailable
 from spotify_auth.accounts_service.grant import Grant
 
 
@@ -52,5 +53,5 @@ def exchange_code(*, code: str, code_verifier: str) -> Grant:
         }
     )
     if grant.refresh_token is None:
-        raise token_endpoint.Unavailable("answer_without_refresh_token")
+        raise Unavailable("answer_without_refresh_token")
     return grant

@@ -1,9 +1,10 @@
 """Real workers and beats keep everybody fresh, and nobody refreshes twice."""
 
 import time
+from functools import partial
 
 import pytest
-from pytest_celery import CeleryTestSetup
+from pytest_celery import CeleryTestNode, CeleryTestSetup
 
 from accounts.models import User
 from accounts.people import person_for
@@ -42,7 +43,7 @@ def connect_users(sandbox: Sandbox, count: int = USERS) -> list[User]:
 
 
 def nothing_is_in_flight(sandbox: Sandbox) -> bool:
-    return sandbox.stats()["in_flight"] == 0
+    return bool(sandbox.stats()["in_flight"] == 0)
 
 
 def test_fifty_users_stay_fresh_over_several_lifetimes(
@@ -158,13 +159,17 @@ def test_sigterm_lets_the_exchange_in_hand_finish(
     for node in celery_setup.worker_cluster[:WORKERS]:
         node.kill(signal="SIGTERM")
     for node in celery_setup.worker_cluster[:WORKERS]:
-        wait_for(lambda node=node: node.container.status == "exited", what="the worker to end")
+        wait_for(partial(_has_ended, node), what="the worker to end")
 
     # Each rotation that Spotify made is stored here: the next refresh would succeed.
     assert fast_sandbox.stats()["totals"]["refreshes"] > 0
     for user in users:
         generation = SpotifyToken.objects.get(pk=user.pk).generation
         assert fast_sandbox.stats(user.account_id)["generation"] == generation
+
+
+def _has_ended(node: CeleryTestNode) -> bool:
+    return bool(node.container.status == "exited")
 
 
 def _is_fresh(user: User) -> bool:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
+import redis
+from django.conf import settings
 from django.db import connection as database
 from pytest_django import Settings
 
-from config.celery import app
 from spotify_auth import lanes, refresher
 from spotify_auth.models import SpotifyToken
 from tests.conftest import Connect
@@ -17,12 +18,10 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _empty_queues() -> Iterator[None]:
-    app.control.purge()
-    with app.connection() as broker:
-        broker.default_channel.queue_declare(lanes.QUEUE)
-        broker.default_channel.queue_purge(lanes.QUEUE)
+    with redis.Redis.from_url(settings.REDIS_URL) as broker:
+        broker.delete(lanes.QUEUE)
         yield
-        broker.default_channel.queue_purge(lanes.QUEUE)
+        broker.delete(lanes.QUEUE)
 
 
 def test_nothing_due_opens_no_lane(connect: Connect) -> None:

@@ -75,7 +75,7 @@ def test_a_crowd_at_a_barrier_refreshes_each_token_once(
     users = [connect(f"user-{n}") for n in range(10)]
     barrier = threading.Barrier(16)
 
-    def rush() -> list[object]:
+    def rush() -> list[Outcome | None]:
         barrier.wait(timeout=10)
         return [refresh_user(user.pk) for user in users] + [refresh_next()]
 

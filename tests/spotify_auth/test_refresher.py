@@ -225,7 +225,7 @@ def test_other_failures_are_tried_again(
 ) -> None:
     user = connect()
     before = token_of(user)
-    spotify.faults(**fault)
+    spotify.faults(**fault)  # type: ignore[arg-type]
 
     assert refresh_next() is outcome
 

@@ -1,12 +1,12 @@
 """Logging in: the whole way to Spotify and back, and everything that can go wrong on it."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import pytest
 from django.conf import settings
 from django.db.models.functions import Now
-from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
@@ -17,6 +17,9 @@ from tests.conftest import token_of
 from tests.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db
+
+if TYPE_CHECKING:
+    from django.test.client import _MonkeyPatchedWSGIResponse as Response
 
 CALLBACK = reverse("spotify_auth:callback")
 
@@ -39,11 +42,11 @@ def approve(spotify: Sandbox, parameters: dict[str, str], persona: str = "user-1
     return f"{address.path}?{address.query}"
 
 
-def log_in(browser: Client, spotify: Sandbox, persona: str = "user-1") -> HttpResponse:
+def log_in(browser: Client, spotify: Sandbox, persona: str = "user-1") -> "Response":
     return browser.get(approve(spotify, begin(browser), persona))
 
 
-def assert_clear_page(response: HttpResponse, status: int, words: str) -> None:
+def assert_clear_page(response: "Response", status: int, words: str) -> None:
     """A page with words for the person and a way on, and nobody logged in."""
     text = response.content.decode()
     assert response.status_code == status

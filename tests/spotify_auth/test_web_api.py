@@ -12,7 +12,7 @@ from tests.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db
 
-ME = {"profile": ("/me", {})}
+ME: dict[str, tuple[str, dict[str, str | int]]] = {"profile": ("/me", {})}
 
 
 def test_fetches_several_resources_from_one_token_read(connect: Connect) -> None:

@@ -1,0 +1,47 @@
+# Nothing but CPython 3.11 with pip is needed: each target installs and starts the rest.
+# Paths are relative, since make cannot handle a space in one.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV_PYTHON = .venv/bin/python
+INSTALLED = .venv/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench clean requirements
+
+help: ## list these targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /make \1|/' | \
+		while IFS='|' read -r target text; do printf '  %-18s %s\n' "$$target" "$$text"; done
+
+run: $(INSTALLED) ## start everything: PostgreSQL, Redis, a sandbox Spotify, web, worker, beat
+	@exec $(VENV_PYTHON) -m local.run
+
+test: $(INSTALLED) ## run the tests; ARGS="tests/accounts -x" is passed to pytest
+	@exec $(VENV_PYTHON) -m local.test $(ARGS)
+
+lint: $(INSTALLED) ## ruff, mypy, import-linter, migrations, system checks
+	@exec $(VENV_PYTHON) -m local.lint
+
+bench: $(INSTALLED) ## run the benchmarks
+	@exec $(VENV_PYTHON) -m local.bench $(ARGS)
+
+requirements: $(INSTALLED) ## pin requirements/*.txt anew from requirements/*.in
+	@for name in base production local; do \
+		$(VENV_PYTHON) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+			--generate-hashes --no-header requirements/$$name.in -o requirements/$$name.txt || exit 1; \
+	done
+
+clean: ## remove what the other targets made, local data included
+	@if [ -x $(VENV_PYTHON) ]; then $(VENV_PYTHON) -m local.clean; fi
+	@rm -rf .venv .local staticfiles .mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
+		.hypothesis .coverage
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): requirements/local.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
+		{ echo 'CPython 3.11 is needed: put it on PATH, or call `make PYTHON=/path/to/python3.11 …`.'; exit 1; }
+	@echo 'Installing the pinned packages into .venv (half a minute).'
+	@rm -rf .venv
+	@"$(PYTHON)" -m venv --without-pip .venv
+	@"$(PYTHON)" -m pip --python $(VENV_PYTHON) install --quiet --disable-pip-version-check \
+		--require-hashes -r requirements/local.txt
+	@touch $(INSTALLED)
