@@ -10,6 +10,7 @@ from accounts import dashboard as dashboard_data
 from accounts.connection_page import connection_of
 from accounts.requests import SignedInRequest
 from spotify_auth.tokens import NotConnected, ReconnectRequired, TokenStale
+from spotify_auth.web_api import Unauthorized
 
 
 @require_safe
@@ -37,11 +38,14 @@ def connection(request: SignedInRequest) -> HttpResponse:
 
 
 def _dashboard_context(user_id: int) -> dict[str, object]:
+    """What the dashboard is made from. `waiting` lets the page ask again by itself."""
     try:
-        return {"state": "connected", "parts": dashboard_data.load(user_id)}
+        parts = dashboard_data.load(user_id)
     except TokenStale:
-        return {"state": "reconnecting"}
+        return {"state": "reconnecting", "waiting": True}
     except ReconnectRequired:
         return {"state": "reconnect_required"}
     except NotConnected:
         return {"state": "not_connected"}
+    waiting = any(part.error == Unauthorized.code for part in parts.values())
+    return {"state": "connected", "parts": parts, "waiting": waiting}

@@ -48,7 +48,9 @@ def documented() -> set[str]:
 
 def procfile_names() -> set[str]:
     used = (ROOT / "Procfile").read_text() + (ROOT / "config/gunicorn.py").read_text()
-    return set(re.findall(r"\$\{([A-Z_]+)", used)) | set(re.findall(r'get\("([A-Z_]+)"', used))
+    return set(re.findall(r"\$\{([A-Z_]+)", used)) | set(
+        re.findall(r"""get\(['"]([A-Z_]+)""", used)
+    )
 
 
 def test_env_example_documents_exactly_the_settings_that_are_read() -> None:
