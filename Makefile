@@ -42,6 +42,6 @@ $(INSTALLED): requirements/local.txt
 	@echo 'Installing the pinned packages into .venv (half a minute).'
 	@rm -rf .venv
 	@"$(PYTHON)" -m venv --without-pip .venv
-	@"$(PYTHON)" -m pip --python $(VENV_PYTHON) install --quiet --disable-pip-version-check \
+	@"$(PYTHON)" -m pip --python $(VENV_PYTHON) install -qq --disable-pip-version-check \
 		--require-hashes -r requirements/local.txt
 	@touch $(INSTALLED)

@@ -104,7 +104,7 @@ def _playable(source: dict[str, Any]) -> Item:
 def _item(source: dict[str, Any], *, name: str = "", detail: str = "", images: Any = None) -> Item:
     pictures = images or source.get("images") or []
     return Item(
-        name=name or source.get("name") or "Untitled",
+        name=(name or source.get("name") or "").strip() or "Untitled",
         detail=detail,
         picture=_web_address(pictures[0].get("url")) if pictures else "",
         link=_web_address((source.get("external_urls") or {}).get("spotify")),

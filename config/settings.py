@@ -167,6 +167,8 @@ SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 X_FRAME_OPTIONS = "DENY"
+DEFAULT_EXCEPTION_REPORTER = "config.error_reports.WithoutRequest"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "config.error_reports.WithoutVariables"
 _picture_sources = (
     ["https://*.scdn.co", "https://*.spotifycdn.com"]
     if SPOTIFY_API_URL == "https://api.spotify.com"
@@ -223,6 +225,15 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    # urllib3 writes request lines at DEBUG, and redis its commands: never ours to show.
-    "loggers": {name: {"level": "INFO"} for name in ("urllib3", "requests", "redis", "kombu")},
+    "loggers": {
+        # urllib3 writes request lines at DEBUG, and redis its commands: never ours to show.
+        **{name: {"level": "INFO"} for name in ("urllib3", "requests", "redis", "kombu")},
+        # Three lines for each sweep, a sweep every few seconds: our own lines say what changed.
+        **{
+            name: {"level": "WARNING"}
+            for name in ("celery.app.trace", "celery.beat", "celery.worker.strategy")
+        },
+        # runserver's request lines carry the query, and the log-in callback's the code.
+        "django.server": {"handlers": [], "level": "CRITICAL", "propagate": False},
+    },
 }

@@ -1,10 +1,17 @@
 """Addresses."""
 
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import include, path
+from django.utils.functional import lazy
+from django.views.generic import RedirectView
+
+# Browsers ask for it on pages that name no icon, such as the admin's.
+_ICON = lazy(static, str)("images/icon.svg")
 
 urlpatterns = [
     path("", include("accounts.urls")),
     path("spotify/", include("spotify_auth.urls")),
+    path("favicon.ico", RedirectView.as_view(url=_ICON)),
     path("admin/", admin.site.urls),
 ]

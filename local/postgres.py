@@ -81,7 +81,7 @@ class Postgres:
         """Create a database, unless it is there."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             if not connection.execute(
-                "SELECT FROM pg_database WHERE datname = %s", [name]
+                "SELECT 1 FROM pg_database WHERE datname = %s", [name]
             ).fetchone():
                 connection.execute(
                     psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name))

@@ -158,10 +158,20 @@ def worker_process(name: str, *, env: Mapping[str, str], concurrency: int = 8) -
     )
 
 
+def web_process(name: str, *, env: Mapping[str, str]) -> LocalProcess:
+    """A real gunicorn, started as the Procfile starts it; HOST and PORT are in `env`."""
+    return LocalProcess(
+        name,
+        [sys.executable, "-m", "gunicorn", "config.wsgi", "--config", "config/gunicorn.py"],
+        env=env,
+        ready_when="Booting worker",
+    )
+
+
 def beat_process(name: str, *, env: Mapping[str, str]) -> LocalProcess:
     """A real beat, started as the Procfile starts it."""
     return LocalProcess(
-        name, celery_command("beat", "--loglevel", "INFO"), env=env, ready_when="beat: Starting"
+        name, celery_command("beat", "--loglevel", "INFO"), env=env, ready_when="maxinterval"
     )
 
 

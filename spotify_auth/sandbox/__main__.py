@@ -6,11 +6,13 @@ import os
 import signal
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
+from pathlib import Path
 
 import uvloop
 from aiohttp import web
 
-from . import application
+from . import application, persistence
+from .memory import MEMORY
 from .state import CODE_LIFETIME_SECONDS, SIX_MONTHS_SECONDS, Settings
 
 _SHUTDOWN_SECONDS = 1.0
@@ -27,7 +29,7 @@ def main() -> int:
         refresh_token_lifetime=options.refresh_token_lifetime,
     )
     try:
-        uvloop.run(_serve(settings, options.host, options.port))
+        uvloop.run(_serve(settings, options.host, options.port, options.memory))
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
@@ -36,14 +38,15 @@ def main() -> int:
     return 0
 
 
-async def _serve(settings: Settings, host: str, port: int) -> None:
+async def _serve(settings: Settings, host: str, port: int, memory: Path | None) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    runner = web.AppRunner(
-        application.build(settings), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS
-    )
+    app = application.build(settings)
+    if memory:
+        persistence.load(app[MEMORY].state, memory)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, backlog=1024).start()
@@ -51,6 +54,8 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
         await stopped.wait()
     finally:
         await runner.cleanup()
+        if memory:
+            persistence.save(app[MEMORY].state, memory)
 
 
 def _parser() -> ArgumentParser:
@@ -71,6 +76,9 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument(
         "--client-secret", default=environment.get("SPOTIFY_CLIENT_SECRET") or "sandbox-secret"
+    )
+    parser.add_argument(
+        "--memory", type=Path, help="a file that keeps the grants from one start to the next"
     )
     parser.add_argument(
         "--redirect-uri", action="append", help="a registered redirect URI; may be repeated"

@@ -30,13 +30,14 @@ class TokenSigner:
     Spotify's refresh tokens begin with `AQ` and its access tokens with `BQ`.
     """
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, key: bytes | None = None) -> None:
+        """`key` is that of an earlier signer, whose tokens this one is to know."""
         self._prefix = prefix
-        self._key = secrets.token_bytes(32)
+        self.key = key or secrets.token_bytes(32)
 
     def make(self, facts: TokenFacts) -> str:
         packed = _FACTS.pack(*facts)
-        signature = blake2b(packed, digest_size=_SIGNATURE_BYTES, key=self._key).digest()
+        signature = blake2b(packed, digest_size=_SIGNATURE_BYTES, key=self.key).digest()
         return self._prefix + urlsafe_b64encode(packed + signature).decode()
 
     def read(self, token: str) -> TokenFacts | None:

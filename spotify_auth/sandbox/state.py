@@ -9,6 +9,7 @@ import secrets
 import time
 from base64 import urlsafe_b64encode
 from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -108,6 +109,26 @@ class State:
         self._codes: dict[str, AuthorizationCode] = {}
         self._refresh_tokens = TokenSigner("AQ")
         self._access_tokens = TokenSigner("BQ")
+
+    @property
+    def grants(self) -> Sequence[Grant]:
+        """All grants, in the order of their numbers."""
+        return self._grants
+
+    @property
+    def refresh_key(self) -> bytes:
+        """What signs the refresh tokens."""
+        return self._refresh_tokens.key
+
+    def restore(self, grants: Iterable[Grant], *, refresh_key: bytes) -> None:
+        """Take up the grants of an earlier run, and the key that knows their refresh tokens."""
+        self._refresh_tokens = TokenSigner("AQ", refresh_key)
+        for grant in grants:
+            self._grants.append(grant)
+            grant.account.grants.append(grant)
+            if not grant.revoked:
+                known = grant.account.approved_scopes or frozenset()
+                grant.account.approved_scopes = known | set(grant.scope.split())
 
     def account(self, persona_id: str) -> Account:
         """The account of this persona, made at the first call."""

@@ -1,0 +1,140 @@
+"""A real Chromium in front of the whole service: sandbox, gunicorn, worker, beat."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.processes import (
+    ROOT,
+    LocalProcess,
+    beat_process,
+    free_port,
+    service_environment,
+    web_process,
+    worker_process,
+)
+from tests.sandbox_client import Sandbox
+
+LIFETIME = 12
+"""Seconds that an access token of the browser's sandbox lives."""
+
+SCREENSHOTS = ROOT / ".local" / "screenshots"
+
+
+@dataclass
+class Stack:
+    """The running service, as a visitor finds it at `url`."""
+
+    url: str
+    sandbox: Sandbox
+    worker: LocalProcess
+    env: dict[str, str]
+
+
+@dataclass
+class Visitor:
+    """One browser with its pages, and everything its console complained about."""
+
+    page: Page
+    context: BrowserContext
+    url: str
+    complaints: list[str] = field(default_factory=list)
+
+    def log_in(self, persona: str = "listener") -> None:
+        """From the home page through Spotify to the dashboard."""
+        self.page.goto(self.url)
+        self.page.get_by_role("button", name="Log in with Spotify").click()
+        self.page.locator(f'button[value="{persona}"]').click()
+        self.page.wait_for_url(f"{self.url}/dashboard/")
+
+    def screenshot(self, name: str) -> None:
+        """Keep a picture for people to look at."""
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """The browser, or a skip that says why there is none."""
+    path = os.environ.get("CHROMIUM_PATH") or next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    if not path:
+        pytest.skip(os.environ.get("BROWSER_TESTS_SKIPPED_BECAUSE", "no Chromium on PATH"))
+    # Playwright leaves its event loop running in this thread, where Django then takes
+    # every query for one from asynchronous code.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    with sync_playwright() as playwright:
+        # Root cannot use Chromium's own sandbox; the pages it opens are ours.
+        arguments = ["--disable-gpu", "--disable-background-networking"]
+        if os.geteuid() == 0:
+            arguments.append("--no-sandbox")
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def stack(transactional_db: None, tmp_path: Path) -> Iterator[Stack]:
+    """Everything that `make run` starts, on the test database and on free ports."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    redirect_uri = f"{url}/spotify/callback/"
+    with Sandbox(
+        access_token_lifetime=LIFETIME, options=["--redirect-uri", redirect_uri]
+    ) as sandbox:
+        env = service_environment(
+            spotify_url=sandbox.url,
+            redis_url=settings.REDIS_URL,
+            HOST="127.0.0.1",
+            PORT=str(port),
+            ALLOWED_HOSTS="127.0.0.1",
+            SPOTIFY_REDIRECT_URI=redirect_uri,
+            ACCESS_TOKEN_LIFETIME_SECONDS=str(LIFETIME),
+            ACCESS_TOKEN_MINIMUM_SECONDS="1",
+            REFRESH_SWEEP_SECONDS="0.2",
+            TOKEN_ENDPOINT_DEADLINE_SECONDS="0.9",
+            WEB_CONCURRENCY="1",
+        )
+        processes = [
+            worker_process("worker", env=env),
+            web_process("web", env=env),
+            beat_process("beat", env=env),
+        ]
+        try:
+            for process in processes:
+                process.ready()
+            yield Stack(url=url, sandbox=sandbox, worker=processes[0], env=env)
+        finally:
+            for process in processes:
+                process.teardown()
+
+
+@pytest.fixture
+def visitor(chromium: Browser, stack: Stack) -> Iterator[Visitor]:
+    """A fresh browser profile. A complaint in its console fails the test."""
+    context = chromium.new_context(viewport={"width": 1200, "height": 900})
+    visitor = Visitor(page=context.new_page(), context=context, url=stack.url)
+
+    def listen(page: Page) -> None:
+        page.on("pageerror", lambda error: visitor.complaints.append(str(error)))
+        page.on(
+            "console",
+            lambda message: (
+                visitor.complaints.append(f"{page.url}: {message.text}")
+                if message.type in {"error", "warning"}
+                else None
+            ),
+        )
+
+    listen(visitor.page)
+    context.on("page", listen)
+    yield visitor
+    context.close()
+    assert visitor.complaints == []

@@ -1,0 +1,138 @@
+"""Nothing secret leaves its place, even when everything goes wrong and all is logged."""
+
+import threading
+import time
+from functools import partial
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import redis
+import requests
+from django.conf import settings
+from django.db import connection as database
+from pytest_celery import CeleryTestSetup
+
+from accounts.models import User
+from spotify_auth.models import SpotifyToken
+from tests.conftest import make_due, token_of
+from tests.processes import free_port, wait_for, web_process
+from tests.sandbox_client import Sandbox
+
+pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
+
+FAULTS = [
+    {"fault": "unavailable"},
+    {"fault": "garbage"},
+    {"fault": "connection_reset"},
+    {"fault": "invalid_client"},
+    {"fault": "false_invalid_grant"},
+    {"fault": "rate_limited", "retry_after": "0"},
+]
+
+
+@pytest.fixture
+def service_env(service_env: dict[str, str]) -> dict[str, str]:
+    """As talkative as the service can be."""
+    port = free_port()
+    return {
+        **service_env,
+        "DEBUG": "true",
+        "LOG_LEVEL": "DEBUG",
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "SPOTIFY_REDIRECT_URI": f"http://127.0.0.1:{port}/spotify/callback/",
+    }
+
+
+def log_in(site: str, sandbox: Sandbox, *, replay: bool) -> dict[str, str]:
+    """Log in as a browser would; the secrets that went by."""
+    browser = requests.Session()
+    browser.trust_env = False
+    form = browser.get(site, timeout=5).text
+    csrf = form.split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
+    answer = browser.post(
+        f"{site}/spotify/login/",
+        data={"csrfmiddlewaretoken": csrf},
+        allow_redirects=False,
+        timeout=5,
+    )
+    asked = {k: v[0] for k, v in parse_qs(urlsplit(answer.headers["Location"]).query).items()}
+    cookies = {name: value for name, value in browser.cookies.items() if value}
+    callback = sandbox.authorize(asked, "listener")
+    for _ in range(1 + replay):
+        browser.get(callback, allow_redirects=False, timeout=5)
+    code = parse_qs(urlsplit(callback).query)["code"][0]
+    session = browser.cookies["sessionid"]
+    return {"state": asked["state"], "code": code, "session": session, **cookies}
+
+
+def has_more_events(user: User, than: int) -> bool:
+    return user.token_events.count() > than
+
+
+def stored_bytes() -> str:
+    """All rows of all our tables, as PostgreSQL holds them."""
+    found = []
+    with database.cursor() as cursor:
+        for table in ("spotifytoken", "tokenevent", "loginattempt"):
+            cursor.execute(f"SELECT * FROM spotify_auth_{table}")  # noqa: S608
+            found += [
+                repr([bytes(v) if isinstance(v, memoryview) else v for v in row])
+                for row in cursor.fetchall()
+            ]
+    return "\n".join(found)
+
+
+def test_no_secret_is_logged_sent_or_stored_in_the_clear(
+    celery_setup: CeleryTestSetup, fast_sandbox: Sandbox, service_env: dict[str, str]
+) -> None:
+    broker_url = service_env["REDIS_URL"]
+    commands: list[str] = []
+
+    def watch_the_broker() -> None:
+        with redis.Redis.from_url(broker_url).monitor() as monitor:  # type: ignore[no-untyped-call]
+            for command in monitor.listen():
+                commands.append(str(command))
+                if "stop-watching" in commands[-1]:
+                    return
+
+    watcher = threading.Thread(target=watch_the_broker)
+    watcher.start()
+    web = web_process("web", env=service_env)
+    web.ready()
+    site = f"http://127.0.0.1:{service_env['PORT']}"
+    try:
+        secrets = log_in(site, fast_sandbox, replay=True)
+        user = User.objects.get()
+        secrets |= {"access 0": str(token_of(user).access_token)}
+        secrets |= {"refresh 0": str(token_of(user).refresh_token)}
+        for fault in FAULTS:
+            events = user.token_events.count()
+            fast_sandbox.faults(**fault)
+            make_due(user)
+            wait_for(partial(has_more_events, user, events), what=f"{fault} to strike")
+            fast_sandbox.clear()
+            SpotifyToken.objects.update(suspected_at=None)
+        make_due(user)
+        wait_for(lambda: token_of(user).generation > 1, what="a refresh")
+    finally:
+        web.stop()
+        redis.Redis.from_url(broker_url).echo("stop-watching")
+        watcher.join(timeout=10)
+    token = token_of(user)
+    secrets |= {"access": str(token.access_token), "refresh": str(token.refresh_token)}
+    secrets |= {
+        "client secret": settings.SPOTIFY_CLIENT_SECRET,
+        "encryption key": service_env["TOKEN_ENCRYPTION_KEYS"],
+        "secret key": service_env["SECRET_KEY"],
+    }
+    time.sleep(0.2)
+
+    places = {node.name(): node.logs() for node in celery_setup.worker_cluster}
+    places |= {"web": web.logs(), "broker": "\n".join(commands), "database": stored_bytes()}
+    assert "refreshed" in "".join(places.values())  # the logs are the right ones
+    assert len(commands) > 10
+    for place, text in places.items():
+        for name, secret in secrets.items():
+            assert secret not in text, f"{name} is in {place}"
+    web.teardown()
