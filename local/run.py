@@ -51,7 +51,9 @@ def main() -> int:
         if subprocess.run(["/bin/sh", "-c", release], env=env, cwd=ROOT, check=False).returncode:
             return 1
         if "SPOTIFY_CLIENT_ID" not in given:
-            procfile["sandbox"] = "python -m spotify_auth.sandbox --memory .local/sandbox.json"
+            procfile["sandbox"] = "python -m spotify_auth.sandbox --memory " + shlex.quote(
+                str(LOCAL / "sandbox.json")
+            )
         return _run(procfile, env)
 
 

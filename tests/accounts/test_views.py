@@ -1,0 +1,142 @@
+"""The pages, without a browser: states, who may see what, and what they cost."""
+
+import pytest
+from django.db import connection as database
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from accounts.models import User
+from spotify_auth import connection
+from spotify_auth.models import SpotifyToken
+from tests.conftest import Connect, make_due
+from tests.sandbox_client import SCOPES, Sandbox
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def listener(connect: Connect, client: Client) -> User:
+    user = connect("listener", due=False, scope=SCOPES)
+    client.force_login(user)
+    return user
+
+
+@pytest.mark.parametrize("path", ["/dashboard/", "/connection/"])
+def test_strangers_are_sent_to_log_in(client: Client, path: str) -> None:
+    response = client.get(path)
+
+    assert (response.status_code, response["Location"]) == (302, f"/?next={path}")
+
+
+def test_the_log_in_button_leads_back_to_the_page_that_was_asked_for(client: Client) -> None:
+    assert b'name="next" value="/connection/"' in client.get("/?next=/connection/").content
+
+
+@pytest.mark.parametrize(
+    ("state", "dashboard", "page"),
+    [
+        ("connected", "Maya Lindqvist", "Connected"),
+        ("stale", "Reconnecting to Spotify", "Reconnecting to Spotify"),
+        ("reconnect_required", "Please reconnect Spotify", "Reconnect required"),
+        ("disconnected", "Spotify is not connected", "Not connected"),
+    ],
+)
+def test_each_state_has_its_words(
+    client: Client, listener: User, state: str, dashboard: str, page: str
+) -> None:
+    if state == "stale":
+        make_due(listener, expired=True)
+    elif state == "reconnect_required":
+        SpotifyToken.objects.update(status=state)
+    elif state == "disconnected":
+        connection.disconnect(user_id=listener.pk)
+
+    assert dashboard in client.get("/dashboard/").content.decode()
+    assert page in client.get("/connection/").content.decode()
+
+
+def test_who_never_connected_is_invited(client: Client, spotify: Sandbox) -> None:
+    client.force_login(User.objects.create(username="staff"))
+
+    assert b"Spotify is not connected" in client.get("/dashboard/").content
+    assert b"Connect Spotify" in client.get("/connection/").content
+
+
+def test_htmx_gets_the_content_alone(client: Client, listener: User) -> None:
+    for path in ("/dashboard/", "/connection/"):
+        fragment = client.get(path, headers={"hx-request": "true"}).content
+        assert b"<html" not in fragment
+        assert len(fragment) > 100
+
+
+def test_the_dashboard_asks_again_while_it_waits(client: Client, listener: User) -> None:
+    assert b"hx-trigger" not in client.get("/dashboard/").content
+    make_due(listener, expired=True)
+    assert b'hx-trigger="every 3s"' in client.get("/dashboard/").content
+
+
+def test_the_dashboard_asks_again_after_a_401(
+    client: Client, listener: User, spotify: Sandbox
+) -> None:
+    spotify.expire_access_tokens("listener")
+
+    content = client.get("/dashboard/").content
+
+    assert b"It is being renewed" in content
+    assert b'hx-trigger="every 3s"' in content
+
+
+def test_no_page_calls_the_token_endpoint_or_takes_a_row_lock(
+    client: Client, listener: User, spotify: Sandbox
+) -> None:
+    make_due(listener, expired=True)
+
+    with CaptureQueriesContext(database) as queries:
+        for path in ("/", "/dashboard/", "/connection/", "/dashboard/"):
+            assert client.get(path).status_code == 200
+
+    assert spotify.stats()["totals"]["refreshes_attempted"] == 0
+    locking = [query["sql"] for query in queries if "FOR UPDATE" in query["sql"]]
+    assert all("SKIP LOCKED" in sql for sql in locking)  # the nudge, which does not wait
+
+
+def test_pages_with_personal_content_are_not_cached(client: Client, listener: User) -> None:
+    for path in ("/dashboard/", "/connection/"):
+        assert "no-store" in client.get(path)["Cache-Control"]
+
+
+def test_the_content_security_policy_is_strict(client: Client) -> None:
+    policy = client.get("/")["Content-Security-Policy"]
+
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+
+
+def test_a_missing_page_shows_a_way_on(client: Client) -> None:
+    response = client.get("/nothing/")
+
+    assert response.status_code == 404
+    assert b"Go to the start page" in response.content
+
+
+def test_a_refused_form_explains_itself() -> None:
+    response = Client(enforce_csrf_checks=True).post("/logout/")
+
+    assert response.status_code == 403
+    assert b"no longer valid" in response.content
+
+
+def test_logging_out_needs_a_post(client: Client, listener: User) -> None:
+    assert client.get("/logout/").status_code == 405
+    assert client.post("/logout/")["Location"] == "/"
+    assert client.get("/dashboard/").status_code == 302
+
+
+def test_deleting_a_person_in_the_admin_takes_the_token_along(
+    client: Client, listener: User
+) -> None:
+    client.force_login(User.objects.create_superuser("root", password="x"))
+
+    client.post(f"/admin/accounts/user/{listener.pk}/delete/", {"post": "yes"})
+
+    assert not SpotifyToken.objects.exists()

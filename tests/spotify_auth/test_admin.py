@@ -1,0 +1,121 @@
+"""The admin: read-only, silent about tokens, two named actions."""
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+from pytest_django import DjangoCaptureOnCommitCallbacks
+
+from accounts.models import User
+from spotify_auth import refresher
+from spotify_auth.models import Cause, SpotifyToken
+from tests.conftest import Connect, token_of
+from tests.sandbox_client import Sandbox
+
+pytestmark = pytest.mark.django_db
+
+TOKENS = "/admin/spotify_auth/spotifytoken/"
+EVENTS = "/admin/spotify_auth/tokenevent/"
+
+
+@pytest.fixture
+def admin(client: Client) -> Client:
+    client.force_login(User.objects.create_superuser("root", password="x"))
+    return client
+
+
+def act(admin: Client, action: str, *users: User, **more: str) -> str:
+    form = {"action": action, "_selected_action": [str(user.pk) for user in users], **more}
+    return admin.post(TOKENS, form, follow=True).content.decode()
+
+
+def test_lists_filter_and_search(admin: Client, connect: Connect) -> None:
+    connect("user-1")
+
+    for query in ("", "?status__exact=active", "?q=user-1"):
+        assert "user-1" in admin.get(TOKENS + query).content.decode()
+    assert "1 Spotify token" not in admin.get(f"{TOKENS}?status__exact=revoked").content.decode()
+    assert admin.get(f"{EVENTS}?outcome__exact=connected").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["add/", "{pk}/delete/"])
+def test_nothing_can_be_added_or_deleted(admin: Client, connect: Connect, path: str) -> None:
+    user = connect()
+
+    assert admin.get(TOKENS + path.format(pk=user.pk)).status_code == 403
+
+
+def test_nothing_can_be_changed(admin: Client, connect: Connect) -> None:
+    user = connect()
+    before = token_of(user).status
+
+    admin.post(f"{TOKENS}{user.pk}/change/", {"status": "revoked"})
+
+    assert token_of(user).status == before
+    assert b"<select" not in admin.get(f"{TOKENS}{user.pk}/change/").content
+
+
+def test_refresh_now_is_a_nudge_and_not_a_call(
+    admin: Client,
+    connect: Connect,
+    spotify: Sandbox,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    user = connect(due=False)
+
+    with django_capture_on_commit_callbacks() as messages:
+        answer = act(admin, "refresh_now", user)
+
+    assert "1 of 1 tokens will be refreshed" in answer
+    assert len(messages) == 1
+    assert spotify.stats()["totals"]["refreshes_attempted"] == 0
+    assert token_of(user).due_cause == Cause.ADMIN
+    refresher.refresh_next()
+    assert token_of(user).generation == 2
+
+
+def test_revoking_asks_first_and_says_what_it_cannot_do(admin: Client, connect: Connect) -> None:
+    user = connect()
+
+    question = act(admin, "revoke", user)
+
+    assert "no revocation endpoint" in question
+    assert "https://www.spotify.com/account/apps/" in question
+    assert token_of(user).status == SpotifyToken.Status.ACTIVE
+    answer = act(admin, "revoke", user, confirmed="yes")
+    assert "1 tokens were erased" in answer
+    assert token_of(user).refresh_token is None
+
+
+def test_who_may_only_look_is_offered_no_action(client: Client, connect: Connect) -> None:
+    connect()
+    viewer = User.objects.create_user("viewer", password="x", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_spotifytoken"))
+    client.force_login(viewer)
+
+    page = client.get(TOKENS).content.decode()
+
+    assert "Spotify token" in page
+    assert "Refresh now" not in page
+    assert "erase our copy" not in page
+
+
+def test_no_page_shows_a_token(admin: Client, connect: Connect) -> None:
+    user = connect()
+    token = token_of(user)
+    event = user.token_events.get()
+
+    pages = [
+        admin.get(path).content.decode()
+        for path in (
+            TOKENS,
+            f"{TOKENS}{user.pk}/change/",
+            f"{TOKENS}{user.pk}/history/",
+            EVENTS,
+            f"{EVENTS}{event.pk}/change/",
+            f"/admin/accounts/user/{user.pk}/change/",
+        )
+    ]
+
+    for secret in (token.access_token, token.refresh_token):
+        assert secret
+        assert not any(secret[:12] in page for page in pages)
