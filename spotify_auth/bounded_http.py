@@ -21,6 +21,9 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import PoolManager
 
+LONGEST_CONNECT_SECONDS = 3.0
+LONGEST_READ_SECONDS = 10.0
+
 _local = threading.local()
 
 
@@ -58,63 +61,86 @@ class _DeadlineResponse(http.client.HTTPResponse):
 
 
 class _DeadlineMixin:
-    """A connection whose answers must be read whole within `total_seconds`."""
+    """A connection whose answer must have been read whole when the deadline comes."""
 
-    total_seconds: float
+    response_class: Any
 
     def getresponse(self) -> Any:
-        deadline = time.monotonic() + self.total_seconds
-        self.response_class = partial(_DeadlineResponse, deadline=deadline)
+        self.response_class = partial(_DeadlineResponse, deadline=_local.deadline)
         return super().getresponse()  # type: ignore[misc]  # from HTTPConnection
 
 
-class DeadlineAdapter(HTTPAdapter):
-    """Mounted on a requests.Session: every answer must be complete within a limit."""
+class _PlainConnection(_DeadlineMixin, HTTPConnection):
+    pass
 
-    def __init__(self, *, total_seconds: float, **kwargs: Any) -> None:
-        limits = {"total_seconds": total_seconds}
-        plain = type("_Plain", (_DeadlineMixin, HTTPConnection), limits)
-        tls = type("_Tls", (_DeadlineMixin, HTTPSConnection), limits)
-        self._pools = {
-            "http": type("_PlainPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
-            "https": type("_TlsPool", (HTTPSConnectionPool,), {"ConnectionCls": tls}),
-        }
-        super().__init__(**kwargs)
+
+class _TlsConnection(_DeadlineMixin, HTTPSConnection):
+    pass
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _PlainConnection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+_POOLS = {"http": _PlainPool, "https": _TlsPool}
+
+
+class _DeadlineAdapter(HTTPAdapter):
+    """Uses connections that know the deadline, also behind a proxy."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Use connections that know the deadline."""
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self._pools
+        self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> PoolManager:
-        """The same behind a proxy."""
         manager: PoolManager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = self._pools
+        manager.pool_classes_by_scheme = _POOLS
         return manager
 
 
-def session_of_this_thread(*, total_seconds: float) -> requests.Session:
-    """This thread's session with a total deadline for answers, in seconds.
+class BoundedSession(requests.Session):
+    """A session whose calls each take `total_seconds` at the most, connecting included.
 
-    One a thread, so that each lane keeps its own connection and no pool lock is shared.
-    It follows no cookie, makes no retry and reads nothing from the environment: the
+    It keeps no cookie, makes no retry and reads nothing from the environment: the
     search for proxies and .netrc costs a quarter of a call's CPU, and a stray .netrc
     would replace the Authorization header. OUTBOUND_PROXY_URL names a proxy.
     """
+
+    def __init__(self, *, total_seconds: float, proxy: str) -> None:
+        super().__init__()
+        self.trust_env = False
+        # Calls of several users share the connection: nothing may stick to it.
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self.mount("http://", _DeadlineAdapter())
+        self.mount("https://", _DeadlineAdapter())
+        if proxy:
+            self.proxies = {"http": proxy, "https": proxy}
+        self._total_seconds = total_seconds
+
+    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
+        """Start the clock, then do as requests does."""
+        # A quarter at the most, and twice at the worst (TCP, then TLS): at least half of
+        # the time is for the answer.
+        kwargs["timeout"] = (
+            min(LONGEST_CONNECT_SECONDS, self._total_seconds / 4),
+            min(LONGEST_READ_SECONDS, self._total_seconds),
+        )
+        kwargs["allow_redirects"] = False
+        _local.deadline = time.monotonic() + self._total_seconds
+        return super().request(*args, **kwargs)
+
+
+def session_of_this_thread(*, total_seconds: float) -> BoundedSession:
+    """This thread's session with a total time limit for each call, in seconds.
+
+    One a thread, so that each lane keeps its own connection and no pool lock is shared.
+    """
     key = (total_seconds, settings.OUTBOUND_PROXY_URL)
-    sessions: dict[tuple[float, str], requests.Session] = _local.__dict__.setdefault("by_key", {})
+    sessions: dict[tuple[float, str], BoundedSession] = _local.__dict__.setdefault("sessions", {})
     if key not in sessions:
-        sessions[key] = _bounded_session(*key)
+        sessions[key] = BoundedSession(total_seconds=total_seconds, proxy=key[1])
     return sessions[key]
-
-
-def _bounded_session(total_seconds: float, proxy: str) -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False
-    # Calls of several users share the connection: nothing may stick to it.
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, DeadlineAdapter(total_seconds=total_seconds))
-    if proxy:
-        session.proxies = {"http": proxy, "https": proxy}
-    return session

@@ -53,7 +53,7 @@ def slack_problems(*, lifetime: float, sweep: float, deadline: float, minimum: f
     length (one may be lost), or a reader will meet a stale token in ordinary operation.
     """
     margin = smallest_margin(lifetime)
-    needed = 3 * sweep + 2 * deadline
+    needed = round(3 * sweep + 2 * deadline, 3)
     problems = []
     if margin < needed:
         problems.append(
@@ -61,7 +61,7 @@ def slack_problems(*, lifetime: float, sweep: float, deadline: float, minimum: f
             f"expiry, but 3 x REFRESH_SWEEP_SECONDS + 2 x TOKEN_ENDPOINT_DEADLINE_SECONDS is "
             f"{needed:g} s: lower those two."
         )
-    if minimum + sweep + deadline > margin:
+    if round(minimum + sweep + deadline, 3) > margin:
         problems.append(
             f"ACCESS_TOKEN_MINIMUM_SECONDS={minimum:g} asks for more life than a token has left "
             f"when it is refreshed (margin {margin:g} s): set it to "

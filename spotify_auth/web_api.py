@@ -22,8 +22,7 @@ from spotify_auth.bounded_http import session_of_this_thread
 from spotify_auth.models import Cause
 from spotify_auth.tokens import AccessToken
 
-CONNECT_SECONDS = 3.0
-ANSWER_SECONDS = 8.0
+CALL_SECONDS = 8.0
 
 # Shared by all requests of this process, and so are its connections to Spotify.
 _pool = ThreadPoolExecutor(max_workers=24, thread_name_prefix="web-api")
@@ -79,11 +78,9 @@ def get(access_token: str, path: str, **query: str | int) -> Answer:
     """GET one Web API resource, for example "/me". Raises WebApiError."""
     address = f"{settings.SPOTIFY_API_URL}/v1{path}"
     try:
-        response = session_of_this_thread(total_seconds=ANSWER_SECONDS).get(
+        response = session_of_this_thread(total_seconds=CALL_SECONDS).get(
             f"{address}?{urlencode(query)}" if query else address,
             headers={"Authorization": f"Bearer {access_token}"},
-            timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
-            allow_redirects=False,
         )
     except requests.RequestException:
         # `from None`: the chained error carries the Authorization header.

@@ -19,8 +19,6 @@ from spotify_auth.accounts_service.errors import (
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.bounded_http import session_of_this_thread
 
-LONGEST_CONNECT_SECONDS = 3.0
-LONGEST_READ_SECONDS = 10.0
 ANSWER_BYTES = 64 * 1024
 LONGEST_LIFETIME = 24 * 3600
 
@@ -40,19 +38,13 @@ def post(form: Mapping[str, str]) -> Grant:
     Never tries twice and never follows a redirect. Raises the errors of
     `accounts_service.errors`.
     """
-    connect_seconds = _connect_seconds()
-    session = session_of_this_thread(
-        # Connecting may take its limit twice, for TCP and for TLS.
-        total_seconds=settings.TOKEN_ENDPOINT_DEADLINE_SECONDS - 2 * connect_seconds
-    )
+    session = session_of_this_thread(total_seconds=settings.TOKEN_ENDPOINT_DEADLINE_SECONDS)
     try:
         response = session.post(
             f"{settings.SPOTIFY_ACCOUNTS_URL}/api/token",
             data=form,
             auth=(settings.SPOTIFY_CLIENT_ID, settings.SPOTIFY_CLIENT_SECRET),
             headers={"Accept": "application/json"},
-            timeout=(connect_seconds, LONGEST_READ_SECONDS),
-            allow_redirects=False,
             stream=True,
         )
     except requests.RequestException as error:
@@ -66,11 +58,6 @@ def post(form: Mapping[str, str]) -> Grant:
         if len(body) > ANSWER_BYTES:
             raise Unavailable("answer_too_large")
         return _classify(response.status_code, response.headers, body)
-
-
-def _connect_seconds() -> float:
-    # A quarter at the most, so that half of the deadline always remains for the answer.
-    return min(LONGEST_CONNECT_SECONDS, settings.TOKEN_ENDPOINT_DEADLINE_SECONDS / 4)
 
 
 def _no_answer(error: requests.RequestException) -> AnswerUnknown | Unavailable:

@@ -150,7 +150,7 @@ def test_a_flushed_broker_loses_nothing(
 def test_sigterm_lets_the_exchange_in_hand_finish(
     celery_setup: CeleryTestSetup, fast_sandbox: Sandbox
 ) -> None:
-    fast_sandbox.faults(fault="latency_after_rotating", seconds=0.6)
+    fast_sandbox.faults(fault="latency_after_rotating", seconds=0.5)
     users = connect_users(fast_sandbox, count=40)
     for user in users:
         make_due(user)

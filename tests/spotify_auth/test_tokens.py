@@ -1,20 +1,21 @@
 """The read side: what a reader gets, and what a nudge does."""
 
-import logging
 from datetime import timedelta
 
 import pytest
+from celery import Celery
+from django.conf import settings
 from django.db import connection as database
 from django.db.models import F
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
-from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
+from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from accounts.models import User
-from config.celery import app
 from spotify_auth import connection, refresher, tokens
 from spotify_auth.models import Cause, SpotifyToken
 from tests.conftest import Connect, make_due, token_of
+from tests.processes import free_port
 from tests.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db
@@ -180,18 +181,16 @@ def test_a_lost_broker_costs_a_message_and_no_more(
     connect: Connect,
     caplog: pytest.LogCaptureFixture,
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
-    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     user = connect(due=False)
-    with (
-        app.connection("redis://127.0.0.1:1/0") as nowhere,
-        pytest.MonkeyPatch.context() as patch,
-        caplog.at_level(logging.WARNING),
-    ):
-        patch.setattr(app.amqp, "_producer_pool", None)
-        patch.setattr(app, "connection_for_write", lambda *_, **__: nowhere)
-        with django_capture_on_commit_callbacks(execute=True):
-            assert tokens.nudge(user.pk, generation=1, cause=Cause.UNAUTHORIZED)
+    lost = Celery("lost", set_as_current=False)
+    lost.config_from_object(settings, namespace="CELERY")
+    lost.conf.update(broker_url=f"redis://127.0.0.1:{free_port()}/0")
+    monkeypatch.setattr(tokens, "current_app", lost)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        assert tokens.nudge(user.pk, generation=1, cause=Cause.UNAUTHORIZED)
 
     assert "nudge_not_sent" in caplog.text
     assert refresher.refresh_next() is not None  # the next sweep finds the row
