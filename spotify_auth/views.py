@@ -69,8 +69,9 @@ def callback(request: HttpRequest) -> HttpResponse:
         response = render(
             request, "spotify_auth/login_failed.html", {"problem": problem}, status=problem.status
         )
-    # This page's address carries the code: no other may be told of it.
-    response["Referrer-Policy"] = "no-referrer"
+    # This page's address carries the code: no other may be told more than the host.
+    # ("no-referrer" would also blank the Origin header, by which Django knows its forms.)
+    response["Referrer-Policy"] = "strict-origin"
     response.delete_cookie(
         login_attempts.cookie_name(request.GET.get("state", "")),
         path=urlsplit(settings.SPOTIFY_REDIRECT_URI).path,

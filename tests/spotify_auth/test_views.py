@@ -184,6 +184,21 @@ def test_a_replayed_callback_changes_nothing(browser: Client, spotify: Sandbox) 
     assert token_of(User.objects.get()).generation == before.generation
 
 
+def test_two_requests_with_one_state_log_in_once(browser: Client, spotify: Sandbox) -> None:
+    parameters = begin(browser)
+    cookies = {name: cookie.value for name, cookie in browser.cookies.items()}
+    address = approve(spotify, parameters)
+    twin = Client(headers={"host": "127.0.0.1:8000"})
+    for name, value in cookies.items():
+        twin.cookies[name] = value
+
+    statuses = [browser.get(address).status_code, twin.get(address).status_code]
+
+    assert statuses == [302, 400]
+    assert not logged_in(twin)
+    assert spotify.stats()["totals"]["logins"] == 1
+
+
 def test_a_code_used_twice_is_refused(browser: Client, spotify: Sandbox) -> None:
     used = parse_qs(urlsplit(approve(spotify, begin(browser))).query)["code"][0]
     parameters = begin(browser)
@@ -287,7 +302,7 @@ def test_the_callback_is_neither_cached_nor_passed_on(browser: Client, spotify: 
     response = log_in(browser, spotify)
 
     assert "no-store" in response["Cache-Control"]
-    assert response["Referrer-Policy"] == "no-referrer"
+    assert response["Referrer-Policy"] == "strict-origin"
 
 
 def test_a_login_begun_on_localhost_is_sent_to_the_address_spotify_knows(
