@@ -14,7 +14,11 @@ from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
 
 class WithoutVariables(SafeExceptionReporterFilter):
-    """Shows no local variable of any frame."""
+    """Shows no local variable of any frame, and no setting."""
+
+    def get_safe_settings(self) -> dict[str, Any]:
+        """Nothing: the addresses of servers carry passwords under harmless names."""
+        return {}
 
     def get_traceback_frame_variables(
         self, request: HttpRequest | None, tb_frame: FrameType

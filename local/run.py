@@ -91,7 +91,10 @@ def _services(given: Mapping[str, str], ports: Mapping[str, int]) -> Iterator[di
         if "DATABASE_URL" not in given:
             home = home_for_run()
             if not home.is_relative_to(LOCAL):
-                print(f"PostgreSQL's data is in {home}, since nobody may enter this clone.")
+                print(
+                    f"PostgreSQL's data is in {home}: its user `nobody` cannot enter this clone. "
+                    "`make clean` removes it."
+                )
             postgres = Postgres(
                 home, port=ports["POSTGRES_PORT"], password=secrets["POSTGRES_PASSWORD"]
             )

@@ -10,7 +10,6 @@ import io
 import socket
 import threading
 import time
-from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -19,6 +18,7 @@ from django.conf import settings
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError
 from urllib3.poolmanager import PoolManager
 
 LONGEST_CONNECT_SECONDS = 3.0
@@ -61,20 +61,25 @@ class _DeadlineResponse(http.client.HTTPResponse):
 
 
 class _DeadlineMixin:
-    """A connection whose answer must have been read whole when the deadline comes."""
+    """A connection that sends nothing, and reads nothing, after the deadline."""
 
-    response_class: Any
+    def connect(self) -> None:
+        # Looking up the host, and trying each of its addresses, may take any time.
+        super().connect()  # type: ignore[misc]  # from HTTPConnection
+        if time.monotonic() >= _local.deadline:
+            self.close()  # type: ignore[attr-defined]
+            raise ConnectTimeoutError(self, "the total deadline passed while connecting")
 
-    def getresponse(self) -> Any:
-        self.response_class = partial(_DeadlineResponse, deadline=_local.deadline)
-        return super().getresponse()  # type: ignore[misc]  # from HTTPConnection
+    def response_class(self, sock: socket.socket, **kwargs: Any) -> _DeadlineResponse:
+        # http.client calls this for every answer, that of a proxy's CONNECT included.
+        return _DeadlineResponse(sock, deadline=_local.deadline, **kwargs)
 
 
-class _PlainConnection(_DeadlineMixin, HTTPConnection):
+class _PlainConnection(_DeadlineMixin, HTTPConnection):  # type: ignore[misc]  # a method
     pass
 
 
-class _TlsConnection(_DeadlineMixin, HTTPSConnection):
+class _TlsConnection(_DeadlineMixin, HTTPSConnection):  # type: ignore[misc]  # a method
     pass
 
 
@@ -103,7 +108,10 @@ class _DeadlineAdapter(HTTPAdapter):
 
 
 class BoundedSession(requests.Session):
-    """A session whose calls each take `total_seconds` at the most, connecting included.
+    """A session whose calls neither send nor read anything `total_seconds` after their start.
+
+    Connecting takes a quarter of that for each address of the host, and the time of the
+    look-up, which Python cannot bound; if that was too long, nothing is sent.
 
     It keeps no cookie, makes no retry and reads nothing from the environment: the
     search for proxies and .netrc costs a quarter of a call's CPU, and a stray .netrc

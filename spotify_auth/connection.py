@@ -10,6 +10,7 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models.functions import Now
 
 from spotify_auth import schedule
 from spotify_auth.accounts_service.grant import Grant
@@ -18,7 +19,8 @@ from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenEvent
 logger = logging.getLogger(__name__)
 
 # One statement, so that two first log-ins of one person cannot both insert. A grant
-# whose log-in began before the one that is stored came too late, and is left out.
+# whose exchange began before the one that is stored, or before the tokens were erased,
+# came too late and is left out.
 _CONNECT = """
 INSERT INTO spotify_auth_spotifytoken AS token (
     user_id, status, access_token, refresh_token, scope, generation, authorized_at,
@@ -36,6 +38,7 @@ ON CONFLICT (user_id) DO UPDATE SET
     expires_at = excluded.expires_at, due_at = excluded.due_at,
     due_cause = excluded.due_cause, failures = 0, suspected_at = NULL, last_error = ''
 WHERE token.authorized_at <= excluded.authorized_at
+  AND (token.closed_at IS NULL OR token.closed_at <= excluded.authorized_at)
 RETURNING generation
 """
 
@@ -121,6 +124,7 @@ def _erase(user_id: int, status: SpotifyToken.Status, cause: Cause, outcome: Out
         token.access_token = token.refresh_token = None
         token.suspected_at = None
         token.save(update_fields=["status", "access_token", "refresh_token", "suspected_at"])
+        SpotifyToken.objects.filter(pk=user_id).update(closed_at=Now())
         TokenEvent.objects.create(
             user_id=user_id, cause=cause, outcome=outcome, generation_before=token.generation
         )

@@ -77,6 +77,9 @@ class SpotifyToken(models.Model):
     due_at = models.DateTimeField(help_text="From when on it should be refreshed.")
     due_cause = models.CharField(max_length=20, choices=Cause.choices, default=Cause.SCHEDULE)
     failures = models.PositiveIntegerField(default=0, help_text="Failed attempts in a row.")
+    closed_at = models.DateTimeField(
+        null=True, help_text="When the tokens were last erased: log-ins begun before are void."
+    )
     suspected_at = models.DateTimeField(
         null=True, help_text="When Spotify first answered invalid_grant, until it is confirmed."
     )

@@ -7,13 +7,14 @@ calls Spotify. A reader who needs a token refreshed nudges, and does not wait fo
 import logging
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
+from threading import Thread
 
 from celery import current_app
 from django.conf import settings
 from django.db import connection, transaction
 from kombu.exceptions import OperationalError as BrokerError
 
+from spotify_auth.encryption import DecryptionError
 from spotify_auth.models import Cause, SpotifyToken
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,9 @@ WHERE user_id = (
     SELECT user_id FROM spotify_auth_spotifytoken
     WHERE user_id = %(user_id)s AND generation = %(generation)s AND status = 'active'
       AND due_at > refreshed_at
-      AND suspected_at IS NULL AND (failures = 0 OR %(in_back_off)s)
+      AND (%(by_admin)s OR
+           now() - refreshed_at > least(interval '30 seconds', (expires_at - refreshed_at) * 0.1))
+      AND suspected_at IS NULL AND (failures = 0 OR %(by_admin)s)
     FOR UPDATE SKIP LOCKED
 )
 """
@@ -96,8 +99,13 @@ def access_token_for(user_id: int, *, minimum_seconds: float | None = None) -> A
         raise NotConnected(f"the token is {status}")
     if not fresh:
         raise TokenStale(generation)
+    try:
+        value = SpotifyToken.unseal("access_token", sealed, user_id=user_id)
+    except DecryptionError as error:
+        logger.error("undecryptable user_id=%s reason=%s", user_id, error)
+        raise ReconnectRequired("the stored token cannot be decrypted") from None
     return AccessToken(
-        value=SpotifyToken.unseal("access_token", sealed, user_id=user_id),
+        value=value,
         expires_at=expires_at,
         scopes=frozenset(scope.split()),
         generation=generation,
@@ -108,9 +116,11 @@ def nudge(user_id: int, *, generation: int, cause: Cause) -> bool:
     """Ask for a refresh soon, and do not wait. True if this call made the difference.
 
     A complaint about a generation that has passed, that was nudged already or that is
-    being refreshed at this moment changes nothing. Nor does one about a token that is
-    backing off after a failure, except an administrator's. A lost broker costs time
-    only: the next sweep finds the row.
+    being refreshed at this moment changes nothing. Nor, unless an administrator asks,
+    does one about a token that is backing off after a failure, or that was refreshed a
+    moment ago (30 s, or a tenth of its life): a Web API that refuses good tokens must not
+    cause a refresh at each page. A lost broker costs time only: the next sweep finds the
+    row.
     """
     with transaction.atomic():
         with connection.cursor() as cursor:
@@ -120,13 +130,15 @@ def nudge(user_id: int, *, generation: int, cause: Cause) -> bool:
                     "user_id": user_id,
                     "generation": generation,
                     "cause": cause,
-                    "in_back_off": cause is Cause.ADMIN,
+                    "by_admin": cause is Cause.ADMIN,
                 },
             )
             changed = bool(cursor.rowcount)
         if changed:
             logger.info("nudged user_id=%s generation=%s cause=%s", user_id, generation, cause)
-            transaction.on_commit(partial(_wake_a_worker, user_id))
+            # In a thread of its own: a broker that hangs must not hold the request.
+            wake = Thread(target=_wake_a_worker, args=(user_id,), daemon=True)
+            transaction.on_commit(wake.start)
     return changed
 
 

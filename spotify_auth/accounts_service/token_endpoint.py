@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from ssl import SSLCertVerificationError
-from typing import Any
+from typing import Any, TypeGuard
 
 import requests
 from django.conf import settings
@@ -102,15 +102,20 @@ def _grant(answer: Mapping[str, Any]) -> Grant:
     if not isinstance(access_token, str) or not access_token:
         raise Unavailable("answer_without_access_token")
     refresh_token = answer.get("refresh_token")
-    if refresh_token is not None and not isinstance(refresh_token, str):
+    if not _is_visible(access_token) or not (refresh_token is None or _is_visible(refresh_token)):
         raise Unavailable("answer_malformed")
     scope = answer.get("scope")
     return Grant(
         access_token=access_token,
         refresh_token=refresh_token or None,
         expires_in=_lifetime(answer.get("expires_in")),
-        scope=scope.strip() if isinstance(scope, str) else "",
+        scope=scope.strip() if _is_visible(scope) else "",
     )
+
+
+def _is_visible(value: object) -> TypeGuard[str]:
+    """Whether this is a string of visible characters and spaces (RFC 6749, appendix A)."""
+    return isinstance(value, str) and value.isascii() and value.isprintable()
 
 
 def _lifetime(value: object) -> int:

@@ -9,8 +9,8 @@ from aiohttp import web
 
 from .exchange import Exchange, TokenError
 from .forms import FormError, read_form
-from .memory import MEMORY, Memory
-from .state import Account, Settings
+from .memory import MEMORY
+from .state import Account, Settings, State
 from .token_faults import strike_after, strike_before
 
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749 5.1
@@ -31,7 +31,7 @@ async def token(request: web.Request) -> web.Response:
         memory.state.totals.refreshes_attempted += 1
         if account:
             account.counters.refreshes_attempted += 1
-    with _in_flight(request, memory, account):
+    with _in_flight(request, memory.state, account):
         early = await strike_before(request, memory.faults, account)
         if early is not None:
             return early
@@ -74,15 +74,15 @@ def _refused(error: TokenError) -> web.Response:
 
 
 @contextmanager
-def _in_flight(request: web.Request, memory: Memory, account: Account | None) -> Iterator[None]:
+def _in_flight(request: web.Request, state: State, account: Account | None) -> Iterator[None]:
     """Count the exchanges that are in progress at the same moment.
 
     For an account a connection that the client has closed no longer counts: a client that
     gave up and tries again has one exchange in flight, not two.
     """
-    memory.exchanges_in_flight += 1
-    totals = memory.state.totals
-    totals.in_flight_max = max(totals.in_flight_max, memory.exchanges_in_flight)
+    state.exchanges_in_flight += 1
+    totals = state.totals
+    totals.in_flight_max = max(totals.in_flight_max, state.exchanges_in_flight)
     transport = request.transport
     if account and transport:
         account.exchanging = {other for other in account.exchanging if not other.is_closing()}
@@ -92,6 +92,6 @@ def _in_flight(request: web.Request, memory: Memory, account: Account | None) ->
     try:
         yield
     finally:
-        memory.exchanges_in_flight -= 1
+        state.exchanges_in_flight -= 1
         if account and transport:
             account.exchanging.discard(transport)

@@ -114,7 +114,7 @@ async def stats(request: web.Request) -> web.Response:
         {
             "seconds": round(time.monotonic() - state.started_at, 4),
             "held": memory.faults.held,
-            "in_flight": memory.exchanges_in_flight,
+            "in_flight": state.exchanges_in_flight,
             "totals": {**state.totals.as_json(), "users": len(state.accounts)},
             "users": {account.persona_id: _account_stats(account) for account in wanted},
         }

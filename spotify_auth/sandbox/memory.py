@@ -13,7 +13,6 @@ class Memory:
         self.settings = settings
         self.faults = Faults()
         self.state = State(settings)
-        self.exchanges_in_flight = 0
 
     def reset(self) -> None:
         """Back to the initial state: every token given out so far becomes garbage."""

@@ -103,6 +103,7 @@ class State:
         self.settings = settings
         self.started_at = time.monotonic()
         self.totals = Counters()
+        self.exchanges_in_flight = 0
         self.accounts: dict[str, Account] = {}
         self.account_ids: dict[str, Account] = {}
         self._grants: list[Grant] = []

@@ -25,10 +25,18 @@ _END_OF_TIME_MS = 10**15
 class WebApiError(Exception):
     """An error of the Web API: nested, unlike those of the token endpoint."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, retry_after: str | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.retry_after = retry_after
+
+    def response(self) -> web.Response:
+        return web.json_response(
+            {"error": {"status": self.status, "message": self.message}},
+            status=self.status,
+            headers={} if self.retry_after is None else {"Retry-After": self.retry_after},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +152,7 @@ async def web_api(request: web.Request) -> web.Response:
     if account:
         account.counters.web_api_calls += 1
     try:
-        if faulty := await _strike(request.path, memory, account):
-            return faulty
+        await _strike(request.path, memory, account)
         grant = _authorised(request, found)
         return _answer(request, grant)
     except WebApiError as error:
@@ -153,21 +160,18 @@ async def web_api(request: web.Request) -> web.Response:
             memory.state.totals.web_api_unauthorized += 1
             if account:
                 account.counters.web_api_unauthorized += 1
-        return _error(error.status, error.message)
+        return error.response()
 
 
-async def _strike(path: str, memory: Memory, account: Account | None) -> web.Response | None:
+async def _strike(path: str, memory: Memory, account: Account | None) -> None:
     def here(parameters: Mapping[str, Any]) -> bool:
         return path.startswith(parameters["path"])
 
     if fault := memory.faults.take("web_api_latency", account, here):
         await asyncio.sleep(fault.parameters["seconds"])
     if fault := memory.faults.take("web_api_error", account, here):
-        response = _error(fault.parameters["status"], fault.parameters["message"])
-        if fault.parameters["retry_after"] is not None:
-            response.headers["Retry-After"] = fault.parameters["retry_after"]
-        return response
-    return None
+        given = fault.parameters
+        raise WebApiError(given["status"], given["message"], given["retry_after"])
 
 
 def _authorised(request: web.Request, found: tuple[Grant, bool] | None) -> Grant:
@@ -242,7 +246,3 @@ def _absolute(value: Any, base: str) -> Any:
     if isinstance(value, str) and value.startswith(_OWN_PATHS):
         return base + value
     return value
-
-
-def _error(status: int, message: str) -> web.Response:
-    return web.json_response({"error": {"status": status, "message": message}}, status=status)

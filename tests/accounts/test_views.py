@@ -4,6 +4,7 @@ import pytest
 from django.db import connection as database
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
 
 from accounts.models import User
 from spotify_auth import connection
@@ -110,6 +111,27 @@ def test_the_content_security_policy_is_strict(client: Client) -> None:
 
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
+
+
+def test_visitors_of_localhost_are_sent_to_the_address_that_spotify_knows(
+    client: Client, settings: Settings
+) -> None:
+    settings.ALLOWED_HOSTS = ["localhost"]
+
+    response = client.get("/connection/?a=b", headers={"host": "localhost:8000"})
+
+    assert response["Location"] == "http://127.0.0.1:8000/connection/?a=b"
+
+
+def test_a_person_can_be_deactivated_in_the_admin(client: Client, listener: User) -> None:
+    client.force_login(User.objects.create_superuser("root", password="x"))
+    address = f"/admin/accounts/user/{listener.pk}/change/"
+
+    response = client.post(address, {"username": "", "first_name": "", "last_name": ""})
+
+    assert response.status_code == 302
+    listener.refresh_from_db()
+    assert (listener.is_active, listener.username) == (False, None)
 
 
 def test_a_missing_page_shows_a_way_on(client: Client) -> None:

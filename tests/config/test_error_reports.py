@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from django.conf import settings
 from django.http import HttpRequest
 from django.test import RequestFactory
 from django.views.debug import technical_500_response
@@ -39,3 +40,4 @@ def test_reports_hide_variables_and_the_request(render: Callable[[HttpRequest], 
 
     assert "fail_with_a_secret" in shown
     assert SECRET not in shown
+    assert settings.REDIS_URL not in shown

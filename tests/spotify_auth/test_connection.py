@@ -1,5 +1,6 @@
 """Connect, reconnect, disconnect, revoke."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
@@ -97,6 +98,22 @@ def test_a_login_that_began_earlier_does_not_overwrite_a_later_one() -> None:
 
     assert token_of(user).access_token == "new"
     assert len(outcomes(user)) == 1
+
+
+@pytest.mark.parametrize("close", [connection.disconnect, connection.revoke])
+def test_a_login_that_began_before_the_tokens_were_erased_is_void(
+    connect: Connect, close: Callable[..., bool]
+) -> None:
+    user = connect()
+    began = connection.database_now()
+    close(user_id=user.pk)
+
+    connection.connect(user_id=user.pk, grant=GRANT, issued_at=began)
+
+    assert token_of(user).refresh_token is None
+    later = began + timedelta(minutes=1)
+    connection.connect(user_id=user.pk, grant=GRANT, issued_at=later)
+    assert token_of(user).refresh_token == "refresh"
 
 
 def test_a_grant_without_a_refresh_token_is_refused() -> None:

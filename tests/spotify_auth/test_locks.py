@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from django.db import OperationalError
 from django.db import connection as database
 from django.db.models import F
 from pytest_django import Settings
@@ -234,24 +235,36 @@ def test_a_late_result_does_not_overwrite_a_newer_generation(
 
 
 def test_a_hanging_worker_loses_its_lock(
-    connect: Connect, spotify: Sandbox, settings: Settings
+    connect: Connect,
+    spotify: Sandbox,
+    elsewhere: Elsewhere,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     user = connect()
-    settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = 1
-    seen: list[str] = []
+    holding, go_on = threading.Event(), threading.Event()
     exchange = refresher._exchange
 
-    def look(claim: refresher.Claim) -> Grant:
-        with database.cursor() as cursor:
-            cursor.execute("SHOW idle_in_transaction_session_timeout")
-            seen.append(cursor.fetchone()[0])
+    def hang(claim: refresher.Claim) -> Grant:
+        holding.set()
+        go_on.wait(timeout=30)
         return exchange(claim)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(refresher, "_exchange", look)
-        refresh_user(user.pk)
+    # So that the lock is held for a second at the most: 2 x deadline + 5.
+    settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = -2
+    with monkeypatch.context() as patch:
+        patch.setattr(refresher, "_exchange", hang)
+        hanging = elsewhere(refresh_user, user.pk)
+        assert holding.wait(timeout=10)
+    assert refresh_user(user.pk) is None
+    settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = 5
 
-    assert seen == ["7s"]
+    wait_for(lambda: refresh_user(user.pk) is Outcome.REFRESHED, what="the lock to be gone")
+
+    go_on.set()
+    with pytest.raises(OperationalError):
+        hanging.result()
+    assert token_of(user).generation == 2
 
 
 def _waiting_for_a_lock() -> int:

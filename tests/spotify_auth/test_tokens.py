@@ -4,18 +4,18 @@ from datetime import timedelta
 
 import pytest
 from celery import Celery
-from django.conf import settings
+from django.conf import settings as live_settings
 from django.db import connection as database
 from django.db.models import F
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
-from pytest_django import DjangoCaptureOnCommitCallbacks
+from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from accounts.models import User
 from spotify_auth import connection, refresher, tokens
 from spotify_auth.models import Cause, SpotifyToken
 from tests.conftest import Connect, make_due, token_of
-from tests.processes import free_port
+from tests.processes import free_port, wait_for
 from tests.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db
@@ -144,6 +144,25 @@ def test_a_hundred_complaints_cause_one_refresh(
     assert spotify.stats()["totals"]["refreshes"] == 1
 
 
+def test_a_token_that_was_refreshed_a_moment_ago_is_left_alone(connect: Connect) -> None:
+    # Else a Web API that refuses good tokens would cause a rotation at each page.
+    user = connect()
+    refresher.refresh_next()
+
+    assert not tokens.nudge(user.pk, generation=2, cause=Cause.UNAUTHORIZED)
+    assert tokens.nudge(user.pk, generation=2, cause=Cause.ADMIN)
+
+
+def test_a_token_that_cannot_be_decrypted_asks_for_a_reconnect(
+    connect: Connect, settings: Settings
+) -> None:
+    user = connect(due=False)
+    settings.TOKEN_ENCRYPTION_KEYS = [b"x" * 32]
+
+    with pytest.raises(tokens.ReconnectRequired):
+        tokens.access_token_for(user.pk)
+
+
 def test_a_complaint_about_a_passed_generation_changes_nothing(connect: Connect) -> None:
     user = connect()
     refresher.refresh_next()
@@ -185,12 +204,12 @@ def test_a_lost_broker_costs_a_message_and_no_more(
 ) -> None:
     user = connect(due=False)
     lost = Celery("lost", set_as_current=False)
-    lost.config_from_object(settings, namespace="CELERY")
+    lost.config_from_object(live_settings, namespace="CELERY")
     lost.conf.update(broker_url=f"redis://127.0.0.1:{free_port()}/0")
     monkeypatch.setattr(tokens, "current_app", lost)
 
     with django_capture_on_commit_callbacks(execute=True):
         assert tokens.nudge(user.pk, generation=1, cause=Cause.UNAUTHORIZED)
 
-    assert "nudge_not_sent" in caplog.text
+    wait_for(lambda: "nudge_not_sent" in caplog.text, what="the message to fail")
     assert refresher.refresh_next() is not None  # the next sweep finds the row

@@ -38,6 +38,7 @@ def test_a_whole_answer_is_a_grant(spotify: Sandbox) -> None:
         (WHOLE.replace("3600", '"3600"'), 3600, "r"),  # digits in a string
         (WHOLE.replace("3600", "3599.9"), 3599, "r"),
         (WHOLE.replace('"streaming"', "null"), 3600, "r"),
+        (WHOLE.replace('"streaming"', '"a\\u0000b"'), 3600, "r"),
     ],
 )
 def test_lenient_where_nothing_is_at_stake(
@@ -59,6 +60,10 @@ def test_lenient_where_nothing_is_at_stake(
         (WHOLE.replace('"a"', "17"), "answer_without_access_token"),
         (WHOLE.replace('"a"', '""'), "answer_without_access_token"),
         (WHOLE.replace('"r"', "[]"), "answer_malformed"),
+        # what PostgreSQL or UTF-8 could not store would block the row for ever
+        (WHOLE.replace('"a"', '"a\\u0000b"'), "answer_malformed"),
+        (WHOLE.replace('"a"', '"\\ud800"'), "answer_malformed"),
+        (WHOLE.replace('"r"', '"\\u00e9"'), "answer_malformed"),
         (WHOLE.replace("3600", "null"), "answer_without_expires_in"),
         (WHOLE.replace("3600", "true"), "answer_without_expires_in"),
         (WHOLE.replace("3600", '"soon"'), "answer_without_expires_in"),
