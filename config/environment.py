@@ -71,6 +71,16 @@ class Environment:
             expected="a number of seconds above zero",
         )
 
+    def share(self, name: str, default: float) -> float:
+        """A part of a whole, above 0 and up to 1."""
+        return self._read(
+            name,
+            lambda raw: _share(float(raw)),
+            default,
+            placeholder=default,
+            expected="a number above 0, up to 1",
+        )
+
     def url(self, name: str, default: str | None = None) -> str:
         """An http or https address, exactly as it is written."""
         return self._read(
@@ -146,3 +156,9 @@ def _http_url(raw: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
         raise ValueError("not an http address")
     return raw
+
+
+def _share(value: float) -> float:
+    if not 0 < value <= 1:
+        raise ValueError("out of range")
+    return value

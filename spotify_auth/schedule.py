@@ -20,16 +20,15 @@ def refresh_after(lifetime: float, *, fraction: float) -> float:
     return lifetime * (earliest + (latest - earliest) * fraction)
 
 
-def back_off(failures: int, *, fraction: float, at_least: float = 0.0) -> float:
+def back_off(failures: int, *, fraction: float) -> float:
     """Seconds to wait after this many failures in a row: exponential, full jitter.
 
-    `at_least + fraction * min(300, 2 * 2 ** (failures - 1))`. Full jitter spreads the
-    retries of many clients best (AWS Architecture Blog, "Exponential Backoff And
-    Jitter"). `at_least` is what the server asked for with Retry-After.
+    `fraction * min(300, 2 * 2 ** (failures - 1))`. Full jitter spreads the retries of
+    many clients best (AWS Architecture Blog, "Exponential Backoff And Jitter").
     """
     # The exponent is capped so that a year of failures cannot overflow a float.
     ceiling = BACK_OFF_BASE_SECONDS * 2.0 ** min(failures - 1, 30)
-    return at_least + fraction * min(BACK_OFF_LIMIT_SECONDS, ceiling)
+    return fraction * min(BACK_OFF_LIMIT_SECONDS, ceiling)
 
 
 def confirm_after(lifetime: float) -> float:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
+import redis
 from django.core.management import call_command
 from django.db.models.functions import Now
 from pytest_django import Settings
@@ -33,8 +34,16 @@ def sandbox_process() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def spotify(sandbox_process: Sandbox, settings: Settings) -> Sandbox:
-    """A clean sandbox, and the settings pointing at it."""
+def no_cooldown(settings: Settings) -> None:
+    """Forget the pauses and counts of earlier tests."""
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        for key in client.scan_iter("spotify_auth:cooldown:*"):
+            client.delete(key)
+
+
+@pytest.fixture
+def spotify(sandbox_process: Sandbox, settings: Settings, no_cooldown: None) -> Sandbox:
+    """A clean sandbox without a cool-down, and the settings pointing at it."""
     sandbox_process.reset()
     settings.SPOTIFY_ACCOUNTS_URL = settings.SPOTIFY_API_URL = sandbox_process.url
     return sandbox_process

@@ -9,6 +9,7 @@ from django.db import connection as database
 from pytest_django import Settings
 
 from spotify_auth import lanes, refresher
+from spotify_auth.claims import Claim
 from spotify_auth.models import SpotifyToken
 from tests.conftest import Connect
 from tests.sandbox_client import Sandbox
@@ -83,7 +84,7 @@ def test_a_lane_ends_quietly_when_postgresql_goes_away(
     user = connect()
     exchange = refresher._exchange
 
-    def cut(claim: refresher.Claim) -> object:
+    def cut(claim: Claim) -> object:
         grant = exchange(claim)
         with database.cursor() as cursor:
             cursor.execute("SELECT pg_backend_pid()")

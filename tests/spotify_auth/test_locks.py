@@ -15,8 +15,9 @@ from django.db import connection as database
 from django.db.models import F
 from pytest_django import Settings
 
-from spotify_auth import connection, refresher, tokens
+from spotify_auth import connection, refresher, results, tokens
 from spotify_auth.accounts_service.grant import Grant
+from spotify_auth.claims import Claim
 from spotify_auth.models import Cause, Outcome, SpotifyToken
 from spotify_auth.refresher import refresh_next, refresh_user
 from tests.conftest import Connect, account_of, make_due, token_of
@@ -136,7 +137,7 @@ def test_the_new_pair_is_committed_before_the_lock_is_released(
 ) -> None:
     user = connect()
     written, go_on = threading.Event(), threading.Event()
-    write_grant = refresher._write_grant
+    write_grant = results.write_grant
 
     def slow_write(*args: object, **kwargs: object) -> bool:
         result = write_grant(*args, **kwargs)  # type: ignore[arg-type]
@@ -144,7 +145,7 @@ def test_the_new_pair_is_committed_before_the_lock_is_released(
         go_on.wait(timeout=10)
         return result
 
-    monkeypatch.setattr(refresher, "_write_grant", slow_write)
+    monkeypatch.setattr(refresher, "write_grant", slow_write)
     first = elsewhere(refresh_user, user.pk)
     written.wait(timeout=10)
 
@@ -211,7 +212,7 @@ def test_a_late_result_does_not_overwrite_a_newer_generation(
     user = connect()
     exchange = refresher._exchange
 
-    def lose_the_lock(claim: refresher.Claim) -> Grant:
+    def lose_the_lock(claim: Claim) -> Grant:
         # What is left when the connection is cut under the lane and somebody else,
         # here on the same connection, takes the row meanwhile.
         grant = exchange(claim)
@@ -245,7 +246,7 @@ def test_a_hanging_worker_loses_its_lock(
     holding, go_on = threading.Event(), threading.Event()
     exchange = refresher._exchange
 
-    def hang(claim: refresher.Claim) -> Grant:
+    def hang(claim: Claim) -> Grant:
         holding.set()
         go_on.wait(timeout=30)
         return exchange(claim)

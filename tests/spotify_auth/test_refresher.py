@@ -1,5 +1,6 @@
 """One refresh: what is written, when it is due again, and what each failure means."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,10 +10,13 @@ from django.db.models.functions import Now
 from pytest_django import Settings
 
 from accounts.models import User
-from spotify_auth import refresher
+from spotify_auth import refresher, results
 from spotify_auth.accounts_service import errors
+from spotify_auth.accounts_service.grant import Grant
+from spotify_auth.claims import Claim
 from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenEvent
-from spotify_auth.refresher import Claim, refresh_next, refresh_user
+from spotify_auth.refresher import refresh_next, refresh_user
+from spotify_auth.verdicts import judge
 from tests.conftest import Connect, account_of, make_due, token_of
 from tests.sandbox_client import Sandbox
 
@@ -202,9 +206,6 @@ def test_a_false_invalid_grant_costs_nothing(connect: Connect, spotify: Sandbox)
     [
         ({"fault": "unavailable"}, Outcome.RETRY, "http_503"),
         ({"fault": "garbage"}, Outcome.RETRY, "answer_without_access_token"),
-        ({"fault": "rate_limited", "retry_after": "100"}, Outcome.RETRY, "rate_limited"),
-        # our own credentials: no user is to blame
-        ({"fault": "invalid_client"}, Outcome.RETRY, "invalid_client"),
         # twice, since a first lost answer is tried again at once
         ({"fault": "connection_reset"}, Outcome.ANSWER_UNKNOWN, "connection_cut"),
         ({"fault": "latency", "seconds": 2}, Outcome.ANSWER_UNKNOWN, "timeout"),
@@ -248,15 +249,6 @@ def test_a_lost_answer_is_asked_for_once_more_at_once(connect: Connect, spotify:
     assert account_of(spotify, token.access_token) == user.account_id
     make_due(user)
     assert refresh_next() is Outcome.REFRESHED
-
-
-def test_retry_after_is_honoured(connect: Connect, spotify: Sandbox) -> None:
-    user = connect()
-    spotify.faults(fault="rate_limited", retry_after="100")
-
-    refresh_next()
-
-    assert token_of(user).due_at > last_event(user).at + timedelta(seconds=98)
 
 
 def test_failures_back_off_and_success_forgives_them(connect: Connect, spotify: Sandbox) -> None:
@@ -318,16 +310,43 @@ def claim(**changes: object) -> Claim:
         # whatever comes between the two does not confirm
         (errors.Unavailable("http_503"), True, Outcome.RETRY, "active"),
         (errors.AnswerUnknown("timeout"), True, Outcome.ANSWER_UNKNOWN, "active"),
-        (errors.ClientRefused("invalid_client"), True, Outcome.RETRY, "active"),
-        (errors.RateLimited("rate_limited", retry_after=None), True, Outcome.RETRY, "active"),
     ],
 )
 def test_the_verdict_on_each_error(
     error: errors.AccountsServiceError, suspected: bool, outcome: Outcome, status: str
 ) -> None:
-    verdict = refresher.judge(claim(suspected=suspected, failures=10**6), error, fraction=0.5)
+    verdict = judge(
+        claim(suspected=suspected, failures=10**6), error, believable=True, fraction=0.5
+    )
 
     assert (verdict.outcome, verdict.status) == (outcome, status)
+
+
+def test_a_refusal_is_not_confirmed_while_spotify_is_not_believable() -> None:
+    error = errors.GrantRefused("invalid_grant")
+
+    verdict = judge(claim(suspected=True), error, believable=False, fraction=0.5)
+
+    assert (verdict.outcome, verdict.status) == (Outcome.SUSPECTED, "active")
+
+
+def test_an_answer_that_the_database_cannot_hold_backs_off(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, healthy = connect("user-1"), connect("user-2")
+    SpotifyToken.objects.filter(pk=broken.pk).update(due_at=Now() - timedelta(hours=1))
+    write_grant = results.write_grant
+
+    def overflow(claim: Claim, grant: Grant, *, duration: float) -> bool:
+        return write_grant(claim, replace(grant, expires_in=10**30), duration=duration)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(refresher, "write_grant", overflow)
+        assert refresh_next() is Outcome.RETRY
+    assert refresh_next() is Outcome.REFRESHED
+
+    assert (token_of(broken).last_error, token_of(broken).failures) == ("unstorable", 1)
+    assert token_of(healthy).generation == 2
 
 
 def test_a_claim_shows_no_secret() -> None:

@@ -20,13 +20,9 @@ def test_a_token_is_due_between_70_and_80_percent_of_its_life(
     assert lifetime * 0.6999 <= due <= lifetime * 0.8001
 
 
-@given(failures=st.integers(1, 10_000), fraction=fractions, asked=st.floats(0, 3600))
-def test_back_off_never_undercuts_retry_after_and_is_bounded(
-    failures: int, fraction: float, asked: float
-) -> None:
-    delay = schedule.back_off(failures, fraction=fraction, at_least=asked)
-
-    assert asked <= delay <= asked + schedule.BACK_OFF_LIMIT_SECONDS
+@given(failures=st.integers(1, 10_000), fraction=fractions)
+def test_back_off_is_bounded(failures: int, fraction: float) -> None:
+    assert 0 <= schedule.back_off(failures, fraction=fraction) <= schedule.BACK_OFF_LIMIT_SECONDS
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """What each answer of the token endpoint becomes. The answers come over a real socket."""
 
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
 import pytest
 from pytest_django import Settings
 
@@ -105,7 +108,16 @@ def test_wrong_credentials_condemn_the_client(
 
 @pytest.mark.parametrize(
     ("retry_after", "seconds"),
-    [("7", 7.0), ("0", 0.0), (None, None), ("-3", None), ("soon", None), ("86400", 86400.0)],
+    [
+        ("7", 7.0),
+        ("0", 0.0),
+        ("86400", 86400.0),  # a day
+        (None, None),
+        ("-3", None),
+        ("soon", None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),  # long past
+        ("Wed, 99 Oct 2015 07:28:00 GMT", None),  # no date
+    ],
 )
 def test_retry_after_is_read_in_seconds(
     spotify: Sandbox, retry_after: str | None, seconds: float | None
@@ -116,6 +128,16 @@ def test_retry_after_is_read_in_seconds(
         refresh(spotify.connect(["user-1"])["user-1"]["refresh_token"])
 
     assert caught.value.retry_after == seconds
+
+
+def test_retry_after_as_a_date_is_read_against_the_answers_own_date(spotify: Sandbox) -> None:
+    in_a_minute = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    spotify.faults(fault="rate_limited", retry_after=in_a_minute)
+
+    with pytest.raises(errors.RateLimited) as caught:
+        refresh(spotify.connect(["user-1"])["user-1"]["refresh_token"])
+
+    assert caught.value.retry_after == pytest.approx(60, abs=3)
 
 
 def test_nobody_listening_means_nothing_was_sent(settings: Settings) -> None:

@@ -1,0 +1,77 @@
+"""Taking the most urgent due token, and with it its row lock.
+
+The claim is one SQL statement, since its cost bounds how many tokens a machine can keep
+(docs/decisions.md). It must run inside a transaction: the lock lasts until that ends.
+"""
+
+from dataclasses import dataclass, field
+
+from django.conf import settings
+from django.db import connection
+
+_CLAIM = """
+SELECT user_id, generation, refresh_token, due_cause, failures, suspected_at IS NOT NULL,
+       extract(epoch FROM expires_at - refreshed_at)::float,
+       extract(epoch FROM now() - refreshed_at)::float,
+       -- Ends the lock of a worker that hangs; once a transaction, without a round trip.
+       set_config('idle_in_transaction_session_timeout', %s, true)
+FROM spotify_auth_spotifytoken
+WHERE status = 'active' AND due_at <= now() {and_only}
+ORDER BY due_at
+LIMIT 1
+FOR UPDATE SKIP LOCKED
+"""
+_NEXT = _CLAIM.format(and_only="")
+_OF_USER = _CLAIM.format(and_only="AND user_id = %s")
+# A token that Spotify refused once would tell nothing about an outage.
+_FOR_PROBE = _CLAIM.format(and_only="AND suspected_at IS NULL")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """A due token whose row is locked by the present transaction. Times in seconds."""
+
+    user_id: int
+    generation: int
+    refresh_token: bytes = field(repr=False)
+    cause: str
+    failures: int
+    suspected: bool
+    lifetime: float
+    lifetime_used: float
+
+
+def claim_next() -> Claim | None:
+    """The most urgent due token that nobody else holds, if there is one."""
+    return _claim(_NEXT, [])
+
+
+def claim_of_user(user_id: int) -> Claim | None:
+    """One user's token, if it is due and nobody else holds it."""
+    return _claim(_OF_USER, [user_id])
+
+
+def claim_for_probe() -> Claim | None:
+    """The token that tells most about whether Spotify is well again."""
+    return _claim(_FOR_PROBE, []) or claim_next()
+
+
+def _claim(sql: str, parameters: list[int]) -> Claim | None:
+    # Twice the deadline for an exchange and its one repetition, and some to write.
+    longest = int((2 * settings.TOKEN_ENDPOINT_DEADLINE_SECONDS + 5) * 1000)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [str(longest), *parameters])
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    user_id, generation, refresh_token, cause, failures, suspected, lifetime, used, _ = row
+    return Claim(
+        user_id=user_id,
+        generation=generation,
+        refresh_token=bytes(refresh_token),
+        cause=cause,
+        failures=failures,
+        suspected=suspected,
+        lifetime=lifetime,
+        lifetime_used=used,
+    )

@@ -1,0 +1,177 @@
+"""A pause of all token-endpoint traffic, shared by all workers through Redis.
+
+Started when Spotify limits us, refuses our own credentials, or answers `invalid_grant`
+to so many that the fault must be its own (the outage guard: a real outage once
+answered so to nearly everybody, and cost a service most of its users).
+
+When a pause is over, one lane goes first and probes. Its success ends the cool-down;
+what started it starts it again. All times are Redis's, in milliseconds in the scripts.
+Redis holds no truth: while it is away there is no pause, and work goes on.
+"""
+
+import functools
+import logging
+from enum import StrEnum
+
+import redis
+from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+logger = logging.getLogger(__name__)
+
+CLIENT_REFUSED_SECONDS = 60.0
+OUTAGE_SECONDS = 15.0
+RATE_LIMITED_SECONDS = 30.0
+"""For a 429 without a usable Retry-After."""
+LONGEST_SECONDS = 3600.0
+
+_PAUSE, _HALF_OPEN, _PROBE, _WINDOW = (
+    f"spotify_auth:cooldown:{name}" for name in ("pause", "half_open", "probe", "window")
+)
+_BUCKETS = 6
+
+# 0: go. 1: go first, as the probe. 2: paused, or somebody else is probing.
+# An attempt that may go is counted in its part of the sliding window.
+_ADMIT = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 2 end
+local answer = 0
+if redis.call('EXISTS', KEYS[2]) == 1 then
+    if not redis.call('SET', KEYS[3], '1', 'NX', 'PX', ARGV[1]) then return 2 end
+    answer = 1
+end
+local bucket = math.floor(redis.call('TIME')[1] / ARGV[2])
+local key = KEYS[4] .. ':' .. bucket
+redis.call('HINCRBY', key, 'attempts', 1)
+redis.call('EXPIRE', key, ARGV[2] * (ARGV[3] + 1))
+return answer
+"""
+# Counts a refusal; 1 if refusals are now so many, and such a share, that it is an outage.
+_REFUSED = """
+local bucket = math.floor(redis.call('TIME')[1] / ARGV[1])
+redis.call('HINCRBY', KEYS[1] .. ':' .. bucket, 'refused', 1)
+redis.call('EXPIRE', KEYS[1] .. ':' .. bucket, ARGV[1] * (ARGV[2] + 1))
+local attempts, refused = 0, 0
+for n = 0, ARGV[2] - 1 do
+    local counts = redis.call('HMGET', KEYS[1] .. ':' .. (bucket - n), 'attempts', 'refused')
+    attempts = attempts + (counts[1] or 0)
+    refused = refused + (counts[2] or 0)
+end
+return (refused >= tonumber(ARGV[3]) and refused >= attempts * tonumber(ARGV[4])) and 1 or 0
+"""
+# A pause is never shortened by a later, shorter one. 1 if there was none before.
+_START = """
+local fresh = redis.call('EXISTS', KEYS[2]) == 0
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then
+    redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[1])
+end
+redis.call('SET', KEYS[2], ARGV[2])
+redis.call('DEL', KEYS[3])
+return fresh and 1 or 0
+"""
+
+
+class Reason(StrEnum):
+    """Why all refreshing pauses."""
+
+    RATE_LIMITED = "rate_limited"
+    CLIENT_REFUSED = "client_refused"
+    OUTAGE = "outage"
+
+
+class Admission(StrEnum):
+    """Whether a lane may claim a token now."""
+
+    GO = "go"
+    PROBE = "probe"
+    """Go, as the only one, to find out whether the cool-down is over."""
+    PAUSED = "paused"
+
+
+def admit() -> Admission:
+    """Ask before each claim. Without Redis the answer is GO."""
+    try:
+        answer = _client().eval(
+            _ADMIT,
+            4,
+            *(_PAUSE, _HALF_OPEN, _PROBE, _WINDOW),
+            *(_probe_milliseconds(), _bucket_seconds(), _BUCKETS),
+        )
+    except redis.RedisError as error:
+        logger.warning("cooldown_unknown reason=%s", type(error).__name__)
+        return Admission.GO
+    return (Admission.GO, Admission.PROBE, Admission.PAUSED)[int(answer)]
+
+
+def start(reason: Reason, *, seconds: float) -> None:
+    """Pause all refreshing for this long, an hour at the most."""
+    milliseconds = int(min(max(seconds, 1.0), LONGEST_SECONDS) * 1000)
+    try:
+        fresh = _client().eval(_START, 3, _PAUSE, _HALF_OPEN, _PROBE, milliseconds, reason.value)
+    except redis.RedisError as error:
+        logger.warning("cooldown_not_shared reason=%s error=%s", reason, type(error).__name__)
+        return
+    # Our own credentials, or an outage: nobody is kept fresh until somebody looks.
+    level = logging.WARNING if reason is Reason.RATE_LIMITED else logging.ERROR
+    state = "cooldown_on" if fresh else "cooldown_goes_on"
+    logger.log(level, "%s reason=%s seconds=%.0f", state, reason, milliseconds / 1000)
+
+
+def end() -> None:
+    """A probe succeeded: everybody may go."""
+    try:
+        _client().delete(_HALF_OPEN, _PROBE)
+    except redis.RedisError as error:
+        logger.warning("cooldown_not_ended reason=%s", type(error).__name__)
+        return
+    logger.info("cooldown_off")
+
+
+def another_may_probe() -> None:
+    """A probe told nothing: let the next lane try."""
+    try:
+        _client().delete(_PROBE)
+    except redis.RedisError as error:
+        logger.warning("probe_not_passed_on reason=%s", type(error).__name__)
+
+
+def is_outage() -> bool:
+    """Count an `invalid_grant`; whether there are now too many to believe them.
+
+    OUTAGE_GUARD_REFUSALS of them within OUTAGE_GUARD_WINDOW_SECONDS, and at least
+    OUTAGE_GUARD_SHARE of all attempts.
+    """
+    try:
+        return bool(
+            _client().eval(
+                _REFUSED,
+                1,
+                _WINDOW,
+                *(_bucket_seconds(), _BUCKETS),
+                *(settings.OUTAGE_GUARD_REFUSALS, settings.OUTAGE_GUARD_SHARE),
+            )
+        )
+    except redis.RedisError as error:
+        logger.warning("outage_guard_unknown reason=%s", type(error).__name__)
+        # Fail safe: without a count nobody is condemned.
+        return True
+
+
+def _bucket_seconds() -> float:
+    return max(1.0, settings.OUTAGE_GUARD_WINDOW_SECONDS / _BUCKETS)
+
+
+def _probe_milliseconds() -> int:
+    # A probe that was killed frees its place when its exchange must have ended.
+    return int((2 * settings.TOKEN_ENDPOINT_DEADLINE_SECONDS + 5) * 1000)
+
+
+@functools.cache
+def _client_of(url: str) -> redis.Redis:
+    return redis.Redis.from_url(
+        url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)
+    )
+
+
+def _client() -> redis.Redis:
+    return _client_of(settings.REDIS_URL)

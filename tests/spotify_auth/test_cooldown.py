@@ -1,0 +1,210 @@
+"""The shared pause and the outage guard, on a real Redis."""
+
+import time
+from functools import partial
+
+import pytest
+import redis
+from django.db import connection as database
+from pytest_django import Settings
+
+from spotify_auth import cooldown, refresher
+from spotify_auth.cooldown import Admission, Reason
+from spotify_auth.models import Outcome, SpotifyToken
+from tests.conftest import Connect, make_due, token_of
+from tests.processes import free_port, wait_for
+from tests.sandbox_client import Sandbox
+
+pytestmark = pytest.mark.django_db
+
+
+def pass_the_pause(settings: Settings) -> None:
+    """Let the pause run out at once, as Redis would in its time."""
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.delete(cooldown._PAUSE)
+
+
+def test_everybody_may_go_when_nothing_happened(no_cooldown: None) -> None:
+    assert [cooldown.admit() for _ in range(3)] == [Admission.GO] * 3
+
+
+def test_a_pause_ends_with_one_probe(no_cooldown: None) -> None:
+    cooldown.start(Reason.RATE_LIMITED, seconds=1)
+
+    assert cooldown.admit() is Admission.PAUSED
+    time.sleep(1.1)
+    assert [cooldown.admit() for _ in range(3)] == [
+        Admission.PROBE,
+        Admission.PAUSED,
+        Admission.PAUSED,
+    ]
+    cooldown.end()
+    assert cooldown.admit() is Admission.GO
+
+
+def test_a_probe_that_told_nothing_hands_on(no_cooldown: None, settings: Settings) -> None:
+    cooldown.start(Reason.OUTAGE, seconds=60)
+    pass_the_pause(settings)
+    cooldown.admit()
+
+    cooldown.another_may_probe()
+
+    assert cooldown.admit() is Admission.PROBE
+
+
+def test_a_shorter_pause_does_not_shorten_a_longer_one(
+    no_cooldown: None, settings: Settings
+) -> None:
+    cooldown.start(Reason.RATE_LIMITED, seconds=500)
+    cooldown.start(Reason.CLIENT_REFUSED, seconds=5)
+
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        assert client.pttl(cooldown._PAUSE) > 490_000
+
+
+@pytest.mark.parametrize(
+    ("asked", "longest"),
+    [
+        (10**9, 3600),  # "come back in thirty years"
+        (0, 1),
+        (-5, 1),
+    ],
+)
+def test_the_length_of_a_pause_is_bounded(
+    no_cooldown: None, settings: Settings, asked: float, longest: float
+) -> None:
+    cooldown.start(Reason.RATE_LIMITED, seconds=asked)
+
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        assert 0 < client.pttl(cooldown._PAUSE) <= longest * 1000
+
+
+def test_without_redis_work_goes_on_and_nobody_is_condemned(settings: Settings) -> None:
+    settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
+
+    assert cooldown.admit() is Admission.GO
+    assert cooldown.is_outage() is True
+    cooldown.start(Reason.OUTAGE, seconds=5)
+    cooldown.end()
+    cooldown.another_may_probe()
+
+
+def test_refusals_are_an_outage_by_number_and_share(no_cooldown: None, settings: Settings) -> None:
+    settings.OUTAGE_GUARD_REFUSALS = 3
+    settings.OUTAGE_GUARD_SHARE = 0.5
+    for _ in range(8):
+        cooldown.admit()
+
+    # 3 of 8 are enough, but no half; the fourth is.
+    assert [cooldown.is_outage() for _ in range(4)] == [False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"fault": "rate_limited", "retry_after": "100"}, "rate_limited"),
+        ({"fault": "rate_limited", "retry_after": None}, "rate_limited"),
+        ({"fault": "invalid_client"}, "client_refused"),
+    ],
+)
+def test_what_concerns_all_pauses_all_and_touches_no_row(
+    connect: Connect,
+    spotify: Sandbox,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+    fault: dict[str, object],
+    reason: str,
+) -> None:
+    users = [connect(f"user-{n}") for n in range(3)]
+    before = list(SpotifyToken.objects.order_by("pk").values())
+    spotify.faults(**fault)  # type: ignore[arg-type]
+
+    assert [refresher.refresh_next() for _ in range(5)] == [None] * 5
+    assert refresher.refresh_user(users[0].pk) is None
+
+    assert spotify.stats()["totals"]["refreshes"] == 0
+    assert list(SpotifyToken.objects.order_by("pk").values()) == before
+    assert f"cooldown_on reason={reason}" in caplog.text
+    spotify.clear()
+    pass_the_pause(settings)
+    assert [refresher.refresh_next() for _ in range(3)] == [Outcome.REFRESHED] * 3
+    assert "cooldown_off" in caplog.text
+
+
+def test_a_false_mass_invalid_grant_costs_nobody_anything(
+    connect: Connect, spotify: Sandbox, settings: Settings
+) -> None:
+    users = [connect(f"user-{n}") for n in range(12)]
+    spotify.faults("false_invalid_grant")
+
+    # An outage of many rounds: all are due again and again, and each pause runs out.
+    for _ in range(10):
+        while refresher.refresh_next() is not None:
+            pass
+        pass_the_pause(settings)
+        for user in users:
+            make_due(user)
+    # It cost a handful of calls, not one for each user and round.
+    assert spotify.stats()["totals"]["refreshes_attempted"] < 40
+    spotify.clear()
+    pass_the_pause(settings)
+    while refresher.refresh_next() is not None:
+        pass
+
+    assert {token_of(user).status for user in users} == {"active"}
+    assert {token_of(user).generation for user in users} == {2}
+    assert not SpotifyToken.objects.filter(suspected_at__isnull=False).exists()
+
+
+def test_few_users_are_guarded_by_the_lack_of_any_success(
+    connect: Connect, spotify: Sandbox
+) -> None:
+    # Two are never "many": but while neither can be refreshed, neither is condemned.
+    users = [connect("user-1"), connect("user-2")]
+    spotify.faults("false_invalid_grant")
+
+    for _ in range(2):
+        for user in users:
+            make_due(user)
+            assert refresher.refresh_user(user.pk) is Outcome.SUSPECTED
+
+    assert {token_of(user).status for user in users} == {"active"}
+
+
+def test_a_truly_revoked_token_does_not_hold_the_others_in_the_cooldown(
+    connect: Connect, spotify: Sandbox, settings: Settings
+) -> None:
+    revoked, healthy = connect("user-1"), connect("user-2")
+    SpotifyToken.objects.filter(pk=revoked.pk).update(suspected_at=token_of(revoked).refreshed_at)
+    spotify.revoke("user-1")
+    cooldown.start(Reason.OUTAGE, seconds=60)
+    pass_the_pause(settings)
+
+    # The probe leaves out who was refused already, however urgent.
+    assert refresher.refresh_next() is Outcome.REFRESHED
+
+    assert token_of(healthy).generation == 2
+    assert cooldown.admit() is Admission.GO
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_probe_ends_even_when_postgresql_fails(
+    connect: Connect, no_cooldown: None, settings: Settings
+) -> None:
+    connect()
+    cooldown.start(Reason.OUTAGE, seconds=60)
+    pass_the_pause(settings)
+    with database.cursor() as cursor:
+        cursor.execute("ALTER TABLE spotify_auth_spotifytoken RENAME TO away")
+    try:
+        with pytest.raises(Exception, match="does not exist"):
+            refresher.refresh_next()
+    finally:
+        with database.cursor() as cursor:
+            cursor.execute("ALTER TABLE away RENAME TO spotify_auth_spotifytoken")
+
+    wait_for(partial(_a_probe_is_admitted), what="another probe")
+
+
+def _a_probe_is_admitted() -> bool:
+    return cooldown.admit() is Admission.PROBE
