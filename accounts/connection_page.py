@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db.models.functions import Now
 
 from spotify_auth.models import SpotifyToken, TokenEvent
 
 EVENTS_SHOWN = 20
+WARN_BEFORE = timedelta(days=30)
+"""How long before the six months are over people are asked to reconnect."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,6 +23,8 @@ class Connection:
     token: SpotifyToken | None
     now: datetime | None
     events: Sequence[TokenEvent]
+    reconnect_by: datetime | None
+    """When the six months end, if that is soon."""
 
 
 def connection_of(user_id: int) -> Connection:
@@ -35,6 +40,20 @@ def connection_of(user_id: int) -> Connection:
         token=row,
         now=row.now if row else None,
         events=list(TokenEvent.objects.filter(user_id=user_id)[:EVENTS_SHOWN]),
+        reconnect_by=reconnect_soon(user_id),
+    )
+
+
+def reconnect_soon(user_id: int) -> datetime | None:
+    """When a user's six months end, if that is soon and the connection still works."""
+    return (
+        SpotifyToken.objects.filter(
+            user_id=user_id,
+            status=SpotifyToken.Status.ACTIVE,
+            reauthorize_by__lt=Now() + WARN_BEFORE,
+        )
+        .values_list("reauthorize_by", flat=True)
+        .first()
     )
 
 
@@ -43,4 +62,6 @@ def _state(token: SpotifyToken, *, now: datetime) -> str:
         return "not_connected"
     if token.status == SpotifyToken.Status.RECONNECT_REQUIRED:
         return "reconnect_required"
-    return "connected" if token.expires_at > now else "reconnecting"
+    # As the dashboard sees it: a token with too little life left is not given out.
+    needed = timedelta(seconds=settings.ACCESS_TOKEN_MINIMUM_SECONDS)
+    return "connected" if token.expires_at > now + needed else "reconnecting"

@@ -1,7 +1,10 @@
 """The pages, without a browser: states, who may see what, and what they cost."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import connection as database
+from django.db.models.functions import Now
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
@@ -68,6 +71,40 @@ def test_htmx_gets_the_content_alone(client: Client, listener: User) -> None:
         fragment = client.get(path, headers={"hx-request": "true"}).content
         assert b"<html" not in fragment
         assert len(fragment) > 100
+
+
+def test_a_poll_that_would_change_nothing_is_answered_with_nothing(
+    client: Client, listener: User
+) -> None:
+    make_due(listener, expired=True)
+
+    response = client.get("/dashboard/?shown=reconnecting", headers={"hx-request": "true"})
+
+    assert (response.status_code, response.content) == (204, b"")
+
+
+def test_a_status_that_is_shown_already_is_not_said_again(client: Client, listener: User) -> None:
+    polled = client.get("/connection/?shown=connected", headers={"hx-request": "true"}).content
+
+    assert b'id="status"' not in polled
+    assert b'id="facts"' in polled
+
+
+def test_a_page_that_polls_after_its_session_has_ended_is_sent_to_log_in(client: Client) -> None:
+    answer = client.get("/connection/", headers={"hx-request": "true"}, follow=True)
+
+    assert answer["HX-Redirect"] == "/?next=/connection/"
+    assert answer.content == b""
+
+
+@pytest.mark.parametrize(("days", "asked"), [(29, True), (31, False)])
+def test_people_are_asked_to_reconnect_before_the_six_months_end(
+    client: Client, listener: User, days: int, asked: bool
+) -> None:
+    SpotifyToken.objects.update(reauthorize_by=Now() + timedelta(days=days))
+
+    for path in ("/dashboard/", "/connection/"):
+        assert (b"Please reconnect by" in client.get(path).content) is asked
 
 
 def test_the_dashboard_asks_again_while_it_waits(client: Client, listener: User) -> None:

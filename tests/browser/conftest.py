@@ -4,12 +4,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 from django.conf import settings
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
 
+from accounts.models import User
 from tests.processes import (
     ROOT,
     LocalProcess,
@@ -34,7 +34,6 @@ class Stack:
     url: str
     sandbox: Sandbox
     worker: LocalProcess
-    env: dict[str, str]
 
 
 @dataclass
@@ -52,6 +51,14 @@ class Visitor:
         self.page.get_by_role("button", name="Log in with Spotify").click()
         self.page.locator(f'button[value="{persona}"]').click()
         self.page.wait_for_url(f"{self.url}/dashboard/")
+
+    def tab_to(self, target: Locator) -> None:
+        """Walk to an element with the Tab key alone."""
+        for _ in range(30):
+            self.page.keyboard.press("Tab")
+            if target.evaluate("element => element === document.activeElement"):
+                return
+        raise AssertionError(f"the Tab key does not reach {target}")
 
     def screenshot(self, name: str) -> None:
         """Keep a picture for people to look at."""
@@ -80,8 +87,8 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def stack(transactional_db: None, tmp_path: Path) -> Iterator[Stack]:
+@pytest.fixture(scope="module")
+def processes(django_db_setup: None) -> Iterator[Stack]:
     """Everything that `make run` starts, on the test database and on free ports."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -99,21 +106,32 @@ def stack(transactional_db: None, tmp_path: Path) -> Iterator[Stack]:
             ACCESS_TOKEN_LIFETIME_SECONDS=str(LIFETIME),
             ACCESS_TOKEN_MINIMUM_SECONDS="1",
             REFRESH_SWEEP_SECONDS="0.2",
-            TOKEN_ENDPOINT_DEADLINE_SECONDS="0.9",
+            TOKEN_ENDPOINT_DEADLINE_SECONDS="0.8",
             WEB_CONCURRENCY="1",
         )
-        processes = [
+        started = [
             worker_process("worker", env=env),
             web_process("web", env=env),
             beat_process("beat", env=env),
         ]
         try:
-            for process in processes:
+            for process in started:
                 process.ready()
-            yield Stack(url=url, sandbox=sandbox, worker=processes[0], env=env)
+            yield Stack(url=url, sandbox=sandbox, worker=started[0])
         finally:
-            for process in processes:
+            for process in started:
                 process.teardown()
+
+
+@pytest.fixture
+def stack(processes: Stack, transactional_db: None) -> Iterator[Stack]:
+    """The module's processes, for one test: an empty database and a new sandbox."""
+    processes.sandbox.reset()
+    if processes.worker.status == "exited":
+        processes.worker.start()
+    yield processes
+    # Lanes must find nobody while pytest-django empties the tables under them.
+    User.objects.all().delete()
 
 
 @pytest.fixture

@@ -1,6 +1,10 @@
 """Pages that somebody may meet: refused, broken, empty, hostile; keyboard; the admin."""
 
+from datetime import timedelta
+from typing import Literal
+
 import pytest
+from django.db.models.functions import Now
 from playwright.sync_api import expect
 
 from accounts.models import User
@@ -44,6 +48,48 @@ def test_reloading_and_replaying_the_callback_does_no_harm(stack: Stack, visitor
     assert "400" in visitor.complaints.pop()
 
 
+@pytest.mark.parametrize("query", ["", "?code=x", "?state=x", "?error=access_denied&state=x"])
+def test_a_made_up_callback_address_leads_to_a_page_with_a_way_on(
+    stack: Stack, visitor: Visitor, query: str
+) -> None:
+    page = visitor.page
+
+    page.goto(f"{stack.url}/spotify/callback/{query}")
+
+    expect(page.get_by_role("heading", name="This log-in is no longer valid")).to_be_visible()
+    assert "Traceback" not in page.content()
+    page.get_by_role("button", name="Try again with Spotify").click()
+    page.locator('button[value="listener"]').click()
+    expect(page.get_by_role("heading", name="Maya Lindqvist")).to_be_visible()
+    assert "400" in visitor.complaints.pop()
+
+
+def test_who_is_logged_in_can_log_out_on_the_page_of_a_failed_login(
+    stack: Stack, visitor: Visitor
+) -> None:
+    visitor.log_in()
+    visitor.page.goto(f"{stack.url}/spotify/callback/")
+
+    visitor.page.get_by_role("button", name="Log out").click()
+
+    expect(visitor.page.get_by_role("button", name="Log in with Spotify")).to_be_visible()
+    assert "400" in visitor.complaints.pop()
+
+
+def test_the_address_of_a_failed_login_is_told_to_nobody(stack: Stack, visitor: Visitor) -> None:
+    page = visitor.page
+    referrers: list[str] = []
+    page.goto(f"{stack.url}/spotify/callback/?code=very-secret")
+    page.on("request", lambda request: referrers.append(request.headers.get("referer", "")))
+
+    page.get_by_role("button", name="Try again with Spotify").click()
+
+    expect(page.locator('button[value="listener"]')).to_be_visible()
+    assert referrers
+    assert not any("very-secret" in referrer for referrer in referrers)
+    assert "400" in visitor.complaints.pop()
+
+
 @pytest.mark.parametrize("persona", ["newcomer", "podcaster", "commuter", "trickster"])
 @pytest.mark.parametrize("width", [320, 1200])
 def test_odd_data_renders_harmlessly(
@@ -67,31 +113,51 @@ def test_odd_data_renders_harmlessly(
 def test_the_keyboard_alone_logs_in_and_out(stack: Stack, visitor: Visitor) -> None:
     page = visitor.page
     page.goto(stack.url)
-    for _ in range(3):  # skip link, brand, log in
-        page.keyboard.press("Tab")
+    visitor.tab_to(page.get_by_role("button", name="Log in with Spotify"))
     page.keyboard.press("Enter")
-    page.locator('button[value="listener"]').focus()
+    visitor.tab_to(page.locator('button[value="listener"]'))
     page.keyboard.press("Enter")
     page.wait_for_url(f"{stack.url}/dashboard/")
 
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
-    page.get_by_role("button", name="Log out").focus()
+    visitor.tab_to(page.get_by_role("button", name="Log out"))
     page.keyboard.press("Enter")
 
     expect(page.get_by_role("button", name="Log in with Spotify")).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_follow_the_colour_scheme(stack: Stack, visitor: Visitor, scheme: str) -> None:
+def test_pages_fit_and_follow_the_colour_scheme(
+    stack: Stack, visitor: Visitor, scheme: Literal["light", "dark"]
+) -> None:
     page = visitor.page
-    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-    page.goto(stack.url)
+    page.emulate_media(color_scheme=scheme)
+    backgrounds = {"light": "rgb(246, 247, 249)", "dark": "rgb(18, 21, 28)"}
 
-    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    def look_at(path: str, name: str) -> None:
+        page.goto(stack.url + path)
+        for width in (1280, 320):
+            page.set_viewport_size({"width": width, "height": 800})
+            visitor.screenshot(f"{name}-{scheme}-{width}")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert background == backgrounds[scheme]
 
-    visitor.screenshot(f"home-{scheme}")
-    assert background == {"light": "rgb(246, 247, 249)", "dark": "rgb(18, 21, 28)"}[scheme]
+    look_at("/", "home")
+    visitor.log_in()
+    look_at("/dashboard/", "dashboard")
+    look_at("/connection/", "connection")
+    SpotifyToken.objects.update(reauthorize_by=Now() + timedelta(days=3))
+    look_at("/dashboard/", "reconnect-soon")
+    SpotifyToken.objects.update(status="reconnect_required")
+    look_at("/dashboard/", "reconnect-required")
+    look_at("/connection/", "connection-reconnect-required")
+    page.get_by_role("button", name="Disconnect Spotify").click()
+    look_at("/dashboard/", "not-connected")
+    look_at("/connection/", "connection-not-connected")
+    look_at("/nothing/", "not-found")
+    assert "404" in visitor.complaints.pop()
 
 
 def test_an_administrator_refreshes_and_revokes(stack: Stack, visitor: Visitor) -> None:
