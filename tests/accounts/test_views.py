@@ -91,7 +91,9 @@ def test_a_status_that_is_shown_already_is_not_said_again(client: Client, listen
 
 
 def test_a_page_that_polls_after_its_session_has_ended_is_sent_to_log_in(client: Client) -> None:
-    answer = client.get("/connection/", headers={"hx-request": "true"}, follow=True)
+    home = client.get("/connection/")["Location"]
+
+    answer = client.get(home, headers={"hx-request": "true"})
 
     assert answer["HX-Redirect"] == "/?next=/connection/"
     assert answer.content == b""
