@@ -1,20 +1,23 @@
 """Real workers and beats keep everybody fresh, and nobody refreshes twice."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
+import requests
+from django.test import Client
 from pytest_celery import CeleryTestNode, CeleryTestSetup
 
 from accounts.models import User
 from accounts.people import person_for
 from spotify_auth import connection, tokens
 from spotify_auth.accounts_service.grant import Grant
-from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenEvent
+from spotify_auth.models import Outcome, SpotifyToken, TokenEvent
 from tests.cluster.conftest import LIFETIME, WORKERS
 from tests.cluster.readers import Readers
 from tests.conftest import make_due
-from tests.processes import wait_for
+from tests.processes import free_port, wait_for, web_process
 from tests.sandbox_client import Sandbox
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
@@ -80,32 +83,51 @@ def test_fifty_users_stay_fresh_over_several_lifetimes(
 
 
 def test_eight_tabs_a_user_at_the_moment_of_expiry_cause_one_refresh(
-    celery_setup: CeleryTestSetup, fast_sandbox: Sandbox
+    celery_setup: CeleryTestSetup, fast_sandbox: Sandbox, service_env: dict[str, str]
 ) -> None:
+    port = free_port()
+    web = web_process("web", env={**service_env, "HOST": "127.0.0.1", "PORT": str(port)})
+    web.ready()
     users = connect_users(fast_sandbox)
+    cookies = [session_cookie(user) for user in users]
+    fast_sandbox.faults("latency", seconds=0.3)  # so that tabs meet the exchanges under way
     for user in users:
         make_due(user, expired=True)
 
-    stale = 0
-    for _tab in range(8):
-        for user in users:
-            try:
-                tokens.access_token_for(user.pk)
-            except tokens.TokenStale as error:
-                stale += 1
-                tokens.nudge(user.pk, generation=error.generation, cause=Cause.STALE_READ)
+    def open_tab(cookie: str) -> tuple[int, bool]:
+        answer = requests.get(
+            f"http://127.0.0.1:{port}/dashboard/",
+            cookies={"sessionid": cookie},
+            allow_redirects=False,
+            timeout=30,
+        )
+        return answer.status_code, "Reconnecting to Spotify" in answer.text
+
+    with ThreadPoolExecutor(32) as pool:
+        tabs = list(pool.map(open_tab, cookies * 8))
     wait_for(
         lambda: not SpotifyToken.objects.filter(generation=1).exists(),
         what="every token to be refreshed",
     )
-
-    assert stale > 0
     time.sleep(1)  # whatever else was asked for would arrive now
     wait_for(lambda: nothing_is_in_flight(fast_sandbox), what="the lanes to finish")
+    web.teardown()
+
+    # Nobody was sent to log in, nobody met an error, and somebody met the moment itself.
+    assert {status for status, _ in tabs} == {200}
+    assert any(stale for _, stale in tabs)
     assert set(SpotifyToken.objects.values_list("generation", "status")) == {(2, "active")}
     totals = fast_sandbox.stats()["totals"]
     assert totals["refreshes_attempted"] == USERS
     assert totals["reuses_of_dead_token"] == 0
+    assert totals["logins"] == USERS
+
+
+def session_cookie(user: User) -> str:
+    """The session cookie of a browser in which this user has logged in."""
+    client = Client()
+    client.force_login(user)
+    return client.cookies["sessionid"].value
 
 
 def test_everything_recovers_when_the_workers_return(
