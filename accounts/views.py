@@ -60,8 +60,8 @@ def _dashboard_context(user_id: int) -> dict[str, object]:
         parts = dashboard_data.load(user_id)
     except TokenStale:
         return {"state": "reconnecting", "waiting": True}
-    except ReconnectRequired:
-        return {"state": "reconnect_required"}
+    except ReconnectRequired as error:
+        return {"state": "reconnect_required", "reason": error.reason}
     except NotConnected:
         return {"state": "not_connected"}
     waiting = any(part.error == Unauthorized.code for part in parts.values())

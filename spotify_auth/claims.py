@@ -5,14 +5,17 @@ The claim is one SQL statement, since its cost bounds how many tokens a machine 
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from django.conf import settings
 from django.db import connection
+
+from spotify_auth.attempts import longest_exchange_seconds
 
 _CLAIM = """
 SELECT user_id, generation, refresh_token, due_cause, failures, suspected_at IS NOT NULL,
        extract(epoch FROM expires_at - refreshed_at)::float,
        extract(epoch FROM now() - refreshed_at)::float,
+       now(), reauthorize_by <= now(),
        -- Ends the lock of a worker that hangs; once a transaction, without a round trip.
        set_config('idle_in_transaction_session_timeout', %s, true)
 FROM spotify_auth_spotifytoken
@@ -39,6 +42,9 @@ class Claim:
     suspected: bool
     lifetime: float
     lifetime_used: float
+    claimed_at: datetime
+    """Start of the transaction, in UTC: from here a grant's lifetime is counted."""
+    six_months_over: bool
 
 
 def claim_next() -> Claim | None:
@@ -57,14 +63,14 @@ def claim_for_probe() -> Claim | None:
 
 
 def _claim(sql: str, parameters: list[int]) -> Claim | None:
-    # Twice the deadline for an exchange and its one repetition, and some to write.
-    longest = int((2 * settings.TOKEN_ENDPOINT_DEADLINE_SECONDS + 5) * 1000)
+    longest = int(longest_exchange_seconds() * 1000)
     with connection.cursor() as cursor:
         cursor.execute(sql, [str(longest), *parameters])
         row = cursor.fetchone()
     if row is None:
         return None
-    user_id, generation, refresh_token, cause, failures, suspected, lifetime, used, _ = row
+    user_id, generation, refresh_token, cause, failures, suspected = row[:6]
+    lifetime, used, claimed_at, six_months_over, _ = row[6:]
     return Claim(
         user_id=user_id,
         generation=generation,
@@ -74,4 +80,6 @@ def _claim(sql: str, parameters: list[int]) -> Claim | None:
         suspected=suspected,
         lifetime=lifetime,
         lifetime_used=used,
+        claimed_at=claimed_at,
+        six_months_over=six_months_over,
     )

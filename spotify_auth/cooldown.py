@@ -9,14 +9,14 @@ what started it starts it again. All times are Redis's, in milliseconds in the s
 Redis holds no truth: while it is away there is no pause, and work goes on.
 """
 
-import functools
 import logging
 from enum import StrEnum
 
 import redis
 from django.conf import settings
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+
+from spotify_auth import hints
+from spotify_auth.attempts import longest_exchange_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class Admission(StrEnum):
 def admit() -> Admission:
     """Ask before each claim. Without Redis the answer is GO."""
     try:
-        answer = _client().eval(
+        answer = hints.client().eval(
             _ADMIT,
             4,
             *(_PAUSE, _HALF_OPEN, _PROBE, _WINDOW),
@@ -107,7 +107,9 @@ def start(reason: Reason, *, seconds: float) -> None:
     """Pause all refreshing for this long, an hour at the most."""
     milliseconds = int(min(max(seconds, 1.0), LONGEST_SECONDS) * 1000)
     try:
-        fresh = _client().eval(_START, 3, _PAUSE, _HALF_OPEN, _PROBE, milliseconds, reason.value)
+        fresh = hints.client().eval(
+            _START, 3, _PAUSE, _HALF_OPEN, _PROBE, milliseconds, reason.value
+        )
     except redis.RedisError as error:
         logger.warning("cooldown_not_shared reason=%s error=%s", reason, type(error).__name__)
         return
@@ -120,7 +122,7 @@ def start(reason: Reason, *, seconds: float) -> None:
 def end() -> None:
     """A probe succeeded: everybody may go."""
     try:
-        _client().delete(_HALF_OPEN, _PROBE)
+        hints.client().delete(_HALF_OPEN, _PROBE)
     except redis.RedisError as error:
         logger.warning("cooldown_not_ended reason=%s", type(error).__name__)
         return
@@ -130,7 +132,7 @@ def end() -> None:
 def another_may_probe() -> None:
     """A probe told nothing: let the next lane try."""
     try:
-        _client().delete(_PROBE)
+        hints.client().delete(_PROBE)
     except redis.RedisError as error:
         logger.warning("probe_not_passed_on reason=%s", type(error).__name__)
 
@@ -143,7 +145,7 @@ def is_outage() -> bool:
     """
     try:
         return bool(
-            _client().eval(
+            hints.client().eval(
                 _REFUSED,
                 1,
                 _WINDOW,
@@ -163,15 +165,4 @@ def _bucket_seconds() -> float:
 
 def _probe_milliseconds() -> int:
     # A probe that was killed frees its place when its exchange must have ended.
-    return int((2 * settings.TOKEN_ENDPOINT_DEADLINE_SECONDS + 5) * 1000)
-
-
-@functools.cache
-def _client_of(url: str) -> redis.Redis:
-    return redis.Redis.from_url(
-        url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)
-    )
-
-
-def _client() -> redis.Redis:
-    return _client_of(settings.REDIS_URL)
+    return int(longest_exchange_seconds() * 1000)

@@ -6,7 +6,6 @@ loses nothing.
 """
 
 import logging
-import threading
 from typing import cast
 
 from celery import current_app
@@ -15,7 +14,7 @@ from django.db import Error, connection
 from kombu import Connection
 from kombu.transport.virtual import Channel
 
-from spotify_auth.refresher import refresh_next
+from spotify_auth.refresher import refresh_next, stopping
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +27,6 @@ SELECT count(*) FROM (
     LIMIT %s
 ) AS due
 """
-
-_stopping = threading.Event()
 
 
 def open_lanes() -> int:
@@ -62,7 +59,7 @@ def run_lane() -> int:
     """
     taken = 0
     try:
-        while not _stopping.is_set() and refresh_next() is not None:
+        while not stopping.is_set() and refresh_next() is not None:
             taken += 1
     except Error as error:
         logger.error("lane_ended reason=%s", type(error).__name__)
@@ -72,4 +69,4 @@ def run_lane() -> int:
 
 def stop_lanes() -> None:
     """Let every lane of this process end after the exchange in hand."""
-    _stopping.set()
+    stopping.set()

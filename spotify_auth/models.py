@@ -21,6 +21,7 @@ class Cause(models.TextChoices):
     UNAUTHORIZED = "unauthorized", "The Web API answered 401"
     ADMIN = "admin", "An administrator asked"
     LOGIN = "login", "The person logged in"
+    RESCUE = "rescue", "Stored after PostgreSQL had failed"
     DISCONNECT = "disconnect", "The person disconnected"
 
 

@@ -7,13 +7,15 @@ call on purpose: it is what makes a doubled or lost rotation impossible.
 
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
-from django.db import DataError, IntegrityError, connection, transaction
+from django.db import DataError, Error, IntegrityError, connection, transaction
 
-from spotify_auth import cooldown
+from spotify_auth import attempts, cooldown
 from spotify_auth.accounts_service.errors import (
     AccountsServiceError,
     AnswerUnknown,
@@ -32,11 +34,21 @@ from spotify_auth.cooldown import (
     Reason,
 )
 from spotify_auth.encryption import DecryptionError
-from spotify_auth.models import Outcome, SpotifyToken
-from spotify_auth.results import write_failure, write_grant
+from spotify_auth.models import Cause, Outcome, SpotifyToken
+from spotify_auth.results import put_off, write_failure, write_grant
 from spotify_auth.verdicts import judge
 
 logger = logging.getLogger(__name__)
+
+ANSWER_LOST, SIX_MONTHS_OVER = "answer_lost", "six_months_over"
+"""Why a refresh token was refused, where we know more than Spotify says."""
+
+IN_DOUBT_SECONDS = 2.0
+RETRY_SECONDS = 0.5
+LAST_TRIES_SECONDS = 10.0
+
+stopping = threading.Event()
+"""Set when this process has been told to stop."""
 
 _OTHERS_WERE_REFRESHED = """
 SELECT EXISTS (SELECT FROM spotify_auth_spotifytoken AS other
@@ -75,33 +87,66 @@ def refresh_user(user_id: int) -> Outcome | None:
 
 def _refresh(take: Callable[[], Claim | None], *, probing: bool) -> Outcome | None:
     """One claim, one exchange, one write. A probe always ends or hands on its task."""
-    claim: Claim | None = None
-    outcome: Outcome | None = None
+    work = _Work()
     try:
         with transaction.atomic():
-            claim = take()
-            if claim is not None:
-                outcome = _exchange_and_write(claim, probing=probing)
+            work.claim = take()
+            if work.claim is not None:
+                work.outcome = _under_the_lock(work, work.claim, probing=probing)
     except (DataError, IntegrityError) as error:
         # The database cannot hold this answer. Left as it is, the row would be claimed
         # first, for ever, by every lane.
-        logger.error(
-            "unstorable user_id=%s reason=%s", claim and claim.user_id, type(error).__name__
-        )
-        outcome = _back_off(claim) if claim else None
+        logger.error("unstorable reason=%s", type(error).__name__)
+        work.outcome = _back_off(work.claim) if work.claim else None
+    except Error:
+        if work.claim and work.grant:
+            _rescue(work.claim, work.grant)
+        else:
+            _end(work)
+        raise
     finally:
-        if probing and outcome is Outcome.REFRESHED:
+        if probing and work.outcome is Outcome.REFRESHED:
             cooldown.end()
         elif probing:
             cooldown.another_may_probe()
-    return outcome
+    _end(work)
+    return work.outcome
 
 
-def _exchange_and_write(claim: Claim, *, probing: bool) -> Outcome | None:
-    """The part under the lock. None if the whole service pauses and the row stays as it is."""
+@dataclass(slots=True)
+class _Work:
+    """What has become of one refresh so far, for those who must clean up after it."""
+
+    claim: Claim | None = None
+    grant: attempts.Rescued | None = None
+    """What Spotify granted and the database may not hold yet."""
+    in_doubt: bool = False
+    unanswered: bool = False
+    """Spotify may have rotated without our knowing the new token."""
+    outcome: Outcome | None = None
+
+
+def _end(work: _Work) -> None:
+    if work.claim and not work.in_doubt:
+        attempts.end(work.claim.user_id, work.claim.generation, unanswered=work.unanswered)
+
+
+def _under_the_lock(work: _Work, claim: Claim, *, probing: bool) -> Outcome | None:
+    """None if the row stays as it is: all pause, or another attempt may still come back."""
     started = time.monotonic()
+    earlier = attempts.begin(claim.user_id, claim.generation)
+    work.unanswered = earlier.unanswered
     try:
-        grant = _exchange(claim)
+        if earlier.rescued:
+            work.grant, cause = earlier.rescued, Cause.RESCUE.value
+        elif earlier.in_doubt:
+            work.in_doubt = True
+            put_off(claim, seconds=IN_DOUBT_SECONDS)
+            return Outcome.RETRY
+        else:
+            granted = _exchange(claim)
+            work.grant = attempts.Rescued(grant=granted, issued_at=claim.claimed_at)
+            cause = claim.cause
     except RateLimited as error:
         seconds = error.retry_after if error.retry_after is not None else RATE_LIMITED_SECONDS
         cooldown.start(Reason.RATE_LIMITED, seconds=seconds)
@@ -112,14 +157,66 @@ def _exchange_and_write(claim: Claim, *, probing: bool) -> Outcome | None:
         return None
     except GrantRefused as error:
         believable = not _is_outage(probing=probing) and _others_were_refreshed(claim)
-        return _fail(claim, error, started, believable=believable)
+        lost = work.unanswered or error.code == ANSWER_LOST
+        work.unanswered = lost
+        outcome = _fail(claim, _why_refused(claim, lost=lost), started, believable=believable)
+        if outcome is Outcome.RECONNECT_REQUIRED:
+            work.unanswered = False
+        return outcome
     except AccountsServiceError as error:
+        work.unanswered |= isinstance(error, AnswerUnknown)
         return _fail(claim, error, started)
     except DecryptionError as error:
         logger.error("undecryptable user_id=%s reason=%s", claim.user_id, error)
         return _fail(claim, AccountsServiceError("undecryptable"), started)
-    kept = write_grant(claim, grant, duration=time.monotonic() - started)
+    kept = write_grant(
+        claim,
+        work.grant.grant,
+        issued_at=work.grant.issued_at,
+        cause=cause,
+        duration=time.monotonic() - started,
+    )
+    work.unanswered = False
     return Outcome.REFRESHED if kept else _late(claim)
+
+
+def _rescue(claim: Claim, grant: attempts.Rescued) -> None:
+    """Keep a grant that PostgreSQL did not take, in Redis or else in this thread.
+
+    With both away the lane holds it and tries until one of them is back, or until the
+    process has been told to stop for a while: that is the last moment of this pair.
+    """
+    give_up: float | None = None
+    while not attempts.rescue(claim.user_id, claim.generation, grant):
+        if _stored_directly(claim, grant):
+            return
+        if stopping.is_set():
+            give_up = give_up or time.monotonic() + LAST_TRIES_SECONDS
+            if time.monotonic() > give_up:
+                logger.error("grant_lost user_id=%s generation=%s", claim.user_id, claim.generation)
+                return
+        time.sleep(RETRY_SECONDS)
+
+
+def _stored_directly(claim: Claim, grant: attempts.Rescued) -> bool:
+    try:
+        connection.close()
+        with transaction.atomic():
+            # If the COMMIT had come through after all, the fence keeps this one out.
+            write_grant(
+                claim, grant.grant, issued_at=grant.issued_at, cause=Cause.RESCUE, duration=0
+            )
+    except Error as error:
+        logger.warning("rescue_waits user_id=%s reason=%s", claim.user_id, type(error).__name__)
+        return False
+    logger.warning("rescue_replayed user_id=%s generation=%s", claim.user_id, claim.generation)
+    return True
+
+
+def _why_refused(claim: Claim, *, lost: bool) -> GrantRefused:
+    if claim.six_months_over:
+        return GrantRefused(SIX_MONTHS_OVER)
+    return GrantRefused(ANSWER_LOST if lost else "invalid_grant")
 
 
 def _fail(
@@ -166,4 +263,7 @@ def _exchange(claim: Claim) -> Grant:
         return refresh(refresh_token)
     except AnswerUnknown:
         # Once more, at once: a server with a grace window still takes the old token.
-        return refresh(refresh_token)
+        try:
+            return refresh(refresh_token)
+        except GrantRefused:
+            raise GrantRefused(ANSWER_LOST) from None

@@ -1,14 +1,15 @@
 """Writing what an exchange came to: the row and its event, in one SQL statement.
 
 Each statement is fenced: it writes only if the row still has the claimed generation.
-`now()` is the start of the transaction: it lies before the exchange, so an `expires_at`
-computed from it is never optimistic.
+A grant's times are counted from the start of its exchange's transaction, so that an
+`expires_at` is never optimistic.
 """
 
 import logging
 import os
 import random
 import socket
+from datetime import datetime
 from typing import Any
 
 from django.db import connection
@@ -39,14 +40,19 @@ WITH written AS (
         refresh_token = coalesce(%(refresh_token)s, refresh_token),
         scope = coalesce(nullif(%(scope)s, ''), scope),
         generation = generation + 1,
-        refreshed_at = now(),
-        expires_at = now() + make_interval(secs => %(expires_in)s),
-        due_at = now() + make_interval(secs => %(due_in)s),
+        refreshed_at = %(issued_at)s,
+        expires_at = %(issued_at)s + make_interval(secs => %(expires_in)s),
+        due_at = %(issued_at)s + make_interval(secs => %(due_in)s),
         due_cause = '{Cause.SCHEDULE}', failures = 0, suspected_at = NULL, last_error = ''
     WHERE {_FENCE}
     RETURNING user_id, generation
 ) {_EVENT}
 """  # noqa: S608  (every value is a parameter)
+_PUT_OFF = """
+UPDATE spotify_auth_spotifytoken
+SET due_at = clock_timestamp() + make_interval(secs => %(due_in)s)
+WHERE user_id = %(user_id)s
+"""
 _WRITE_FAILURE = f"""
 WITH written AS (
     UPDATE spotify_auth_spotifytoken
@@ -63,7 +69,9 @@ WITH written AS (
 """  # noqa: S608  (every value is a parameter)
 
 
-def write_grant(claim: Claim, grant: Grant, *, duration: float) -> bool:
+def write_grant(
+    claim: Claim, grant: Grant, *, issued_at: datetime, cause: str, duration: float
+) -> bool:
     """Store a new pair; False if the fence kept it out. `duration` is in seconds."""
 
     def seal(column: TokenColumn, value: str | None) -> bytes | None:
@@ -74,11 +82,13 @@ def write_grant(claim: Claim, grant: Grant, *, duration: float) -> bool:
         _WRITE_GRANT,
         claim,
         duration,
+        cause=cause,
         access_token=seal("access_token", grant.access_token),
         refresh_token=seal("refresh_token", grant.refresh_token),
         scope=grant.scope,
         expires_in=grant.expires_in,
         due_in=schedule.refresh_after(grant.expires_in, fraction=random.random()),  # noqa: S311
+        issued_at=issued_at,
         rotated=rotated,
         outcome=Outcome.REFRESHED,
         error="",
@@ -89,7 +99,7 @@ def write_grant(claim: Claim, grant: Grant, *, duration: float) -> bool:
             claim.user_id,
             claim.generation + 1,
             rotated,
-            claim.cause,
+            cause,
             claim.lifetime_used,
             grant.expires_in,
             duration * 1000,
@@ -103,6 +113,7 @@ def write_failure(claim: Claim, verdict: Verdict, *, duration: float) -> bool:
         _WRITE_FAILURE,
         claim,
         duration,
+        cause=claim.cause,
         status=verdict.status,
         due_in=verdict.due_in,
         suspected=verdict.outcome is Outcome.SUSPECTED,
@@ -124,6 +135,12 @@ def write_failure(claim: Claim, verdict: Verdict, *, duration: float) -> bool:
     return kept
 
 
+def put_off(claim: Claim, *, seconds: float) -> None:
+    """Let a row wait a moment, without an event: nothing was tried."""
+    with connection.cursor() as cursor:
+        cursor.execute(_PUT_OFF, {"due_in": seconds, "user_id": claim.user_id})
+
+
 def _write(sql: str, claim: Claim, duration: float, **parameters: Any) -> bool:
     """Write the row and its event; False when the fence kept a late result out."""
     with connection.cursor() as cursor:
@@ -133,7 +150,6 @@ def _write(sql: str, claim: Claim, duration: float, **parameters: Any) -> bool:
                 **parameters,
                 "user_id": claim.user_id,
                 "generation": claim.generation,
-                "cause": claim.cause,
                 "lifetime_used": int(claim.lifetime_used),
                 "duration_ms": int(duration * 1000),
                 "worker": f"{socket.gethostname()}:{os.getpid()}"[:100],

@@ -20,7 +20,7 @@ from spotify_auth.models import Cause, SpotifyToken
 logger = logging.getLogger(__name__)
 
 _READ = """
-SELECT status, access_token, expires_at, scope, generation,
+SELECT status, access_token, expires_at, scope, generation, last_error,
        expires_at > now() + make_interval(secs => %s)
 FROM spotify_auth_spotifytoken
 WHERE user_id = %s
@@ -68,7 +68,15 @@ class NotConnected(TokenUnavailable):
 
 
 class ReconnectRequired(TokenUnavailable):
-    """Spotify no longer accepts this user's refresh token."""
+    """Spotify no longer accepts this user's refresh token.
+
+    `reason` is what the row's `last_error` says: invalid_grant, answer_lost,
+    six_months_over or undecryptable.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class TokenStale(TokenUnavailable):
@@ -92,9 +100,9 @@ def access_token_for(user_id: int, *, minimum_seconds: float | None = None) -> A
         row = cursor.fetchone()
     if row is None:
         raise NotConnected("this user never connected")
-    status, sealed, expires_at, scope, generation, fresh = row
+    status, sealed, expires_at, scope, generation, last_error, fresh = row
     if status == SpotifyToken.Status.RECONNECT_REQUIRED:
-        raise ReconnectRequired("the refresh token was refused")
+        raise ReconnectRequired(last_error)
     if status != SpotifyToken.Status.ACTIVE:
         raise NotConnected(f"the token is {status}")
     if not fresh:
@@ -103,7 +111,7 @@ def access_token_for(user_id: int, *, minimum_seconds: float | None = None) -> A
         value = SpotifyToken.unseal("access_token", sealed, user_id=user_id)
     except DecryptionError as error:
         logger.error("undecryptable user_id=%s reason=%s", user_id, error)
-        raise ReconnectRequired("the stored token cannot be decrypted") from None
+        raise ReconnectRequired("undecryptable") from None
     return AccessToken(
         value=value,
         expires_at=expires_at,

@@ -35,9 +35,9 @@ def sandbox_process() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def no_cooldown(settings: Settings) -> None:
-    """Forget the pauses and counts of earlier tests."""
+    """Forget the pauses, counts and marks of earlier tests."""
     with redis.Redis.from_url(settings.REDIS_URL) as client:
-        for key in client.scan_iter("spotify_auth:cooldown:*"):
+        for key in client.scan_iter("spotify_auth:*"):
             client.delete(key)
 
 

@@ -59,6 +59,23 @@ def test_each_state_has_its_words(
     assert page in client.get("/connection/").content.decode()
 
 
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("invalid_grant", "the app was removed"),
+        ("answer_lost", "An answer from Spotify was lost"),
+        ("six_months_over", "six months after it was approved"),
+    ],
+)
+def test_each_reason_to_reconnect_has_its_words(
+    client: Client, listener: User, reason: str, words: str
+) -> None:
+    SpotifyToken.objects.update(status="reconnect_required", last_error=reason)
+
+    for path in ("/dashboard/", "/connection/"):
+        assert words in client.get(path).content.decode()
+
+
 def test_who_never_connected_is_invited(client: Client, spotify: Sandbox) -> None:
     client.force_login(User.objects.create(username="staff"))
 

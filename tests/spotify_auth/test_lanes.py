@@ -1,15 +1,14 @@
 """Lanes and the sweep, with a real broker and without a worker."""
 
 from collections.abc import Iterator
+from threading import Event
 
 import pytest
 import redis
 from django.conf import settings
-from django.db import connection as database
 from pytest_django import Settings
 
-from spotify_auth import lanes, refresher
-from spotify_auth.claims import Claim
+from spotify_auth import lanes
 from spotify_auth.models import SpotifyToken
 from tests.conftest import Connect
 from tests.sandbox_client import Sandbox
@@ -70,34 +69,8 @@ def test_a_stopping_worker_claims_no_more(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect()
-    monkeypatch.setattr(lanes, "_stopping", type(lanes._stopping)())
+    monkeypatch.setattr(lanes, "stopping", Event())
 
     lanes.stop_lanes()
 
     assert lanes.run_lane() == 0
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_lane_ends_quietly_when_postgresql_goes_away(
-    connect: Connect, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    user = connect()
-    exchange = refresher._exchange
-
-    def cut(claim: Claim) -> object:
-        grant = exchange(claim)
-        with database.cursor() as cursor:
-            cursor.execute("SELECT pg_backend_pid()")
-            (pid,) = cursor.fetchone()
-        killer = database.copy()
-        with killer.cursor() as cursor:
-            cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
-        killer.close()
-        return grant
-
-    monkeypatch.setattr(refresher, "_exchange", cut)
-
-    assert lanes.run_lane() == 0
-
-    assert "lane_ended reason=OperationalError" in caplog.text
-    assert SpotifyToken.objects.get(pk=user.pk).generation == 1

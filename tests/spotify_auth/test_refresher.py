@@ -1,7 +1,8 @@
 """One refresh: what is written, when it is due again, and what each failure means."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection as database
@@ -251,6 +252,48 @@ def test_a_lost_answer_is_asked_for_once_more_at_once(connect: Connect, spotify:
     assert refresh_next() is Outcome.REFRESHED
 
 
+def test_a_lost_answer_is_told_apart_from_a_revocation(connect: Connect, spotify: Sandbox) -> None:
+    user = connect()
+    spotify.faults(fault="answer_lost", times=1)  # rotated, and nobody knows the new token
+
+    for _ in range(2):
+        make_due(user)
+        refresh_next()
+
+    token = token_of(user)
+    assert (token.status, token.last_error) == ("reconnect_required", "answer_lost")
+    assert last_event(user).error == "answer_lost"
+
+
+@pytest.mark.django_db(transaction=True)  # it lasts, and due is what PostgreSQL's now() says
+def test_a_refusal_after_an_unanswered_attempt_is_a_lost_answer(
+    connect: Connect, spotify: Sandbox
+) -> None:
+    user = connect()
+    spotify.faults(fault="latency_after_rotating", seconds=2)
+    refresh_next()
+    spotify.clear()
+
+    for _ in range(2):
+        make_due(user)
+        refresh_next()
+
+    assert token_of(user).last_error == "answer_lost"
+
+
+def test_the_end_of_the_six_months_is_called_so(connect: Connect, spotify: Sandbox) -> None:
+    user = connect()
+    spotify.expire_refresh_token("user-1")
+    SpotifyToken.objects.update(reauthorize_by=Now() - timedelta(days=1))
+
+    for _ in range(2):
+        make_due(user)
+        refresh_next()
+
+    token = token_of(user)
+    assert (token.status, token.last_error) == ("reconnect_required", "six_months_over")
+
+
 def test_failures_back_off_and_success_forgives_them(connect: Connect, spotify: Sandbox) -> None:
     user = connect()
     spotify.faults(fault="unavailable")
@@ -292,6 +335,8 @@ def claim(**changes: object) -> Claim:
         "suspected": False,
         "lifetime": 3600.0,
         "lifetime_used": 2700.0,
+        "claimed_at": datetime.now(UTC),
+        "six_months_over": False,
     }
     return Claim(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -337,8 +382,8 @@ def test_an_answer_that_the_database_cannot_hold_backs_off(
     SpotifyToken.objects.filter(pk=broken.pk).update(due_at=Now() - timedelta(hours=1))
     write_grant = results.write_grant
 
-    def overflow(claim: Claim, grant: Grant, *, duration: float) -> bool:
-        return write_grant(claim, replace(grant, expires_in=10**30), duration=duration)
+    def overflow(claim: Claim, grant: Grant, **how: Any) -> bool:
+        return write_grant(claim, replace(grant, expires_in=10**30), **how)
 
     with monkeypatch.context() as patch:
         patch.setattr(refresher, "write_grant", overflow)

@@ -1,0 +1,140 @@
+"""Attempts under way and grants rescued, in Redis: hints that outlive a lost connection.
+
+A rotated refresh token exists once. Between Spotify's answer and our commit it is in
+this process only, so:
+
+*   Before the request, the attempt is marked under its token and generation. Who finds
+    the mark of an attempt that never came back knows that Spotify may have rotated:
+    a refusal then means "the answer was lost" and not "the person revoked".
+*   If PostgreSQL fails after the answer, the grant is put here, encrypted. Whoever claims
+    that generation next stores it instead of asking Spotify again.
+*   A fresh mark without an end means that somebody may be about to do so: the row is
+    left alone for a moment.
+
+Redis holds no truth. While it is away, refreshing goes on without the hints.
+"""
+
+import dataclasses
+import json
+import logging
+import os
+import socket
+from dataclasses import dataclass
+from datetime import datetime
+
+import redis
+from django.conf import settings
+
+from spotify_auth import hints
+from spotify_auth.accounts_service.grant import Grant
+from spotify_auth.encryption import DecryptionError, cipher
+
+logger = logging.getLogger(__name__)
+
+_KEPT_MILLISECONDS = 7 * 24 * 3600 * 1000
+_BEGUN, _UNANSWERED = "begun", "unanswered"
+
+# Returns the rescued grant, the state of an earlier attempt and its age, and marks this
+# attempt unless an earlier one is in doubt. The age is by Redis's clock.
+_BEGIN = """
+local rescued = redis.call('GET', KEYS[2])
+local earlier = redis.call('GET', KEYS[1])
+local age = 0
+if earlier then age = ARGV[2] - redis.call('PTTL', KEYS[1]) end
+local doubtful = earlier and string.sub(earlier, 1, 5) == 'begun' and age < tonumber(ARGV[3])
+if not doubtful then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
+return {rescued or '', earlier or '', age}
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rescued:
+    """A grant that could not be stored, and when its exchange began (UTC)."""
+
+    grant: Grant
+    issued_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Earlier:
+    """What is known of earlier attempts on one generation."""
+
+    rescued: Rescued | None = None
+    in_doubt: bool = False
+    """Begun a moment ago, and neither ended nor rescued yet."""
+    unanswered: bool = False
+    """An attempt never got its answer: Spotify may have rotated."""
+
+
+def begin(user_id: int, generation: int) -> Earlier:
+    """Mark an attempt, and learn of earlier ones. The caller holds the row lock."""
+    try:
+        sealed, earlier, age = hints.client().eval(
+            _BEGIN,
+            2,
+            *_keys(user_id, generation),
+            *(f"{_BEGUN} {socket.gethostname()}:{os.getpid()}", _KEPT_MILLISECONDS),
+            longest_exchange_seconds() * 1000,
+        )
+    except redis.RedisError as error:
+        logger.warning("attempt_not_marked reason=%s", type(error).__name__)
+        return Earlier()
+    state = earlier.decode()
+    begun = state.startswith(_BEGUN)
+    in_doubt = begun and age < longest_exchange_seconds() * 1000
+    return Earlier(
+        rescued=_open(user_id, generation, sealed) if sealed else None,
+        in_doubt=in_doubt,
+        unanswered=state == _UNANSWERED or (begun and not in_doubt),
+    )
+
+
+def end(user_id: int, generation: int, *, unanswered: bool = False) -> None:
+    """The attempt is over. `unanswered` keeps in mind that Spotify may have rotated."""
+    mark, rescued = _keys(user_id, generation)
+    try:
+        if unanswered:
+            hints.client().set(mark, _UNANSWERED, px=_KEPT_MILLISECONDS)
+        else:
+            hints.client().delete(mark, rescued)
+    except redis.RedisError as error:
+        logger.warning("attempt_not_ended reason=%s", type(error).__name__)
+
+
+def rescue(user_id: int, generation: int, rescued: Rescued) -> bool:
+    """Put a grant that could not be stored into Redis, encrypted; False without Redis."""
+    plain = json.dumps(
+        {**dataclasses.asdict(rescued.grant), "issued_at": rescued.issued_at.isoformat()}
+    )
+    sealed = cipher().encrypt(plain, place=_place(user_id, generation))
+    try:
+        hints.client().set(_keys(user_id, generation)[1], sealed, px=_KEPT_MILLISECONDS)
+    except redis.RedisError as error:
+        logger.error("rescue_not_stored user_id=%s reason=%s", user_id, type(error).__name__)
+        return False
+    logger.warning("rescue_stored user_id=%s generation=%s", user_id, generation)
+    return True
+
+
+def longest_exchange_seconds() -> float:
+    """The time within which an exchange, its repetition and its write have ended."""
+    return 2 * settings.TOKEN_ENDPOINT_DEADLINE_SECONDS + 5
+
+
+def _open(user_id: int, generation: int, sealed: bytes) -> Rescued | None:
+    try:
+        plain = json.loads(cipher().decrypt(sealed, place=_place(user_id, generation)))
+    except DecryptionError as error:
+        logger.error("rescue_undecryptable user_id=%s reason=%s", user_id, error)
+        return None
+    issued_at = datetime.fromisoformat(plain.pop("issued_at"))
+    return Rescued(grant=Grant(**plain), issued_at=issued_at)
+
+
+def _keys(user_id: int, generation: int) -> tuple[str, str]:
+    name = f"{user_id}:{generation}"
+    return f"spotify_auth:attempt:{name}", f"spotify_auth:rescued:{name}"
+
+
+def _place(user_id: int, generation: int) -> str:
+    return f"rescued.{user_id}.{generation}"

@@ -1,0 +1,214 @@
+"""Nothing is lost between Spotify's answer and our commit.
+
+Each test breaks something for real after Spotify has rotated, and then asks Spotify
+whether what is stored is the pair that works, and whether a dead token was ever shown.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis
+from django.db import Error, OperationalError
+from django.db import connection as database
+from django.db.backends.postgresql.base import DatabaseWrapper
+from pytest_django import Settings
+
+from accounts.models import User
+from spotify_auth import attempts, connection, lanes, refresher
+from spotify_auth.accounts_service.grant import Grant
+from spotify_auth.claims import Claim
+from spotify_auth.models import Cause, Outcome, SpotifyToken
+from tests.conftest import Connect, account_of, make_due, token_of
+from tests.processes import free_port, wait_for
+from tests.sandbox_client import Sandbox
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def after_the_answer(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Let something happen once, between Spotify's answer and our write."""
+    exchange = refresher._exchange
+    happened = threading.Event()
+
+    def exchange_and_act(claim: Claim) -> Grant:
+        grant = exchange(claim)
+        if not happened.is_set():
+            happened.set()
+            act()
+        return grant
+
+    patch.setattr(refresher, "_exchange", exchange_and_act)
+
+
+def cut_the_connection() -> None:
+    """End this thread's own session, as a restarted PostgreSQL would."""
+    with database.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone()
+    killer = database.copy()
+    with killer.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+    killer.close()
+
+
+def assert_nothing_was_lost(user: User, spotify: Sandbox, *, generation: int = 2) -> None:
+    """The stored pair is Spotify's newest, both halves of it, and no dead token was used."""
+    token = token_of(user)
+    assert (token.generation, token.status) == (generation, "active")
+    assert account_of(spotify, token.access_token) == user.account_id
+    assert spotify.stats("user-1")["generation"] == generation
+    make_due(user)
+    assert refresher.refresh_next() is Outcome.REFRESHED
+    assert spotify.stats()["totals"]["reuses_of_dead_token"] == 0
+
+
+def test_a_grant_survives_a_cut_connection(
+    connect: Connect, spotify: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = connect()
+    before = token_of(user)
+    after_the_answer(monkeypatch, cut_the_connection)
+
+    assert lanes.run_lane() == 0  # the lane ended with its connection
+    assert token_of(user).generation == 1
+    assert lanes.run_lane() == 1  # the next one stores what was rescued
+
+    assert spotify.stats()["totals"]["refreshes_attempted"] == 1
+    event = user.token_events.first()
+    assert event
+    assert (event.cause, event.outcome) == (Cause.RESCUE, Outcome.REFRESHED)
+    # Counted from the first exchange, not from the rescue.
+    assert token_of(user).refreshed_at > before.refreshed_at
+    assert_nothing_was_lost(user, spotify)
+
+
+def test_what_is_rescued_is_encrypted(
+    connect: Connect, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = connect()
+    after_the_answer(monkeypatch, cut_the_connection)
+
+    lanes.run_lane()
+
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        (key,) = client.keys("spotify_auth:rescued:*")
+        stored = client.get(key)
+    lanes.run_lane()
+    token = token_of(user)
+    assert token.access_token
+    assert token.refresh_token
+    assert token.access_token.encode() not in stored
+    assert token.refresh_token.encode() not in stored
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        assert client.keys("spotify_auth:rescued:*") == []  # gone once it is stored
+
+
+def test_a_read_only_database_spends_nothing(connect: Connect, spotify: Sandbox) -> None:
+    connect()
+    with database.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+    try:
+        # FOR UPDATE in the claim proves that the database can be written to.
+        with pytest.raises(Error):
+            refresher.refresh_next()
+    finally:
+        database.close()
+
+    assert spotify.stats()["totals"]["refreshes_attempted"] == 0
+
+
+def test_a_commit_whose_acknowledgement_is_lost_is_recognised(
+    connect: Connect, spotify: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = connect()
+    commit = DatabaseWrapper._commit  # type: ignore[attr-defined]
+
+    def commit_and_lose_the_answer(self: DatabaseWrapper) -> None:
+        commit(self)
+        raise OperationalError("the connection was cut after COMMIT")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DatabaseWrapper, "_commit", commit_and_lose_the_answer)
+        with pytest.raises(OperationalError):
+            refresher.refresh_next()
+
+    assert token_of(user).generation == 2
+    assert refresher.refresh_next() is None
+    assert_nothing_was_lost(user, spotify)
+
+
+def test_without_redis_the_lane_holds_the_grant_until_postgresql_is_back(
+    connect: Connect, spotify: Sandbox, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = connect()
+    settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
+    after_the_answer(monkeypatch, cut_the_connection)
+
+    with pytest.raises(Error):
+        refresher.refresh_next()
+
+    assert_nothing_was_lost(user, spotify)
+
+
+def test_a_rescued_grant_never_replaces_a_newer_one(
+    connect: Connect, spotify: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = connect()
+    after_the_answer(monkeypatch, cut_the_connection)
+    lanes.run_lane()
+    answer = spotify.connect(["user-1"])["user-1"]
+    grant = Grant(
+        access_token=answer["access_token"],
+        refresh_token=answer["refresh_token"],
+        expires_in=answer["expires_in"],
+        scope=answer["scope"],
+    )
+
+    connection.connect(user_id=user.pk, grant=grant, issued_at=connection.database_now())
+    make_due(user)
+    lanes.run_lane()
+
+    token = token_of(user)
+    assert token.generation == 3
+    assert account_of(spotify, token.access_token) == user.account_id
+    assert spotify.stats()["totals"]["reuses_of_dead_token"] == 0
+
+
+def test_who_comes_between_the_cut_and_the_rescue_waits(
+    connect: Connect, spotify: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, other = connect("user-1"), connect("user-2")
+    rescuing, go_on = threading.Event(), threading.Event()
+    rescue = attempts.rescue
+
+    def slow_rescue(*args: object) -> bool:
+        rescuing.set()
+        go_on.wait(timeout=20)
+        return rescue(*args)  # type: ignore[arg-type]
+
+    def run() -> None:
+        try:
+            lanes.run_lane()
+        finally:
+            database.close()
+
+    monkeypatch.setattr(attempts, "rescue", slow_rescue)
+    SpotifyToken.objects.filter(pk=other.pk).update(due_at=token_of(user).expires_at)
+    after_the_answer(monkeypatch, cut_the_connection)
+    with ThreadPoolExecutor(1) as pool:
+        lane = pool.submit(run)
+        assert rescuing.wait(timeout=10)
+
+        # The lock is gone with its connection and the grant is nowhere yet: whoever
+        # claims the row now sees the fresh mark, and does not spend the dead token.
+        wait_for(lambda: refresher.refresh_user(user.pk) is Outcome.RETRY, what="the row")
+        assert spotify.stats("user-1")["refreshes_attempted"] == 1
+
+        go_on.set()
+        lane.result()
+    make_due(user)
+    assert refresher.refresh_user(user.pk) is Outcome.REFRESHED
+    assert spotify.stats("user-1")["refreshes_attempted"] == 1
+    assert_nothing_was_lost(user, spotify)
