@@ -55,9 +55,9 @@ def test_fifty_users_stay_fresh_over_several_lifetimes(
     users = connect_users(fast_sandbox)
 
     with Readers([user.pk for user in users], fast_sandbox) as readers:
-        time.sleep(LIFETIME * 2.5)
+        time.sleep(LIFETIME * 2.25)
         celery_setup.worker_cluster[0].kill()  # one worker less changes nothing
-        time.sleep(LIFETIME)
+        time.sleep(LIFETIME * 0.75)
     for node in celery_setup.worker_cluster:
         node.container.stop()
 
@@ -65,7 +65,7 @@ def test_fifty_users_stay_fresh_over_several_lifetimes(
     assert set(readers.web_api) == {200}, readers.web_api
     refreshed = TokenEvent.objects.filter(outcome=Outcome.REFRESHED)
     # Everybody was refreshed in each lifetime, and never before 70 % of it had passed.
-    assert all(refreshed.filter(user=user).count() >= 4 for user in users)
+    assert all(refreshed.filter(user=user).count() >= 3 for user in users)
     assert not refreshed.filter(lifetime_used__lt=int(LIFETIME * 0.7)).exists()
     assert not TokenEvent.objects.exclude(
         outcome__in=[Outcome.CONNECTED, Outcome.REFRESHED]
@@ -181,7 +181,7 @@ def test_sigterm_lets_the_exchange_in_hand_finish(
     for node in celery_setup.worker_cluster[:WORKERS]:
         node.kill(signal="SIGTERM")
     for node in celery_setup.worker_cluster[:WORKERS]:
-        wait_for(partial(_has_ended, node), what="the worker to end")
+        wait_for(partial(has_ended, node), what="the worker to end")
 
     # Each rotation that Spotify made is stored here: the next refresh would succeed.
     assert fast_sandbox.stats()["totals"]["refreshes"] > 0
@@ -190,7 +190,7 @@ def test_sigterm_lets_the_exchange_in_hand_finish(
         assert fast_sandbox.stats(user.account_id)["generation"] == generation
 
 
-def _has_ended(node: CeleryTestNode) -> bool:
+def has_ended(node: CeleryTestNode) -> bool:
     return bool(node.container.status == "exited")
 
 
