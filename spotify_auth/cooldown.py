@@ -1,8 +1,7 @@
 """A pause of all token-endpoint traffic, shared by all workers through Redis.
 
 Started when Spotify limits us, refuses our own credentials, or answers `invalid_grant`
-to so many that the fault must be its own (the outage guard: a real outage once
-answered so to nearly everybody, and cost a service most of its users).
+to so many that the fault must be its own (`outage`).
 
 When a pause is over, one lane goes first and probes. Its success ends the cool-down;
 what started it starts it again. All times are Redis's, in milliseconds in the scripts.
@@ -13,7 +12,6 @@ import logging
 from enum import StrEnum
 
 import redis
-from django.conf import settings
 
 from spotify_auth import hints
 from spotify_auth.attempts import longest_exchange_seconds
@@ -26,38 +24,15 @@ RATE_LIMITED_SECONDS = 30.0
 """For a 429 without a usable Retry-After."""
 LONGEST_SECONDS = 3600.0
 
-_PAUSE, _HALF_OPEN, _PROBE, _WINDOW = (
-    f"spotify_auth:cooldown:{name}" for name in ("pause", "half_open", "probe", "window")
+_PAUSE, _HALF_OPEN, _PROBE = (
+    f"spotify_auth:cooldown:{name}" for name in ("pause", "half_open", "probe")
 )
-_BUCKETS = 6
 
 # 0: go. 1: go first, as the probe. 2: paused, or somebody else is probing.
-# An attempt that may go is counted in its part of the sliding window.
 _ADMIT = """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 2 end
-local answer = 0
-if redis.call('EXISTS', KEYS[2]) == 1 then
-    if not redis.call('SET', KEYS[3], '1', 'NX', 'PX', ARGV[1]) then return 2 end
-    answer = 1
-end
-local bucket = math.floor(redis.call('TIME')[1] / ARGV[2])
-local key = KEYS[4] .. ':' .. bucket
-redis.call('HINCRBY', key, 'attempts', 1)
-redis.call('EXPIRE', key, ARGV[2] * (ARGV[3] + 1))
-return answer
-"""
-# Counts a refusal; 1 if refusals are now so many, and such a share, that it is an outage.
-_REFUSED = """
-local bucket = math.floor(redis.call('TIME')[1] / ARGV[1])
-redis.call('HINCRBY', KEYS[1] .. ':' .. bucket, 'refused', 1)
-redis.call('EXPIRE', KEYS[1] .. ':' .. bucket, ARGV[1] * (ARGV[2] + 1))
-local attempts, refused = 0, 0
-for n = 0, ARGV[2] - 1 do
-    local counts = redis.call('HMGET', KEYS[1] .. ':' .. (bucket - n), 'attempts', 'refused')
-    attempts = attempts + (counts[1] or 0)
-    refused = refused + (counts[2] or 0)
-end
-return (refused >= tonumber(ARGV[3]) and refused >= attempts * tonumber(ARGV[4])) and 1 or 0
+if redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
+return redis.call('SET', KEYS[3], '1', 'NX', 'PX', ARGV[1]) and 1 or 2
 """
 # A pause is never shortened by a later, shorter one. 1 if there was none before.
 _START = """
@@ -92,10 +67,7 @@ def admit() -> Admission:
     """Ask before each claim. Without Redis the answer is GO."""
     try:
         answer = hints.client().eval(
-            _ADMIT,
-            4,
-            *(_PAUSE, _HALF_OPEN, _PROBE, _WINDOW),
-            *(_probe_milliseconds(), _bucket_seconds(), _BUCKETS),
+            _ADMIT, 3, *(_PAUSE, _HALF_OPEN, _PROBE), _probe_milliseconds()
         )
     except redis.RedisError as error:
         logger.warning("cooldown_unknown reason=%s", type(error).__name__)
@@ -135,32 +107,6 @@ def another_may_probe() -> None:
         hints.client().delete(_PROBE)
     except redis.RedisError as error:
         logger.warning("probe_not_passed_on reason=%s", type(error).__name__)
-
-
-def is_outage() -> bool:
-    """Count an `invalid_grant`; whether there are now too many to believe them.
-
-    OUTAGE_GUARD_REFUSALS of them within OUTAGE_GUARD_WINDOW_SECONDS, and at least
-    OUTAGE_GUARD_SHARE of all attempts.
-    """
-    try:
-        return bool(
-            hints.client().eval(
-                _REFUSED,
-                1,
-                _WINDOW,
-                *(_bucket_seconds(), _BUCKETS),
-                *(settings.OUTAGE_GUARD_REFUSALS, settings.OUTAGE_GUARD_SHARE),
-            )
-        )
-    except redis.RedisError as error:
-        logger.warning("outage_guard_unknown reason=%s", type(error).__name__)
-        # Fail safe: without a count nobody is condemned.
-        return True
-
-
-def _bucket_seconds() -> float:
-    return max(1.0, settings.OUTAGE_GUARD_WINDOW_SECONDS / _BUCKETS)
 
 
 def _probe_milliseconds() -> int:

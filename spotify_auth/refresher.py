@@ -35,6 +35,7 @@ from spotify_auth.cooldown import (
 )
 from spotify_auth.encryption import DecryptionError
 from spotify_auth.models import Cause, Outcome, SpotifyToken
+from spotify_auth.outage import is_outage, others_were_refreshed
 from spotify_auth.results import put_off, write_failure, write_grant
 from spotify_auth.verdicts import judge
 
@@ -49,15 +50,6 @@ LAST_TRIES_SECONDS = 10.0
 
 stopping = threading.Event()
 """Set when this process has been told to stop."""
-
-_OTHERS_WERE_REFRESHED = """
-SELECT EXISTS (SELECT FROM spotify_auth_spotifytoken AS other
-               WHERE other.user_id <> token.user_id AND other.refreshed_at > token.suspected_at)
-    OR NOT EXISTS (SELECT FROM spotify_auth_spotifytoken AS other
-                   WHERE other.user_id <> token.user_id AND other.status = 'active')
-FROM spotify_auth_spotifytoken AS token
-WHERE token.user_id = %s
-"""
 
 
 def refresh_next() -> Outcome | None:
@@ -156,7 +148,7 @@ def _under_the_lock(work: _Work, claim: Claim, *, probing: bool) -> Outcome | No
         cooldown.start(Reason.CLIENT_REFUSED, seconds=CLIENT_REFUSED_SECONDS)
         return None
     except GrantRefused as error:
-        believable = not _is_outage(probing=probing) and _others_were_refreshed(claim)
+        believable = not _is_outage(probing=probing) and others_were_refreshed(claim)
         lost = work.unanswered or error.code == ANSWER_LOST
         work.unanswered = lost
         outcome = _fail(claim, _why_refused(claim, lost=lost), started, believable=believable)
@@ -240,21 +232,10 @@ def _back_off(claim: Claim) -> Outcome:
 
 def _is_outage(*, probing: bool) -> bool:
     """Whether so many are refused that the fault must be Spotify's; then all pause."""
-    outage = cooldown.is_outage() or probing
+    outage = is_outage() or probing
     if outage:
         cooldown.start(Reason.OUTAGE, seconds=OUTAGE_SECONDS)
     return outage
-
-
-def _others_were_refreshed(claim: Claim) -> bool:
-    """Whether Spotify has served somebody else since it first refused this token.
-
-    This guards also a service with so few users that no number of refusals is "many".
-    Who is alone is believed.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(_OTHERS_WERE_REFRESHED, [claim.user_id])
-        return bool(cursor.fetchone()[0])
 
 
 def _exchange(claim: Claim) -> Grant:

@@ -1,0 +1,59 @@
+"""Whether an `invalid_grant` can be believed: the outage guard.
+
+A Spotify outage once answered `invalid_grant` to nearly everybody, and cost a service
+most of its users. The history of all tokens knows better than a single answer does, so
+the guard needs no memory of its own.
+"""
+
+from django.conf import settings
+from django.db import connection
+
+from spotify_auth.claims import Claim
+
+LOOKED_AT = 1000
+"""Events that are looked at, the newest first: enough for a share, and quick."""
+
+_RECENT = """
+SELECT count(*) FILTER (WHERE outcome IN ('suspected', 'reconnect_required')),
+       count(*) FILTER (WHERE outcome = 'refreshed')
+FROM (
+    SELECT outcome FROM spotify_auth_tokenevent
+    WHERE at > now() - make_interval(secs => %s)
+    ORDER BY at DESC
+    LIMIT %s
+) AS recent
+"""
+_OTHERS_WERE_REFRESHED = """
+SELECT EXISTS (SELECT FROM spotify_auth_spotifytoken AS other
+               WHERE other.user_id <> token.user_id AND other.refreshed_at > token.suspected_at)
+    OR NOT EXISTS (SELECT FROM spotify_auth_spotifytoken AS other
+                   WHERE other.user_id <> token.user_id AND other.status = 'active')
+FROM spotify_auth_spotifytoken AS token
+WHERE token.user_id = %s
+"""
+
+
+def is_outage() -> bool:
+    """Whether so many are refused, this one included, that the fault must be Spotify's.
+
+    OUTAGE_GUARD_REFUSALS within OUTAGE_GUARD_WINDOW_SECONDS, and OUTAGE_GUARD_SHARE of
+    all that were answered in that time.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_RECENT, [settings.OUTAGE_GUARD_WINDOW_SECONDS, LOOKED_AT])
+        before, refreshed = cursor.fetchone()
+    refused = before + 1
+    share = refused / (refused + refreshed)
+    many: bool = refused >= settings.OUTAGE_GUARD_REFUSALS
+    return many and bool(share >= settings.OUTAGE_GUARD_SHARE)
+
+
+def others_were_refreshed(claim: Claim) -> bool:
+    """Whether Spotify has served somebody else since it first refused this token.
+
+    This guards also a service with so few users that no number of refusals is "many".
+    Who is alone is believed.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_OTHERS_WERE_REFRESHED, [claim.user_id])
+        return bool(cursor.fetchone()[0])

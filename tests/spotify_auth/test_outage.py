@@ -1,0 +1,67 @@
+"""When an `invalid_grant` is believed."""
+
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+from pytest_django import Settings
+
+from accounts.models import User
+from spotify_auth import outage
+from spotify_auth.models import Cause, Outcome, TokenEvent
+
+pytestmark = pytest.mark.django_db
+
+
+def happened(outcome: Outcome, times: int, *, seconds_ago: float = 1) -> None:
+    """Put events into the history."""
+    user, _ = User.objects.get_or_create(account_id="a")
+    TokenEvent.objects.bulk_create(
+        TokenEvent(
+            user=user,
+            cause=Cause.SCHEDULE,
+            outcome=outcome,
+            at=Now() - timedelta(seconds=seconds_ago),
+        )
+        for _ in range(times)
+    )
+
+
+@pytest.mark.parametrize(
+    ("refused", "refreshed", "expected"),
+    [
+        (0, 0, False),  # one refusal, this one
+        (3, 0, False),  # four of four: a share, but no number
+        (4, 0, True),  # five of five
+        (4, 5, True),  # five of ten
+        (4, 6, False),  # five of eleven: a number, but no share
+        (50, 1000, False),  # a busy service, where some people leave
+    ],
+)
+def test_an_outage_is_a_number_and_a_share(refused: int, refreshed: int, expected: bool) -> None:
+    happened(Outcome.SUSPECTED, refused)
+    happened(Outcome.REFRESHED, refreshed)
+
+    assert outage.is_outage() is expected
+
+
+def test_what_is_long_past_does_not_count(settings: Settings) -> None:
+    happened(Outcome.SUSPECTED, 100, seconds_ago=settings.OUTAGE_GUARD_WINDOW_SECONDS + 10)
+
+    assert outage.is_outage() is False
+
+
+def test_failures_of_other_kinds_do_not_count() -> None:
+    happened(Outcome.RETRY, 100)
+    happened(Outcome.ANSWER_UNKNOWN, 100)
+
+    assert outage.is_outage() is False
+
+
+def test_the_limits_are_settings(settings: Settings) -> None:
+    settings.OUTAGE_GUARD_REFUSALS = 2
+    settings.OUTAGE_GUARD_SHARE = 0.1
+    happened(Outcome.SUSPECTED, 1)
+    happened(Outcome.REFRESHED, 10)
+
+    assert outage.is_outage() is True
