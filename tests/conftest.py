@@ -1,7 +1,8 @@
 """Fixtures that several rooms share: the sandbox Spotify, and people connected to it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import redis
@@ -60,12 +61,7 @@ def connect(db: None, spotify: Sandbox) -> Connect:
         user = person_for(account_id=answer["account_id"], display_name=persona)
         connection.connect(
             user_id=user.pk,
-            grant=Grant(
-                access_token=answer["access_token"],
-                refresh_token=answer["refresh_token"],
-                expires_in=answer["expires_in"],
-                scope=answer["scope"],
-            ),
+            grant=grant_of(answer),
             issued_at=connection.database_now(),
         )
         # Refreshed a while ago, as a page finds it.
@@ -86,6 +82,16 @@ def make_due(user: User, *, expired: bool = False) -> None:
     if expired:
         changes["expires_at"] = Now() - timedelta(seconds=1)
     SpotifyToken.objects.filter(pk=user.pk).update(**changes)
+
+
+def grant_of(answer: Mapping[str, Any]) -> Grant:
+    """A token answer of the sandbox, as the Accounts service's client would give it."""
+    return Grant(
+        access_token=answer["access_token"],
+        refresh_token=answer["refresh_token"],
+        expires_in=answer["expires_in"],
+        scope=answer["scope"],
+    )
 
 
 def token_of(user: User) -> SpotifyToken:

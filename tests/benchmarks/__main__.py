@@ -16,8 +16,8 @@ from django.test.utils import override_settings  # noqa: E402
 
 from accounts.people import person_for  # noqa: E402
 from spotify_auth import connection, lanes, tokens  # noqa: E402
-from spotify_auth.accounts_service.grant import Grant  # noqa: E402
 from spotify_auth.models import SpotifyToken  # noqa: E402
+from tests.conftest import grant_of  # noqa: E402
 from tests.sandbox_client import Sandbox  # noqa: E402
 
 THREADS = 64
@@ -46,12 +46,7 @@ def connect_users(sandbox: Sandbox) -> list[int]:
     user_ids = []
     for name, answer in sandbox.connect([f"user-{n}" for n in range(USERS)]).items():
         user = person_for(account_id=answer["account_id"], display_name=name)
-        grant = Grant(
-            access_token=answer["access_token"],
-            refresh_token=answer["refresh_token"],
-            expires_in=answer["expires_in"],
-            scope=answer["scope"],
-        )
+        grant = grant_of(answer)
         connection.connect(user_id=user.pk, grant=grant, issued_at=issued_at)
         user_ids.append(user.pk)
     return user_ids

@@ -12,11 +12,10 @@ from pytest_celery import CeleryTestNode, CeleryTestSetup
 from accounts.models import User
 from accounts.people import person_for
 from spotify_auth import connection, tokens
-from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.models import Outcome, SpotifyToken, TokenEvent
 from tests.cluster.conftest import LIFETIME, WORKERS
 from tests.cluster.readers import Readers
-from tests.conftest import make_due
+from tests.conftest import grant_of, make_due
 from tests.processes import free_port, wait_for, web_process
 from tests.sandbox_client import Sandbox
 
@@ -33,12 +32,7 @@ def connect_users(sandbox: Sandbox, count: int = USERS) -> list[User]:
         user = person_for(account_id=answer["account_id"], display_name=persona)
         connection.connect(
             user_id=user.pk,
-            grant=Grant(
-                access_token=answer["access_token"],
-                refresh_token=answer["refresh_token"],
-                expires_in=answer["expires_in"],
-                scope=answer["scope"],
-            ),
+            grant=grant_of(answer),
             issued_at=issued_at,
         )
         users.append(user)

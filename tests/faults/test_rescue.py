@@ -20,7 +20,7 @@ from spotify_auth import attempts, connection, lanes, refresher
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.claims import Claim
 from spotify_auth.models import Cause, Outcome, SpotifyToken
-from tests.conftest import Connect, account_of, make_due, token_of
+from tests.conftest import Connect, account_of, grant_of, make_due, token_of
 from tests.processes import free_port, wait_for
 from tests.sandbox_client import Sandbox
 
@@ -159,12 +159,7 @@ def test_a_rescued_grant_never_replaces_a_newer_one(
     after_the_answer(monkeypatch, cut_the_connection)
     lanes.run_lane()
     answer = spotify.connect(["user-1"])["user-1"]
-    grant = Grant(
-        access_token=answer["access_token"],
-        refresh_token=answer["refresh_token"],
-        expires_in=answer["expires_in"],
-        scope=answer["scope"],
-    )
+    grant = grant_of(answer)
 
     connection.connect(user_id=user.pk, grant=grant, issued_at=connection.database_now())
     make_due(user)

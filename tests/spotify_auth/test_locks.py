@@ -20,7 +20,7 @@ from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.claims import Claim
 from spotify_auth.models import Cause, Outcome, SpotifyToken
 from spotify_auth.refresher import refresh_next, refresh_user
-from tests.conftest import Connect, account_of, make_due, token_of
+from tests.conftest import Connect, account_of, grant_of, make_due, token_of
 from tests.processes import wait_for
 from tests.sandbox_client import Sandbox
 
@@ -166,12 +166,7 @@ def test_a_reconnect_waits_for_the_exchange_and_then_replaces_it(
     user = connect()
     first = held(user.pk)
     answer = spotify.connect(["user-1"])["user-1"]
-    grant = Grant(
-        access_token=answer["access_token"],
-        refresh_token=answer["refresh_token"],
-        expires_in=answer["expires_in"],
-        scope=answer["scope"],
-    )
+    grant = grant_of(answer)
     second = elsewhere(
         connection.connect, user_id=user.pk, grant=grant, issued_at=connection.database_now()
     )
@@ -217,12 +212,7 @@ def test_a_late_result_does_not_overwrite_a_newer_generation(
         # here on the same connection, takes the row meanwhile.
         grant = exchange(claim)
         answer = spotify.connect(["user-1"])["user-1"]
-        newer = Grant(
-            access_token=answer["access_token"],
-            refresh_token=answer["refresh_token"],
-            expires_in=answer["expires_in"],
-            scope=answer["scope"],
-        )
+        newer = grant_of(answer)
         connection.connect(user_id=user.pk, grant=newer, issued_at=connection.database_now())
         return grant
 
