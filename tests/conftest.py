@@ -35,11 +35,17 @@ def sandbox_process() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def no_cooldown(settings: Settings) -> None:
-    """Forget the pauses, counts and marks of earlier tests."""
+def no_cooldown(settings: Settings) -> Iterator[None]:
+    """Forget the pauses and marks of earlier tests, and leave none to later ones."""
     with redis.Redis.from_url(settings.REDIS_URL) as client:
-        for key in client.scan_iter("spotify_auth:*"):
-            client.delete(key)
+        _forget_all(client)
+        yield
+        _forget_all(client)
+
+
+def _forget_all(client: redis.Redis) -> None:
+    for key in client.scan_iter("spotify_auth:*"):
+        client.delete(key)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -111,6 +111,15 @@ class LocalProcess:
         """End the process and remove its log."""
         self.stop()
         self._log.unlink(missing_ok=True)
+
+
+def teardown_together(processes: Iterable[LocalProcess]) -> None:
+    """End several processes in the time that the slowest of them takes."""
+    remaining = list(processes)
+    for process in remaining:
+        process.kill(signal.SIGTERM)
+    for process in remaining:
+        process.teardown()
 
 
 def wait_for(condition: Callable[[], object], *, what: str, seconds: float = 30) -> None:

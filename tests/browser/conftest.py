@@ -16,6 +16,7 @@ from tests.processes import (
     beat_process,
     free_port,
     service_environment,
+    teardown_together,
     web_process,
     worker_process,
 )
@@ -119,12 +120,11 @@ def processes(django_db_setup: None) -> Iterator[Stack]:
                 process.ready()
             yield Stack(url=url, sandbox=sandbox, worker=started[0])
         finally:
-            for process in started:
-                process.teardown()
+            teardown_together(started)
 
 
 @pytest.fixture
-def stack(processes: Stack, transactional_db: None) -> Iterator[Stack]:
+def stack(processes: Stack, transactional_db: None, no_cooldown: None) -> Iterator[Stack]:
     """The module's processes, for one test: an empty database and a new sandbox."""
     processes.sandbox.reset()
     if processes.worker.status == "exited":

@@ -11,6 +11,7 @@ from accounts.models import User
 from spotify_auth.models import SpotifyToken
 from tests.browser.conftest import Stack, Visitor
 from tests.conftest import token_of
+from tests.processes import wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -180,6 +181,7 @@ def test_an_administrator_refreshes_and_revokes(stack: Stack, visitor: Visitor) 
 
     choose("Refresh now (in the background)")
     expect(page.get_by_text("1 of 1 tokens will be refreshed")).to_be_visible()
+    wait_for(lambda: token_of(token.user).generation == 2, what="the worker to refresh")
     page.get_by_role("link", name="Maya Lindqvist").click()
     expect(page.locator(".field-generation")).to_contain_text("2")
     seen.append(page.content())

@@ -22,27 +22,28 @@ from tests.processes import (
     beat_process,
     free_port,
     service_environment,
+    teardown_together,
     worker_process,
 )
 from tests.sandbox_client import Sandbox
 
-LIFETIME = 16
+LIFETIME = 12
 """Seconds that an access token of the cluster's sandbox lives."""
 
 WORKERS, BEATS = 3, 2
 
 SETTINGS = {
-    # The margin is 3.2 s; 3 sweeps and 2 deadlines fit into it.
+    # The margin is 2.4 s; 3 sweeps and 2 deadlines fit into it.
     "ACCESS_TOKEN_LIFETIME_SECONDS": str(LIFETIME),
     "ACCESS_TOKEN_MINIMUM_SECONDS": "1",
-    "REFRESH_SWEEP_SECONDS": "0.3",
-    "TOKEN_ENDPOINT_DEADLINE_SECONDS": "1.1",
+    "REFRESH_SWEEP_SECONDS": "0.2",
+    "TOKEN_ENDPOINT_DEADLINE_SECONDS": "0.9",
 }
 
 
 @pytest.fixture
 def fast_sandbox() -> Iterator[Sandbox]:
-    """A sandbox whose access tokens live for sixteen seconds."""
+    """A sandbox whose access tokens live for twelve seconds."""
     # Registered without a port, a loopback redirect URI accepts any.
     options = ["--redirect-uri", "http://127.0.0.1/spotify/callback/"]
     with Sandbox(access_token_lifetime=LIFETIME, options=options) as sandbox:
@@ -85,16 +86,24 @@ def service_env(
 
 
 @pytest.fixture
-def celery_worker_cluster(service_env: dict[str, str]) -> Iterator[CeleryWorkerCluster]:
-    """Three workers and two beats; the beats are nodes as well, so that they can be killed."""
+def cluster_size() -> tuple[int, int]:
+    """How many workers and beats there are."""
+    return WORKERS, BEATS
+
+
+@pytest.fixture
+def celery_worker_cluster(
+    service_env: dict[str, str], cluster_size: tuple[int, int]
+) -> Iterator[CeleryWorkerCluster]:
+    """Workers, then beats; the beats are nodes as well, so that they can be killed."""
+    workers, beats = cluster_size
     processes = [
-        *(worker_process(f"worker{n}", env=service_env) for n in range(WORKERS)),
-        *(beat_process(f"beat{n}", env=service_env) for n in range(BEATS)),
+        *(worker_process(f"worker{n}", env=service_env) for n in range(workers)),
+        *(beat_process(f"beat{n}", env=service_env) for n in range(beats)),
     ]
     cluster = CeleryWorkerCluster(*(CeleryTestWorker(process, app=None) for process in processes))
     try:
         cluster.ready()
         yield cluster
     finally:
-        for node in cluster:
-            node.teardown()
+        teardown_together(node.container for node in cluster)

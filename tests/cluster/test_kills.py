@@ -15,11 +15,12 @@ from pytest_celery import CeleryTestSetup
 
 from accounts.models import User
 from spotify_auth.models import Outcome, SpotifyToken
-from tests.cluster.conftest import WORKERS
 from tests.cluster.test_cluster import connect_users, has_ended
 from tests.conftest import account_of, make_due, token_of
 from tests.processes import wait_for
 from tests.sandbox_client import Sandbox
+
+WORKERS = 1
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 
@@ -31,8 +32,14 @@ def service_env(service_env: dict[str, str]) -> dict[str, str]:
         **service_env,
         "ACCESS_TOKEN_LIFETIME_SECONDS": "120",
         "REFRESH_SWEEP_SECONDS": "0.5",
-        "TOKEN_ENDPOINT_DEADLINE_SECONDS": "3",
+        "TOKEN_ENDPOINT_DEADLINE_SECONDS": "2",
     }
+
+
+@pytest.fixture
+def cluster_size() -> tuple[int, int]:
+    """One worker and one beat: each that is killed is the last of its kind."""
+    return WORKERS, 1
 
 
 def hold_an_exchange(sandbox: Sandbox, user: User) -> None:

@@ -33,6 +33,12 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
+def cluster_size() -> tuple[int, int]:
+    """One worker and one beat leave the same traces as many."""
+    return 1, 1
+
+
+@pytest.fixture
 def service_env(service_env: dict[str, str]) -> dict[str, str]:
     """As talkative as the service can be."""
     port = free_port()
