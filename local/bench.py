@@ -1,21 +1,18 @@
 """`make bench`: the benchmarks, with servers of their own. Arguments are theirs."""
 
-import signal
+import subprocess
 import sys
 
-from local.process import exit_code, interrupt_on, run_in_front
+from local.process import ROOT
 from local.testing import temporary_services
 
 
 def main(arguments: list[str]) -> int:
     """Run the benchmarks; their exit code."""
     with temporary_services() as env:
-        return run_in_front([sys.executable, "-m", "tests.benchmarks", *arguments], env=env)
+        command = [sys.executable, "-m", "tests.benchmarks", *arguments]
+        return subprocess.run(command, env=env, cwd=ROOT, check=False).returncode
 
 
 if __name__ == "__main__":
-    interrupt_on(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit(exit_code(-signal.SIGINT))
+    sys.exit(main(sys.argv[1:]))

@@ -1,5 +1,6 @@
 """`make lint`: every check that needs no running service. All run, then the verdict."""
 
+import os
 import subprocess
 import sys
 
@@ -34,7 +35,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    os.chdir(ROOT)
+    sys.exit(main())

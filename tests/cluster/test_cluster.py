@@ -13,7 +13,6 @@ from accounts.models import User
 from accounts.people import person_for
 from spotify_auth import connection, tokens
 from spotify_auth.models import SpotifyToken
-from tests.cluster.conftest import WORKERS
 from tests.conftest import grant_of, make_due
 from tests.processes import free_port, wait_for, web_process
 from tests.sandbox_client import Sandbox
@@ -57,7 +56,7 @@ def test_eight_tabs_a_user_at_the_moment_of_expiry_cause_one_refresh(
     web.ready()
     users = connect_users(fast_sandbox)
     cookies = [session_cookie(user) for user in users]
-    fast_sandbox.faults("latency", seconds=0.3)  # so that tabs meet the exchanges under way
+    fast_sandbox.faults("latency", seconds=0.2)  # so that tabs meet the exchanges under way
     for user in users:
         make_due(user, expired=True)
 
