@@ -70,6 +70,7 @@ def settings_for_tests(*, database_url: str, redis_url: str) -> dict[str, str]:
     }
     return {
         **kept,
+        "DJANGO_SETTINGS_MODULE": "config.settings",
         "ENV_FILE": os.devnull,
         "SECRET_KEY": secrets.token_urlsafe(50),
         "TOKEN_ENCRYPTION_KEYS": base64.b64encode(secrets.token_bytes(32)).decode(),
