@@ -7,6 +7,8 @@ workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
 threads = int(os.environ.get("WEB_THREADS") or 8)
 # Settings that do not hold stop the process at once, instead of each new worker for ever.
 preload_app = True
+# It would be a file in the home directory, outside of everything that is ours.
+control_socket_disable = True
 accesslog = "-"
 # %(U)s is the path alone: the query of the log-in callback carries the code.
 access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(B)s bytes %(M)s ms'
