@@ -1,20 +1,19 @@
 """Real processes for tests, with the interface that pytest-celery expects of a container."""
 
 import os
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from signal import SIGKILL, SIGTERM, Signals
 from typing import Any
 from urllib.parse import quote
 
 from django.db import connection
 
-ROOT = Path(__file__).resolve().parent.parent
+from local.process import ROOT
 
 
 class LocalProcess:
@@ -48,11 +47,6 @@ class LocalProcess:
         """`running` or `exited`, in Docker's words."""
         return "running" if self._process and self._process.poll() is None else "exited"
 
-    @property
-    def exit_code(self) -> int | None:
-        """What the process ended with, or None while it runs."""
-        return self._process.poll() if self._process else None
-
     def start(self) -> None:
         """Start the process; its output is appended to the log."""
         with self._log.open("ab") as log:
@@ -80,12 +74,12 @@ class LocalProcess:
         """Everything the process has written."""
         return self._log.read_text(errors="replace")
 
-    def kill(self, signal: str | int = signal.SIGKILL) -> None:
+    def kill(self, signal: str | int = SIGKILL) -> None:
         """Send a signal to the process and all that it started; wait for SIGKILL to work."""
-        number = getattr(__import__("signal"), signal) if isinstance(signal, str) else signal
+        number = Signals[signal] if isinstance(signal, str) else signal
         if self._process and self._process.poll() is None:
             os.killpg(self._process.pid, number)
-            if number == 9:
+            if number == SIGKILL:
                 self._process.wait(timeout=10)
 
     def restart(self, timeout: float = 20) -> None:
@@ -100,11 +94,11 @@ class LocalProcess:
         """SIGTERM, then SIGKILL for what has not ended in time; the exit code."""
         if not self._process:
             return 0
-        self.kill(signal.SIGTERM)
+        self.kill(SIGTERM)
         try:
             return self._process.wait(timeout=timeout)
         except subprocess.TimeoutExpired:
-            self.kill(signal.SIGKILL)
+            self.kill(SIGKILL)
             return self._process.wait(timeout=10)
 
     def teardown(self) -> None:
@@ -117,7 +111,7 @@ def teardown_together(processes: Iterable[LocalProcess]) -> None:
     """End several processes in the time that the slowest of them takes."""
     remaining = list(processes)
     for process in remaining:
-        process.kill(signal.SIGTERM)
+        process.kill(SIGTERM)
     for process in remaining:
         process.teardown()
 
@@ -182,11 +176,3 @@ def beat_process(name: str, *, env: Mapping[str, str]) -> LocalProcess:
     return LocalProcess(
         name, celery_command("beat", "--loglevel", "INFO"), env=env, ready_when="maxinterval"
     )
-
-
-def free_port() -> int:
-    """A port that nothing listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

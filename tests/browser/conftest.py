@@ -10,11 +10,10 @@ from django.conf import settings
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
 
 from accounts.models import User
+from local.process import ROOT, free_port
 from tests.processes import (
-    ROOT,
     LocalProcess,
     beat_process,
-    free_port,
     service_environment,
     teardown_together,
     web_process,

@@ -16,11 +16,11 @@ from pytest_celery import (
     CeleryWorkerCluster,
 )
 
+from local.process import free_port
 from local.redis import redis_server
 from tests.processes import (
     LocalProcess,
     beat_process,
-    free_port,
     service_environment,
     teardown_together,
     worker_process,

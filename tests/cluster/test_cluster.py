@@ -11,10 +11,11 @@ from pytest_celery import CeleryTestNode, CeleryTestSetup
 
 from accounts.models import User
 from accounts.people import person_for
+from local.process import free_port
 from spotify_auth import connection, tokens
 from spotify_auth.models import SpotifyToken
 from tests.conftest import grant_of, make_due
-from tests.processes import free_port, wait_for, web_process
+from tests.processes import wait_for, web_process
 from tests.sandbox_client import Sandbox
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from config import settings
-from tests.processes import ROOT, celery_command
+from local.process import ROOT
+from tests.processes import celery_command
 
 REQUIRED = {
     "SECRET_KEY": "a-secret-key-for-this-test-that-is-long-enough-to-pass-000",

@@ -16,12 +16,13 @@ from django.db.backends.postgresql.base import DatabaseWrapper
 from pytest_django import Settings
 
 from accounts.models import User
+from local.process import free_port
 from spotify_auth import attempts, connection, lanes, refresher
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.claims import Claim
 from spotify_auth.models import Cause, Outcome, SpotifyToken
 from tests.conftest import Connect, account_of, grant_of, make_due, token_of
-from tests.processes import free_port, wait_for
+from tests.processes import wait_for
 from tests.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -14,8 +14,9 @@ import psutil
 import pytest
 import requests
 
+from local.process import ROOT, free_port
 from local.run import _own_python
-from tests.processes import ROOT, free_port, wait_for
+from tests.processes import wait_for
 
 NAMES = ("PORT", "SANDBOX_PORT", "POSTGRES_PORT", "REDIS_PORT")
 

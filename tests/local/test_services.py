@@ -17,9 +17,9 @@ import redis
 
 from local import postgres, process, secrets
 from local.postgres import Postgres
-from local.process import free_port
+from local.process import ROOT, free_port
 from local.redis import Redis
-from tests.processes import ROOT, wait_for
+from tests.processes import wait_for
 
 
 @pytest.fixture

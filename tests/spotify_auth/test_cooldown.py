@@ -8,11 +8,12 @@ import redis
 from django.db import connection as database
 from pytest_django import Settings
 
+from local.process import free_port
 from spotify_auth import cooldown, refresher
 from spotify_auth.cooldown import Admission, Reason
 from spotify_auth.models import Outcome, SpotifyToken
 from tests.conftest import Connect, make_due, token_of
-from tests.processes import free_port, wait_for
+from tests.processes import wait_for
 from tests.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db

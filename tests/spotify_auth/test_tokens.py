@@ -12,10 +12,11 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from accounts.models import User
+from local.process import free_port
 from spotify_auth import connection, refresher, tokens
 from spotify_auth.models import Cause, SpotifyToken
 from tests.conftest import Connect, make_due, token_of
-from tests.processes import free_port, wait_for
+from tests.processes import wait_for
 from tests.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db

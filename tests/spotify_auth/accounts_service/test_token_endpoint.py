@@ -6,10 +6,10 @@ from email.utils import format_datetime
 import pytest
 from pytest_django import Settings
 
+from local.process import free_port
 from spotify_auth.accounts_service import errors
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.accounts_service.refreshing import refresh
-from tests.processes import free_port
 from tests.sandbox_client import Sandbox
 
 WHOLE = (
