@@ -1,7 +1,9 @@
 # Nothing but CPython 3.11 with pip is needed: each target installs and starts the rest.
 # Paths are relative, since make cannot handle a space in one.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+IS_3_11 = import sys; sys.exit(sys.version_info[:2] != (3, 11))
+PYTHON ?= $(shell for name in python3.11 python3 python; do \
+	"$$name" -c '$(IS_3_11)' 2>/dev/null && command -v "$$name" && break; done)
 VENV_PYTHON = .venv/bin/python
 INSTALLED = .venv/installed
 
@@ -31,13 +33,13 @@ requirements: $(INSTALLED) ## pin requirements/*.txt anew from requirements/*.in
 	done
 
 clean: ## remove what the other targets made, local data included
-	@if [ -x $(VENV_PYTHON) ]; then $(VENV_PYTHON) -m local.clean; fi
+	@if "$(PYTHON)" -c '$(IS_3_11)' 2>/dev/null; then "$(PYTHON)" -m local.clean; fi
 	@rm -rf .venv .local staticfiles .mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
-		.hypothesis .coverage
+		.hypothesis .coverage .coverage.*
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): requirements/local.txt
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
+	@"$(PYTHON)" -c '$(IS_3_11)' 2>/dev/null || \
 		{ echo 'CPython 3.11 is needed: put it on PATH, or call `make PYTHON=/path/to/python3.11 …`.'; exit 1; }
 	@echo 'Installing the pinned packages into .venv (half a minute).'
 	@rm -rf .venv

@@ -1,18 +1,21 @@
 """`make bench`: the benchmarks, with servers of their own. Arguments are theirs."""
 
-import subprocess
+import signal
 import sys
 
-from local.process import ROOT
+from local.process import exit_code, interrupt_on, run_in_front
 from local.testing import temporary_services
 
 
 def main(arguments: list[str]) -> int:
     """Run the benchmarks; their exit code."""
     with temporary_services() as env:
-        command = [sys.executable, "-m", "tests.benchmarks", *arguments]
-        return subprocess.run(command, env=env, cwd=ROOT, check=False).returncode
+        return run_in_front([sys.executable, "-m", "tests.benchmarks", *arguments], env=env)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    interrupt_on(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(exit_code(-signal.SIGINT))

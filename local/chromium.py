@@ -3,27 +3,21 @@
 import os
 import shutil
 import subprocess
-from pathlib import Path
 
-from local.process import LOCAL
+from local.process import LOCAL, make_local
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+LOG = LOCAL / "install-chromium.log"
 
 
 def find_or_install() -> dict[str, str]:
     """CHROMIUM_PATH for the tests, or BROWSER_TESTS_SKIPPED_BECAUSE with the reason."""
     found = _find()
-    if not found and shutil.which("apt-get"):
-        if os.geteuid() == 0:
-            found = _install([])
-        elif _sudo_asks_for_nothing():
-            found = _install(["sudo", "-n"])
-    if found:
-        return {"CHROMIUM_PATH": found}
-    return {
-        "BROWSER_TESTS_SKIPPED_BECAUSE": "no Chromium was found on PATH, and this user cannot "
-        "install Debian's package `chromium`"
-    }
+    reason = "no Chromium was found on PATH, and this user cannot install Debian's `chromium`"
+    if not found and shutil.which("apt-get") and (as_root := _prefix_for_root()) is not None:
+        found = _install(as_root)
+        reason = f"installing Debian's `chromium` failed (log: {LOG})"
+    return {"CHROMIUM_PATH": found} if found else {"BROWSER_TESTS_SKIPPED_BECAUSE": reason}
 
 
 def _find() -> str | None:
@@ -31,10 +25,9 @@ def _find() -> str | None:
 
 
 def _install(prefix: list[str]) -> str | None:
-    LOCAL.mkdir(exist_ok=True)
-    log = LOCAL / "install-chromium.log"
-    print(f"Installing Debian's chromium for the browser tests (log: {log}).", flush=True)
-    with log.open("wb") as output:
+    make_local()
+    print(f"Installing Debian's chromium for the browser tests (log: {LOG}).", flush=True)
+    with LOG.open("wb") as output:
         for command in (
             ["apt-get", "update"],
             ["apt-get", "install", "--yes", "--no-install-recommends", "chromium"],
@@ -49,9 +42,12 @@ def _install(prefix: list[str]) -> str | None:
     return _find()
 
 
-def _sudo_asks_for_nothing() -> bool:
-    sudo = shutil.which("sudo")
-    return bool(sudo) and (
-        subprocess.run([Path(str(sudo)), "-n", "true"], capture_output=True, check=False).returncode
-        == 0
-    )
+def _prefix_for_root() -> list[str] | None:
+    """What to put before a command that only root may run; None if there is no way."""
+    if os.geteuid() == 0:
+        return []
+    prefix = ["sudo", "-n"]
+    if not shutil.which("sudo"):
+        return None
+    asks = subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode
+    return None if asks else prefix

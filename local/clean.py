@@ -2,11 +2,19 @@
 
 import os
 import shutil
+from contextlib import suppress
 
-from local.postgres import home_outside
+from local.lock import only_run_of_this_clone
+from local.process import OUTSIDE
+
+
+def main() -> None:
+    """Remove it, if it is there and ours. Raises SystemExit while `make run` is running."""
+    with only_run_of_this_clone(), suppress(FileNotFoundError):
+        # Only root's runs make it; what a stranger put there is the stranger's.
+        if os.lstat(OUTSIDE).st_uid == os.geteuid() == 0 and not OUTSIDE.is_symlink():
+            shutil.rmtree(OUTSIDE)
+
 
 if __name__ == "__main__":
-    home = home_outside()
-    # Only root's runs make it; a link of that name is a stranger's.
-    if os.geteuid() == 0 and home.is_dir() and not home.is_symlink():
-        shutil.rmtree(home)
+    main()

@@ -1,6 +1,5 @@
 """`make lint`: every check that needs no running service. All run, then the verdict."""
 
-import os
 import subprocess
 import sys
 
@@ -35,5 +34,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    os.chdir(ROOT)
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,4 +1,4 @@
-"""Small things about processes and ports."""
+"""Small things about places, ports and processes. Needs nothing but Python itself."""
 
 import ctypes
 import hashlib
@@ -7,13 +7,18 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCAL = Path(os.environ.get("LOCAL_DIRECTORY") or ROOT / ".local").resolve()
 """Where `make run` keeps its data."""
-CLONE = hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
-"""A short name for this clone, for what must live outside it."""
+_CLONE = hashlib.sha256(str(LOCAL).encode()).hexdigest()[:12]
+OUTSIDE = Path("/var/tmp", f"spotify-token-keeper-{_CLONE}")  # noqa: S108  (see make_directory)
+"""What stands in for it where root's clone is closed to PostgreSQL's user."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -46,6 +51,62 @@ def free_port() -> int:
     return port
 
 
+def interrupt_on(*numbers: signal.Signals) -> None:
+    """Let these signals unwind the program as Ctrl-C does, even if they were ignored."""
+    for number in numbers:
+        signal.signal(number, signal.default_int_handler)
+
+
+def exit_code(returncode: int) -> int:
+    """A process's return code as a shell has it: 128 and the signal that ended it."""
+    return 128 - returncode if returncode < 0 else returncode
+
+
+def run_step(command: Sequence[str | Path], **options: Any) -> subprocess.CompletedProcess[bytes]:
+    """Run a step to its end; when we are interrupted, it and all it started end first.
+
+    In a session of its own: Ctrl-C is ours to handle, not a traceback of the step's.
+    """
+    data = options.pop("input", None)
+    with subprocess.Popen(
+        command,
+        start_new_session=True,
+        preexec_fn=lambda: die_with_parent(signal.SIGTERM),
+        stdin=subprocess.PIPE if data is not None else subprocess.DEVNULL,
+        **options,
+    ) as process:
+        try:
+            output, errors = process.communicate(data)
+        except BaseException:
+            _end_group(process, seconds=5)
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+def run_in_front(command: Sequence[str], *, env: Mapping[str, str]) -> int:
+    """Run a program that tidies up after Ctrl-C, and wait until it has; its exit code.
+
+    At a terminal Ctrl-C reaches the program by itself, and a second one would cut its
+    tidying up short. Elsewhere, and for other signals, it is handed on.
+    """
+    at_terminal = os.isatty(0)
+    process = subprocess.Popen(
+        command,
+        env=env,
+        cwd=ROOT,
+        start_new_session=not at_terminal,
+        preexec_fn=lambda: die_with_parent(signal.SIGINT),
+    )
+
+    def hand_on(number: int, frame: object) -> None:
+        if number != signal.SIGINT or not at_terminal:
+            process.send_signal(signal.SIGINT)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, hand_on)
+    return exit_code(process.wait())
+
+
 def stop(process: subprocess.Popen[bytes], number: signal.Signals, *, seconds: float) -> None:
     """Send a signal and wait; kill what has not ended in time."""
     if process.poll() is not None:
@@ -58,17 +119,44 @@ def stop(process: subprocess.Popen[bytes], number: signal.Signals, *, seconds: f
         process.wait()
 
 
-def make_private_directory(path: Path, *, owner: int) -> None:
-    """A directory of mode 0700 that belongs to `owner`, made or found.
+def _end_group(leader: subprocess.Popen[bytes], *, seconds: float) -> None:
+    """End a process and all that it started, politely and then for certain."""
+    give_up = time.monotonic() + seconds
+    with suppress(ProcessLookupError):
+        os.killpg(leader.pid, signal.SIGTERM)
+        while time.monotonic() < give_up:
+            leader.poll()
+            os.killpg(leader.pid, 0)  # raises when none is left
+            time.sleep(0.02)
+        os.killpg(leader.pid, signal.SIGKILL)
+
+
+def make_local() -> None:
+    """Make the directory of local data, which others may pass through to what is theirs."""
+    try:
+        LOCAL.mkdir(parents=True)
+    except FileExistsError:
+        return
+    LOCAL.chmod(0o755)
+
+
+def make_directory(path: Path, *, owner: int, mode: int = 0o700) -> None:
+    """A directory that belongs to `owner`, made or found.
 
     Raises SystemExit when something else stands there: in a directory that all may
     write, a stranger could have put a link.
     """
+    with suppress(FileExistsError):
+        path.mkdir(mode=0o700)
     try:
-        path.mkdir(mode=0o700, parents=True)
-        os.chown(path, owner, -1)
-    except FileExistsError:
-        status = path.lstat()
-        if path.is_symlink() or not path.is_dir() or status.st_uid != owner:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        sys.exit(f"{path} is not a directory of ours: move it away and start again.")
+    try:
+        # Ours, but not yet handed over: an earlier run was killed in between.
+        if os.fstat(descriptor).st_uid not in {owner, os.geteuid()}:
             sys.exit(f"{path} is not a directory of ours: move it away and start again.")
-    path.chmod(0o700)
+        os.fchown(descriptor, owner, -1)
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)

@@ -3,16 +3,14 @@
 import importlib.util
 import os
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import redis
 
-from local.process import die_with_parent, make_private_directory, stop
+from local.process import make_directory
+from local.server import Server
 
 START_SECONDS = 20
 
@@ -28,49 +26,38 @@ class Redis:
         self._port = port
         self._password = password
         self._options = options
-        self._process: subprocess.Popen[bytes] | None = None
+        self.server: Server | None = None
 
     @property
     def url(self) -> str:
         """The address of database 0, password included."""
         return f"redis://:{self._password}@127.0.0.1:{self._port}/0"
 
-    def start(self) -> None:
+    def start(self) -> Server:
         """Start and wait until it answers. Raises SystemExit with one line."""
-        make_private_directory(self._home, owner=os.geteuid())
-        log = self._home / "redis.log"
-        with log.open("ab") as output:
-            # The configuration goes through a pipe: a password in the arguments could
-            # be read by every user of the machine.
-            self._process = subprocess.Popen(
-                [redis_server(), "-"],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=self._home,
-                start_new_session=True,
-                preexec_fn=lambda: die_with_parent(signal.SIGTERM),
-            )
-        if self._process.stdin:
-            self._process.stdin.write(self._configuration().encode())
-            self._process.stdin.close()
-        give_up = time.monotonic() + START_SECONDS
-        with redis.Redis.from_url(self.url) as client:
-            while True:
-                try:
-                    client.ping()
-                except redis.exceptions.ConnectionError:
-                    if self._process.poll() is not None or time.monotonic() > give_up:
-                        self.stop()
-                        sys.exit(f"Redis did not start; its log is {log}.")
-                    time.sleep(0.05)
-                else:
-                    return
+        make_directory(self._home, owner=os.geteuid())
+        self.server = Server(
+            "redis",
+            [redis_server(), "-"],
+            log=self._home / "redis.log",
+            cwd=self._home,
+            # Through a pipe: a password among the arguments could be read by every user.
+            configuration=self._configuration(),
+        )
+        self.server.wait_until(self._answers, seconds=START_SECONDS)
+        return self.server
 
     def stop(self) -> None:
-        """SIGTERM: Redis saves what it should and ends."""
-        if self._process:
-            stop(self._process, signal.SIGTERM, seconds=10)
+        """Redis saves what it should and ends."""
+        if self.server:
+            self.server.stop()
+
+    def _answers(self) -> bool:
+        try:
+            with redis.Redis.from_url(self.url) as client:
+                return bool(client.ping())
+        except redis.exceptions.ConnectionError:
+            return False
 
     def _configuration(self) -> str:
         lines = [

@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 
-from local.process import LOCAL
+from local.process import LOCAL, make_local
 
 FILE = LOCAL / "secrets.json"
 
@@ -21,8 +21,12 @@ def local_secrets() -> dict[str, str]:
         "POSTGRES_PASSWORD": secrets.token_urlsafe(24),
         "REDIS_PASSWORD": secrets.token_urlsafe(24),
     }
-    LOCAL.mkdir(exist_ok=True)
-    descriptor = os.open(FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    make_local()
+    # The file gets its name when it is whole: half of it would lock its owner out.
+    unfinished = FILE.with_suffix(".new")
+    unfinished.unlink(missing_ok=True)
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         json.dump(made, file, indent=2)
+    unfinished.rename(FILE)
     return made

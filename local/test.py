@@ -1,11 +1,10 @@
 """`make test`: pytest, with servers of its own. Arguments are pytest's."""
 
 import signal
-import subprocess
 import sys
 
 from local import chromium
-from local.process import LOCAL, ROOT
+from local.process import LOCAL, exit_code, interrupt_on, run_in_front
 from local.testing import temporary_services
 
 WITH_COVERAGE = [
@@ -21,15 +20,14 @@ def main(arguments: list[str]) -> int:
     if "CHROMIUM_PATH" not in browser:
         reason = browser["BROWSER_TESTS_SKIPPED_BECAUSE"]
         print(f"The browser tests will be skipped: {reason}.", flush=True)
-    # SIGTERM unwinds like Ctrl-C, so that the servers stop and their directory goes.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with temporary_services() as env:
         command = [sys.executable, "-m", "pytest", *(arguments or WITH_COVERAGE)]
-        return subprocess.run(command, env={**env, **browser}, cwd=ROOT, check=False).returncode
+        return run_in_front(command, env={**env, **browser})
 
 
 if __name__ == "__main__":
+    interrupt_on(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(exit_code(-signal.SIGINT))

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -9,25 +10,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from local.postgres import Postgres
-from local.process import free_port
+from local.postgres import Postgres, can_enter
+from local.process import ROOT, free_port
 from local.redis import Redis
-
-_LEFT_AT_THEIR_DEFAULTS = (
-    "ACCESS_TOKEN_LIFETIME_SECONDS",
-    "ACCESS_TOKEN_MINIMUM_SECONDS",
-    "DEBUG",
-    "LOG_LEVEL",
-    "OUTAGE_GUARD_REFUSALS",
-    "OUTAGE_GUARD_SHARE",
-    "OUTAGE_GUARD_WINDOW_SECONDS",
-    "OUTBOUND_PROXY_URL",
-    "REFRESH_LANES",
-    "REFRESH_SWEEP_SECONDS",
-    "TOKEN_ENDPOINT_DEADLINE_SECONDS",
-    "TOKEN_EVENT_RETENTION_DAYS",
-    "TRUST_X_FORWARDED_PROTO",
-)
 
 
 @contextmanager
@@ -37,10 +22,9 @@ def temporary_services() -> Iterator[dict[str, str]]:
     Nothing of the caller's settings gets through: neither .env nor variables.
     """
     with ExitStack() as stack:
-        # Each in a directory that all users can reach, so that root's PostgreSQL can.
-        home = Path(tempfile.mkdtemp(prefix="spotify-token-keeper-"))
+        home = Path(tempfile.mkdtemp(prefix="spotify-token-keeper-", dir=temporary_directory()))
         stack.callback(shutil.rmtree, home, ignore_errors=True)
-        home.chmod(0o755)
+        home.chmod(0o755)  # root's PostgreSQL, which is another user, passes through it
         postgres = Postgres(
             home / "postgres",
             port=free_port(),
@@ -63,10 +47,14 @@ def temporary_services() -> Iterator[dict[str, str]]:
 
 def settings_for_tests(*, database_url: str, redis_url: str) -> dict[str, str]:
     """The environment of a test run: this process's, less every setting of the service."""
+    settings = re.findall(r"^#([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("SPOTIFY_", "SANDBOX_", "DJANGO_"))
+        # PG… would reach psycopg, and a proxy stand before the servers of the tests.
+        if name not in settings
+        and not name.startswith(("DJANGO_", "PG"))
+        and not name.lower().endswith("_proxy")
     }
     return {
         **kept,
@@ -80,5 +68,10 @@ def settings_for_tests(*, database_url: str, redis_url: str) -> dict[str, str]:
         "SPOTIFY_CLIENT_SECRET": "sandbox-secret",
         "SPOTIFY_REDIRECT_URI": "http://127.0.0.1:8000/spotify/callback/",
         "ALLOWED_HOSTS": "127.0.0.1,testserver",
-        **dict.fromkeys(_LEFT_AT_THEIR_DEFAULTS, ""),
     }
+
+
+def temporary_directory() -> Path:
+    """Where to put what root's PostgreSQL must reach: TMPDIR may be closed to it."""
+    usual = Path(tempfile.gettempdir())
+    return usual if can_enter(usual) else Path("/var/tmp")  # noqa: S108  (mkdtemp inside)
