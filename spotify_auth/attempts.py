@@ -10,6 +10,8 @@ this process only, so:
     that generation next stores it instead of asking Spotify again.
 *   A fresh mark without an end means that somebody may be about to do so: the row is
     left alone for a moment.
+*   After the commit the mark has no meaning any more, since its generation has passed.
+    It is deleted together with the next mark of the same lane, or by `sweep_up`.
 
 Redis holds no truth. While it is away, refreshing goes on without the hints.
 """
@@ -19,6 +21,7 @@ import json
 import logging
 import os
 import socket
+import threading
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,6 +31,7 @@ from django.conf import settings
 from spotify_auth import hints
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.encryption import DecryptionError, cipher
+from spotify_auth.schedule import longest_exchange
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +39,10 @@ _KEPT_MILLISECONDS = 7 * 24 * 3600 * 1000
 _BEGUN, _UNANSWERED = "begun", "unanswered"
 
 # Returns the rescued grant, the state of an earlier attempt and its age, and marks this
-# attempt unless an earlier one is in doubt. The age is by Redis's clock.
+# attempt unless an earlier one is in doubt. The age is by Redis's clock. Any further keys
+# are deleted: what this thread's earlier attempts left.
 _BEGIN = """
+if #KEYS > 2 then redis.call('UNLINK', unpack(KEYS, 3)) end
 local rescued = redis.call('GET', KEYS[2])
 local earlier = redis.call('GET', KEYS[1])
 local age = 0
@@ -45,6 +51,8 @@ local doubtful = earlier and string.sub(earlier, 1, 5) == 'begun' and age < tonu
 if not doubtful then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return {rescued or '', earlier or '', age}
 """
+
+_thread = threading.local()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,20 +76,22 @@ class Earlier:
 
 def begin(user_id: int, generation: int) -> Earlier:
     """Mark an attempt, and learn of earlier ones. The caller holds the row lock."""
+    longest = longest_exchange(settings.TOKEN_ENDPOINT_DEADLINE_SECONDS) * 1000
+    passed = _passed()
     try:
-        sealed, earlier, age = hints.client().eval(
+        sealed, earlier, age = hints.run(
             _BEGIN,
-            2,
-            *_keys(user_id, generation),
-            *(f"{_BEGUN} {socket.gethostname()}:{os.getpid()}", _KEPT_MILLISECONDS),
-            longest_exchange_seconds() * 1000,
+            keys=[*_keys(user_id, generation), *passed],
+            args=[f"{_BEGUN} {socket.gethostname()}:{os.getpid()}", _KEPT_MILLISECONDS, longest],
         )
     except redis.RedisError as error:
         logger.warning("attempt_not_marked reason=%s", type(error).__name__)
         return Earlier()
+    finally:
+        passed.clear()
     state = earlier.decode()
     begun = state.startswith(_BEGUN)
-    in_doubt = begun and age < longest_exchange_seconds() * 1000
+    in_doubt = begun and age < longest
     return Earlier(
         rescued=_open(user_id, generation, sealed) if sealed else None,
         in_doubt=in_doubt,
@@ -89,9 +99,16 @@ def begin(user_id: int, generation: int) -> Earlier:
     )
 
 
-def end(user_id: int, generation: int, *, unanswered: bool = False) -> None:
-    """The attempt is over. `unanswered` keeps in mind that Spotify may have rotated."""
+def end(user_id: int, generation: int, *, unanswered: bool = False, passed: bool = False) -> None:
+    """The attempt is over. `unanswered` keeps in mind that Spotify may have rotated.
+
+    `passed` says that the row has a new generation by now: nobody will ask about this
+    one any more, so its keys may go with the next mark.
+    """
     mark, rescued = _keys(user_id, generation)
+    if passed:
+        _passed().extend((mark, rescued))
+        return
     try:
         if unanswered:
             hints.client().set(mark, _UNANSWERED, px=_KEPT_MILLISECONDS)
@@ -99,6 +116,18 @@ def end(user_id: int, generation: int, *, unanswered: bool = False) -> None:
             hints.client().delete(mark, rescued)
     except redis.RedisError as error:
         logger.warning("attempt_not_ended reason=%s", type(error).__name__)
+
+
+def sweep_up() -> None:
+    """Delete what this thread's attempts left, when no further attempt will do so."""
+    passed = _passed()
+    try:
+        if passed:
+            hints.client().unlink(*passed)
+    except redis.RedisError as error:
+        logger.warning("attempts_not_swept_up reason=%s", type(error).__name__)
+    finally:
+        passed.clear()
 
 
 def rescue(user_id: int, generation: int, rescued: Rescued) -> bool:
@@ -116,11 +145,6 @@ def rescue(user_id: int, generation: int, rescued: Rescued) -> bool:
     return True
 
 
-def longest_exchange_seconds() -> float:
-    """The time within which an exchange, its repetition and its write have ended."""
-    return 2 * settings.TOKEN_ENDPOINT_DEADLINE_SECONDS + 5
-
-
 def _open(user_id: int, generation: int, sealed: bytes) -> Rescued | None:
     try:
         plain = json.loads(cipher().decrypt(sealed, place=_place(user_id, generation)))
@@ -129,6 +153,11 @@ def _open(user_id: int, generation: int, sealed: bytes) -> Rescued | None:
         return None
     issued_at = datetime.fromisoformat(plain.pop("issued_at"))
     return Rescued(grant=Grant(**plain), issued_at=issued_at)
+
+
+def _passed() -> list[str]:
+    keys: list[str] = _thread.__dict__.setdefault("passed", [])
+    return keys
 
 
 def _keys(user_id: int, generation: int) -> tuple[str, str]:

@@ -129,7 +129,7 @@ class BoundedSession(requests.Session):
             self.proxies = {"http": proxy, "https": proxy}
         self._total_seconds = total_seconds
 
-    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Start the clock, then do as requests does."""
         # A quarter at the most, and twice at the worst (TCP, then TLS): at least half of
         # the time is for the answer.
@@ -139,7 +139,7 @@ class BoundedSession(requests.Session):
         )
         kwargs["allow_redirects"] = False
         _local.deadline = time.monotonic() + self._total_seconds
-        return super().request(*args, **kwargs)
+        return super().send(request, **kwargs)
 
 
 def session_of_this_thread(*, total_seconds: float) -> BoundedSession:

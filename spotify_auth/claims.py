@@ -7,17 +7,21 @@ The claim is one SQL statement, since its cost bounds how many tokens a machine 
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from django.conf import settings
 from django.db import connection
 
-from spotify_auth.attempts import longest_exchange_seconds
+from spotify_auth.schedule import STATEMENT_SECONDS, longest_exchange
 
+# Both in one round trip. The bounds end with the transaction, and so do no harm behind a
+# pooler. The last ends the lock of a worker that hangs in its exchange.
 _CLAIM = """
+SELECT set_config('lock_timeout', %(statement)s, true),
+       set_config('statement_timeout', %(statement)s, true),
+       set_config('idle_in_transaction_session_timeout', %(exchange)s, true);
 SELECT user_id, generation, refresh_token, due_cause, failures, suspected_at IS NOT NULL,
        extract(epoch FROM expires_at - refreshed_at)::float,
        extract(epoch FROM now() - refreshed_at)::float,
-       now(), reauthorize_by <= now(),
-       -- Ends the lock of a worker that hangs; once a transaction, without a round trip.
-       set_config('idle_in_transaction_session_timeout', %s, true)
+       now(), reauthorize_by <= now()
 FROM spotify_auth_spotifytoken
 WHERE status = 'active' AND due_at <= now() {and_only}
 ORDER BY due_at
@@ -25,7 +29,7 @@ LIMIT 1
 FOR UPDATE SKIP LOCKED
 """
 _NEXT = _CLAIM.format(and_only="")
-_OF_USER = _CLAIM.format(and_only="AND user_id = %s")
+_OF_USER = _CLAIM.format(and_only="AND user_id = %(user_id)s")
 # A token that Spotify refused once would tell nothing about an outage.
 _FOR_PROBE = _CLAIM.format(and_only="AND suspected_at IS NULL")
 
@@ -49,28 +53,30 @@ class Claim:
 
 def claim_next() -> Claim | None:
     """The most urgent due token that nobody else holds, if there is one."""
-    return _claim(_NEXT, [])
+    return _claim(_NEXT)
 
 
 def claim_of_user(user_id: int) -> Claim | None:
     """One user's token, if it is due and nobody else holds it."""
-    return _claim(_OF_USER, [user_id])
+    return _claim(_OF_USER, user_id=user_id)
 
 
 def claim_for_probe() -> Claim | None:
     """The token that tells most about whether Spotify is well again."""
-    return _claim(_FOR_PROBE, []) or claim_next()
+    return _claim(_FOR_PROBE) or claim_next()
 
 
-def _claim(sql: str, parameters: list[int]) -> Claim | None:
-    longest = int(longest_exchange_seconds() * 1000)
+def _claim(sql: str, **parameters: int) -> Claim | None:
+    exchange = longest_exchange(settings.TOKEN_ENDPOINT_DEADLINE_SECONDS)
+    bounds = {"statement": f"{STATEMENT_SECONDS}s", "exchange": f"{exchange}s"}
     with connection.cursor() as cursor:
-        cursor.execute(sql, [str(longest), *parameters])
+        cursor.execute(sql, {**bounds, **parameters})
+        cursor.nextset()
         row = cursor.fetchone()
     if row is None:
         return None
     user_id, generation, refresh_token, cause, failures, suspected = row[:6]
-    lifetime, used, claimed_at, six_months_over, _ = row[6:]
+    lifetime, used, claimed_at, six_months_over = row[6:]
     return Claim(
         user_id=user_id,
         generation=generation,

@@ -133,7 +133,6 @@ def _erase(user_id: int, status: SpotifyToken.Status, cause: Cause, outcome: Out
 
 
 def _bound_lock_wait() -> None:
-    # A little more than a lane may hold the row: an exchange and its one repetition.
-    longest = int((2 * settings.TOKEN_ENDPOINT_DEADLINE_SECONDS + 2) * 1000)
+    longest = schedule.longest_exchange(settings.TOKEN_ENDPOINT_DEADLINE_SECONDS)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [str(longest)])
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{longest}s"])

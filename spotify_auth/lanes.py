@@ -14,6 +14,7 @@ from django.db import Error, connection
 from kombu import Connection
 from kombu.transport.virtual import Channel
 
+from spotify_auth import attempts
 from spotify_auth.refresher import refresh_next, stopping
 
 logger = logging.getLogger(__name__)
@@ -64,6 +65,8 @@ def run_lane() -> int:
     except Error as error:
         logger.error("lane_ended reason=%s", type(error).__name__)
         connection.close()
+    finally:
+        attempts.sweep_up()
     return taken
 
 

@@ -74,7 +74,10 @@ def refresh_user(user_id: int) -> Outcome | None:
     admission = cooldown.admit()
     if admission is Admission.PAUSED:
         return None
-    return _refresh(partial(claim_of_user, user_id), probing=admission is Admission.PROBE)
+    try:
+        return _refresh(partial(claim_of_user, user_id), probing=admission is Admission.PROBE)
+    finally:
+        attempts.sweep_up()
 
 
 def _refresh(take: Callable[[], Claim | None], *, probing: bool) -> Outcome | None:
@@ -120,7 +123,12 @@ class _Work:
 
 def _end(work: _Work) -> None:
     if work.claim and not work.in_doubt:
-        attempts.end(work.claim.user_id, work.claim.generation, unanswered=work.unanswered)
+        attempts.end(
+            work.claim.user_id,
+            work.claim.generation,
+            unanswered=work.unanswered,
+            passed=work.outcome is Outcome.REFRESHED,
+        )
 
 
 def _under_the_lock(work: _Work, claim: Claim, *, probing: bool) -> Outcome | None:

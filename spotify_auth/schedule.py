@@ -13,6 +13,9 @@ BACK_OFF_LIMIT_SECONDS = 300.0
 CONFIRMATION_SECONDS = 60.0
 """How long a first `invalid_grant` waits for its confirmation, at the most."""
 
+STATEMENT_SECONDS = 5.0
+"""How long PostgreSQL may work, or wait for a lock, at one statement of a lane."""
+
 
 def refresh_after(lifetime: float, *, fraction: float) -> float:
     """Seconds from issue to the moment a token is due: 70 % to 80 % of its lifetime."""
@@ -38,6 +41,14 @@ def confirm_after(lifetime: float) -> float:
     tenth of their life, while the access token still lives.
     """
     return min(CONFIRMATION_SECONDS, lifetime * 0.1)
+
+
+def longest_exchange(deadline: float) -> float:
+    """Seconds after which an exchange, its one repetition and its write have ended.
+
+    `deadline` bounds one call of the token endpoint. No row lock of a lane outlives this.
+    """
+    return 2 * deadline + STATEMENT_SECONDS
 
 
 def smallest_margin(lifetime: float) -> float:
