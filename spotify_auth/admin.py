@@ -63,6 +63,7 @@ class SpotifyTokenAdmin(ReadOnlyAdmin):
         "expires_at",
         "due_at",
         "due_cause",
+        "asked_by",
         "failures",
         "suspected_at",
         "last_error",
@@ -78,7 +79,12 @@ class SpotifyTokenAdmin(ReadOnlyAdmin):
         """Nudge the selected tokens; a worker refreshes them."""
         chosen = list(queryset.values_list("user_id", "generation"))
         nudged = sum(
-            tokens.nudge(user_id, generation=generation, cause=Cause.ADMIN)
+            tokens.nudge(
+                user_id,
+                generation=generation,
+                cause=Cause.ADMIN,
+                asked_by=request.user.get_username(),
+            )
             for user_id, generation in chosen
         )
         self.message_user(
@@ -121,6 +127,7 @@ class TokenEventAdmin(ReadOnlyAdmin):
         "at",
         "user",
         "cause",
+        "asked_by",
         "outcome",
         "generation_before",
         "generation_after",

@@ -18,7 +18,10 @@ _CLAIM = """
 SELECT set_config('lock_timeout', %(statement)s, true),
        set_config('statement_timeout', %(statement)s, true),
        set_config('idle_in_transaction_session_timeout', %(exchange)s, true);
-SELECT user_id, generation, refresh_token, due_cause, failures, suspected_at IS NOT NULL,
+SELECT user_id, generation, refresh_token, due_cause,
+       -- A worker of the version before 0002 leaves an old name beside its "schedule".
+       CASE WHEN due_cause = 'schedule' THEN '' ELSE asked_by END,
+       failures, suspected_at IS NOT NULL,
        extract(epoch FROM expires_at - refreshed_at)::float,
        extract(epoch FROM now() - refreshed_at)::float,
        now(), reauthorize_by <= now()
@@ -42,6 +45,7 @@ class Claim:
     generation: int
     refresh_token: bytes = field(repr=False)
     cause: str
+    asked_by: str
     failures: int
     suspected: bool
     lifetime: float
@@ -75,13 +79,14 @@ def _claim(sql: str, **parameters: int) -> Claim | None:
         row = cursor.fetchone()
     if row is None:
         return None
-    user_id, generation, refresh_token, cause, failures, suspected = row[:6]
-    lifetime, used, claimed_at, six_months_over = row[6:]
+    user_id, generation, refresh_token, cause, asked_by, failures, suspected = row[:7]
+    lifetime, used, claimed_at, six_months_over = row[7:]
     return Claim(
         user_id=user_id,
         generation=generation,
         refresh_token=bytes(refresh_token),
         cause=cause,
+        asked_by=asked_by,
         failures=failures,
         suspected=suspected,
         lifetime=lifetime,

@@ -36,7 +36,8 @@ ON CONFLICT (user_id) DO UPDATE SET
     generation = token.generation + 1, authorized_at = excluded.authorized_at,
     reauthorize_by = excluded.reauthorize_by, refreshed_at = excluded.refreshed_at,
     expires_at = excluded.expires_at, due_at = excluded.due_at,
-    due_cause = excluded.due_cause, failures = 0, suspected_at = NULL, last_error = ''
+    due_cause = excluded.due_cause, asked_by = '',
+    failures = 0, suspected_at = NULL, last_error = ''
 WHERE token.authorized_at <= excluded.authorized_at
   AND (token.closed_at IS NULL OR token.closed_at <= excluded.authorized_at)
 RETURNING generation

@@ -14,7 +14,7 @@ from django.db import Error, connection
 from kombu import Connection
 from kombu.transport.virtual import Channel
 
-from spotify_auth import attempts
+from spotify_auth import attempts, recycling
 from spotify_auth.refresher import refresh_next, stopping
 
 logger = logging.getLogger(__name__)
@@ -67,6 +67,7 @@ def run_lane() -> int:
         connection.close()
     finally:
         attempts.sweep_up()
+    recycling.end_if_too_large()
     return taken
 
 

@@ -77,6 +77,12 @@ class SpotifyToken(models.Model):
     expires_at = models.DateTimeField(help_text="When the access token expires.")
     due_at = models.DateTimeField(help_text="From when on it should be refreshed.")
     due_cause = models.CharField(max_length=20, choices=Cause.choices, default=Cause.SCHEDULE)
+    asked_by = models.CharField(
+        max_length=100,
+        blank=True,
+        db_default="",
+        help_text="The page or the administrator behind due_cause, where somebody asked.",
+    )
     failures = models.PositiveIntegerField(default=0, help_text="Failed attempts in a row.")
     closed_at = models.DateTimeField(
         null=True, help_text="When the tokens were last erased: log-ins begun before are void."
@@ -131,6 +137,12 @@ class TokenEvent(models.Model):
     )
     at = models.DateTimeField(db_default=Now())
     cause = models.CharField(max_length=20, choices=Cause.choices)
+    asked_by = models.CharField(
+        max_length=100,
+        blank=True,
+        db_default="",
+        help_text="The page or the administrator behind the cause.",
+    )
     outcome = models.CharField(max_length=20, choices=Outcome.choices)
     generation_before = models.PositiveIntegerField(null=True)
     generation_after = models.PositiveIntegerField(null=True)

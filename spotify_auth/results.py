@@ -24,10 +24,10 @@ logger = logging.getLogger(__name__)
 
 _EVENT = """
 INSERT INTO spotify_auth_tokenevent (
-    user_id, at, cause, outcome, generation_before, generation_after, rotated,
+    user_id, at, cause, asked_by, outcome, generation_before, generation_after, rotated,
     lifetime_granted, lifetime_used, duration_ms, worker, error)
-SELECT user_id, clock_timestamp(), %(cause)s, %(outcome)s, %(generation)s, generation, %(rotated)s,
-       %(expires_in)s, %(lifetime_used)s, %(duration_ms)s, %(worker)s, %(error)s
+SELECT user_id, clock_timestamp(), %(cause)s, %(asked_by)s, %(outcome)s, %(generation)s, generation,
+       %(rotated)s, %(expires_in)s, %(lifetime_used)s, %(duration_ms)s, %(worker)s, %(error)s
 FROM written
 """
 _FENCE = "user_id = %(user_id)s AND generation = %(generation)s AND status = 'active'"
@@ -43,7 +43,8 @@ WITH written AS (
         refreshed_at = %(issued_at)s,
         expires_at = %(issued_at)s + make_interval(secs => %(expires_in)s),
         due_at = %(issued_at)s + make_interval(secs => %(due_in)s),
-        due_cause = '{Cause.SCHEDULE}', failures = 0, suspected_at = NULL, last_error = ''
+        due_cause = '{Cause.SCHEDULE}', asked_by = '',
+        failures = 0, suspected_at = NULL, last_error = ''
     WHERE {_FENCE}
     RETURNING user_id, generation
 ) {_EVENT}
@@ -58,7 +59,7 @@ WITH written AS (
     UPDATE spotify_auth_spotifytoken
     SET status = %(status)s,
         due_at = clock_timestamp() + make_interval(secs => %(due_in)s),
-        due_cause = '{Cause.SCHEDULE}',
+        due_cause = '{Cause.SCHEDULE}', asked_by = '',
         failures = failures + 1,
         suspected_at = CASE WHEN %(suspected)s THEN coalesce(suspected_at, now())
                             ELSE suspected_at END,
@@ -150,6 +151,7 @@ def _write(sql: str, claim: Claim, duration: float, **parameters: Any) -> bool:
                 **parameters,
                 "user_id": claim.user_id,
                 "generation": claim.generation,
+                "asked_by": claim.asked_by,
                 "lifetime_used": int(claim.lifetime_used),
                 "duration_ms": int(duration * 1000),
                 "worker": f"{socket.gethostname()}:{os.getpid()}"[:100],

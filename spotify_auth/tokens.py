@@ -30,7 +30,7 @@ WHERE user_id = %s
 # it: a hundred complaints about one generation change the row once.
 _NUDGE = """
 UPDATE spotify_auth_spotifytoken
-SET due_at = refreshed_at, due_cause = %(cause)s
+SET due_at = refreshed_at, due_cause = %(cause)s, asked_by = %(asked_by)s
 WHERE user_id = (
     SELECT user_id FROM spotify_auth_spotifytoken
     WHERE user_id = %(user_id)s AND generation = %(generation)s AND status = 'active'
@@ -120,8 +120,10 @@ def access_token_for(user_id: int, *, minimum_seconds: float | None = None) -> A
     )
 
 
-def nudge(user_id: int, *, generation: int, cause: Cause) -> bool:
+def nudge(user_id: int, *, generation: int, cause: Cause, asked_by: str = "") -> bool:
     """Ask for a refresh soon, and do not wait. True if this call made the difference.
+
+    `asked_by` names the page or the administrator, for the history.
 
     A complaint about a generation that has passed, that was nudged already or that is
     being refreshed at this moment changes nothing. Nor, unless an administrator asks,
@@ -138,12 +140,19 @@ def nudge(user_id: int, *, generation: int, cause: Cause) -> bool:
                     "user_id": user_id,
                     "generation": generation,
                     "cause": cause,
+                    "asked_by": asked_by[:100],
                     "by_admin": cause is Cause.ADMIN,
                 },
             )
             changed = bool(cursor.rowcount)
         if changed:
-            logger.info("nudged user_id=%s generation=%s cause=%s", user_id, generation, cause)
+            logger.info(
+                "nudged user_id=%s generation=%s cause=%s asked_by=%s",
+                user_id,
+                generation,
+                cause,
+                asked_by,
+            )
             # In a thread of its own: a broker that hangs must not hold the request.
             wake = Thread(target=_wake_a_worker, args=(user_id,), daemon=True)
             transaction.on_commit(wake.start)

@@ -27,10 +27,12 @@ class LocalProcess:
         env: Mapping[str, str],
         ready_when: str,
         celeryconfig: Mapping[str, Any] | None = None,
+        cwd: Path = ROOT,
     ) -> None:
         self.name = name
         self.celeryconfig = dict(celeryconfig or {})
         self._command = command
+        self._cwd = cwd
         self._env = dict(env)
         self._ready_when = ready_when
         self._log = Path(tempfile.mkstemp(prefix=f"{name}-", suffix=".log")[1])
@@ -53,7 +55,7 @@ class LocalProcess:
             self._process = subprocess.Popen(
                 self._command,
                 env=self._env,
-                cwd=ROOT,
+                cwd=self._cwd,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -147,8 +149,10 @@ def celery_command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "celery", "-A", "config", *arguments]
 
 
-def worker_process(name: str, *, env: Mapping[str, str], concurrency: int = 8) -> LocalProcess:
-    """A real worker, started as the Procfile starts it."""
+def worker_process(
+    name: str, *, env: Mapping[str, str], concurrency: int = 8, cwd: Path = ROOT
+) -> LocalProcess:
+    """A real worker, started as the Procfile starts it; the code is that in `cwd`."""
     return LocalProcess(
         name,
         celery_command(
@@ -158,6 +162,7 @@ def worker_process(name: str, *, env: Mapping[str, str], concurrency: int = 8) -
         ),
         env=env,
         ready_when="ready.",
+        cwd=cwd,
     )
 
 

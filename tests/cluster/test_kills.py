@@ -17,7 +17,7 @@ from accounts.models import User
 from spotify_auth.models import Outcome, SpotifyToken
 from tests.cluster.test_cluster import connect_users, has_ended
 from tests.conftest import account_of, make_due, token_of
-from tests.processes import wait_for
+from tests.processes import wait_for, worker_process
 from tests.sandbox_client import Sandbox
 
 WORKERS = 1
@@ -150,13 +150,14 @@ def make_due_if_backing_off(user: User) -> None:
         time.sleep(0.3)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_worker_that_is_told_to_stop_finishes_what_it_holds(
-    celery_setup: CeleryTestSetup, fast_sandbox: Sandbox
+    celery_setup: CeleryTestSetup, fast_sandbox: Sandbox, number: signal.Signals
 ) -> None:
     (user,) = connect_users(fast_sandbox, count=1)
     hold_an_exchange(fast_sandbox, user)
     for node in celery_setup.worker_cluster[:WORKERS]:
-        os.kill(int(node.container.id.removeprefix("pid")), signal.SIGTERM)
+        os.kill(int(node.container.id.removeprefix("pid")), number)
     time.sleep(0.5)
 
     fast_sandbox.release()
@@ -164,3 +165,26 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_holds(
     for node in celery_setup.worker_cluster[:WORKERS]:
         wait_for(partial(has_ended, node), what="the worker to end")
     assert_spotify_and_we_agree(fast_sandbox, user, generation=2)
+
+
+def test_a_worker_that_has_grown_too_large_ends_without_cutting_an_exchange(
+    celery_setup: CeleryTestSetup, fast_sandbox: Sandbox, service_env: dict[str, str]
+) -> None:
+    large = worker_process("large", env={**service_env, "WORKER_MAX_MEMORY_MIB": "1"})
+    for node in celery_setup.worker_cluster[:WORKERS]:
+        node.container.stop()
+    try:
+        large.ready()
+        user, other = connect_users(fast_sandbox, count=2)
+        hold_an_exchange(fast_sandbox, user)
+        make_due(other)  # its lane ends, and notices
+        wait_for(lambda: "worker_recycled" in large.logs(), what="the worker to notice")
+        assert large.status == "running"
+
+        fast_sandbox.release()
+
+        wait_for(lambda: large.status == "exited", what="the worker to end")
+        assert_spotify_and_we_agree(fast_sandbox, user, generation=2)
+        assert_spotify_and_we_agree(fast_sandbox, other, generation=2)
+    finally:
+        large.teardown()

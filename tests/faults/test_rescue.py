@@ -5,8 +5,9 @@ whether what is stored is the pair that works, and whether a dead token was ever
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 
 import pytest
 import redis
@@ -17,7 +18,7 @@ from pytest_django import Settings
 
 from accounts.models import User
 from local.process import free_port
-from spotify_auth import attempts, connection, lanes, refresher
+from spotify_auth import attempts, claims, connection, lanes, refresher
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.claims import Claim
 from spotify_auth.models import Cause, Outcome, SpotifyToken
@@ -52,6 +53,19 @@ def cut_the_connection() -> None:
     with killer.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
     killer.close()
+
+
+@contextmanager
+def locked_elsewhere(table: str) -> Iterator[None]:
+    """Hold a lock that keeps everybody from this table, as a migration might."""
+    other = database.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+            yield
+    finally:
+        other.close()
 
 
 def assert_nothing_was_lost(user: User, spotify: Sandbox, *, generation: int = 2) -> None:
@@ -153,6 +167,23 @@ def test_without_redis_the_lane_holds_the_grant_until_postgresql_is_back(
     assert_nothing_was_lost(user, spotify)
 
 
+def test_a_statement_that_hangs_is_given_up_and_its_grant_rescued(
+    connect: Connect, spotify: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = connect()
+    monkeypatch.setattr(claims, "STATEMENT_SECONDS", 0.3)
+    with ExitStack() as stack:
+        after_the_answer(
+            monkeypatch, lambda: stack.enter_context(locked_elsewhere("spotify_auth_tokenevent"))
+        )
+        assert lanes.run_lane() == 0
+    assert token_of(user).generation == 1
+
+    assert lanes.run_lane() == 1
+
+    assert_nothing_was_lost(user, spotify)
+
+
 def test_a_rescued_grant_never_replaces_a_newer_one(
     connect: Connect, spotify: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,3 +239,13 @@ def test_who_comes_between_the_cut_and_the_rescue_waits(
     assert refresher.refresh_user(user.pk) is Outcome.REFRESHED
     assert spotify.stats("user-1")["refreshes_attempted"] == 1
     assert_nothing_was_lost(user, spotify)
+
+
+def test_a_lane_leaves_no_marks_behind(connect: Connect, settings: Settings) -> None:
+    for name in ("user-1", "user-2"):
+        connect(name)
+
+    assert lanes.run_lane() == 2
+
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        assert client.keys("spotify_auth:*") == []

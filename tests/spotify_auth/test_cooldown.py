@@ -43,6 +43,17 @@ def test_a_pause_ends_with_one_probe(no_cooldown: None) -> None:
     assert cooldown.admit() is Admission.GO
 
 
+def test_a_pause_of_another_process_holds_a_moment_later(
+    no_cooldown: None, settings: Settings
+) -> None:
+    assert cooldown.admit() is Admission.GO
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.set(cooldown._PAUSE, "outage", px=60_000)
+        client.set(cooldown._HALF_OPEN, "outage")
+
+    wait_for(lambda: cooldown.admit() is Admission.PAUSED, what="the pause to be seen", seconds=1)
+
+
 def test_a_probe_that_told_nothing_hands_on(no_cooldown: None, settings: Settings) -> None:
     cooldown.start(Reason.OUTAGE, seconds=60)
     pass_the_pause(settings)

@@ -125,6 +125,29 @@ def test_a_nudge_makes_the_token_the_most_urgent_one(connect: Connect) -> None:
     assert token_of(nudged).due_cause == Cause.SCHEDULE
 
 
+def test_a_name_that_the_previous_version_left_behind_is_not_believed(connect: Connect) -> None:
+    user = connect()
+    SpotifyToken.objects.filter(pk=user.pk).update(asked_by="accounts:dashboard")
+
+    refresher.refresh_user(user.pk)
+
+    assert list(user.token_events.values_list("cause", "asked_by")[:1]) == [(Cause.SCHEDULE, "")]
+
+
+def test_the_history_tells_which_page_asked(connect: Connect) -> None:
+    user = connect(due=False)
+    tokens.nudge(user.pk, generation=1, cause=Cause.STALE_READ, asked_by="accounts:dashboard")
+
+    refresher.refresh_user(user.pk)
+    make_due(user)
+    refresher.refresh_user(user.pk)
+
+    assert list(user.token_events.values_list("cause", "asked_by")[:2]) == [
+        (Cause.SCHEDULE, ""),
+        (Cause.STALE_READ, "accounts:dashboard"),
+    ]
+
+
 def test_a_hundred_complaints_cause_one_refresh(
     connect: Connect,
     spotify: Sandbox,
