@@ -177,6 +177,8 @@ def _under_the_lock(work: _Work, claim: Claim, *, probing: bool) -> Outcome | No
         duration=time.monotonic() - started,
     )
     work.unanswered = False
+    if kept and earlier.rescued:
+        logger.warning("rescue_replayed user_id=%s generation=%s", claim.user_id, claim.generation)
     return Outcome.REFRESHED if kept else _late(claim)
 
 
