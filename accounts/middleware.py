@@ -1,10 +1,16 @@
-"""One address for the site: the one that Spotify sends people back to."""
+"""One address for the site, the one that Spotify sends people back to; who was here lately."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+
+from accounts.models import User
+
+SEEN_WITHIN = timedelta(days=1)
 
 
 class LoopbackAddressMiddleware:
@@ -22,4 +28,22 @@ class LoopbackAddressMiddleware:
         name = request.get_host().partition(":")[0]
         if name == "localhost" != site.hostname and request.method == "GET":
             return HttpResponseRedirect(f"{site.scheme}://{site.netloc}{request.get_full_path()}")
+        return self._get_response(request)
+
+
+class LastSeenMiddleware:
+    """Notes once a day that a person was here, for REFRESH_DORMANT_AFTER.
+
+    Kept with the person and not with the token: a request must never wait for the row
+    lock of a token.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if settings.REFRESH_DORMANT_AFTER and request.user.is_authenticated:
+            User.objects.filter(pk=request.user.pk, seen_at__lt=Now() - SEEN_WITHIN).update(
+                seen_at=Now()
+            )
         return self._get_response(request)

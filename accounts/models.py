@@ -3,6 +3,7 @@
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 
 
 class User(AbstractUser):
@@ -22,6 +23,9 @@ class User(AbstractUser):
         "Spotify account ID", max_length=255, unique=True, null=True, blank=True, editable=False
     )
     display_name = models.CharField(max_length=255, blank=True)
+    seen_at = models.DateTimeField(
+        db_default=Now(), help_text="When a page last met this person, to within a day."
+    )
 
     class Meta(AbstractUser.Meta):
         constraints = (

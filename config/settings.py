@@ -64,6 +64,7 @@ TOKEN_ENDPOINT_DEADLINE_SECONDS = env.seconds("TOKEN_ENDPOINT_DEADLINE_SECONDS",
 OUTAGE_GUARD_WINDOW_SECONDS = env.seconds("OUTAGE_GUARD_WINDOW_SECONDS", 300)
 OUTAGE_GUARD_REFUSALS = env.integer("OUTAGE_GUARD_REFUSALS", 5)
 OUTAGE_GUARD_SHARE = env.share("OUTAGE_GUARD_SHARE", 0.5)
+REFRESH_DORMANT_AFTER = env.integer("REFRESH_DORMANT_AFTER", 0, minimum=0)
 WORKER_MAX_MEMORY_MIB = env.integer("WORKER_MAX_MEMORY_MIB", 0, minimum=0)
 TOKEN_EVENT_RETENTION_DAYS = env.integer("TOKEN_EVENT_RETENTION_DAYS", 90)
 
@@ -114,6 +115,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.middleware.LastSeenMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",

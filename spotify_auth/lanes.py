@@ -14,12 +14,19 @@ from django.db import Error, connection
 from kombu import Connection
 from kombu.transport.virtual import Channel
 
-from spotify_auth import attempts, recycling
+from spotify_auth import attempts, recycling, schedule
 from spotify_auth.refresher import refresh_next, stopping
 
 logger = logging.getLogger(__name__)
 
 QUEUE = "lanes"
+
+COUNTED = 20_000
+"""So many due tokens are counted; more would open no more lanes."""
+MEASURED = 100
+"""So many of the latest exchanges tell how long one takes at present."""
+ASSUMED_SECONDS = 1.0
+"""What one takes when there was none yet."""
 
 _DUE = """
 SELECT count(*) FROM (
@@ -28,28 +35,47 @@ SELECT count(*) FROM (
     LIMIT %s
 ) AS due
 """
+_LATENCY = """
+SELECT avg(duration_ms) / 1000 FROM (
+    SELECT duration_ms FROM spotify_auth_tokenevent ORDER BY id DESC LIMIT %s
+) AS latest
+"""
 
 
 def open_lanes() -> int:
-    """Open as many lanes as there is due work, up to REFRESH_LANES; how many were opened.
+    """Open as many lanes as the due work needs, up to REFRESH_LANES; how many were opened.
 
     Lanes that still wait in the queue count as open. So several beats, and a queue that
     nobody has read for a day, do no harm. (Messages that expire would do the same only
-    while the hosts' clocks agree.)
+    while the hosts' clocks agree.) Lanes end by themselves when nothing is due.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_DUE, [settings.REFRESH_LANES])
-        due = int(cursor.fetchone()[0])
-    if not due:
+    needed = _lanes_needed()
+    if not needed:
         return 0
     with current_app.pool.acquire(block=True) as broker:
         # celery-types takes this pool for one of producers.
         channel = cast(Connection, broker).default_channel
         waiting: int = cast(Channel, channel).queue_declare(QUEUE).message_count
-    wanted = max(0, due - waiting)
+    wanted = max(0, needed - waiting)
     for _ in range(wanted):
         current_app.send_task("spotify_auth.lane")
     return wanted
+
+
+def _lanes_needed() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(_DUE, [COUNTED])
+        due = int(cursor.fetchone()[0])
+        if not due:
+            return 0
+        cursor.execute(_LATENCY, [MEASURED])
+        measured = cursor.fetchone()[0]
+    return schedule.lanes_needed(
+        due,
+        latency=ASSUMED_SECONDS if measured is None else float(measured),
+        sweep=settings.REFRESH_SWEEP_SECONDS,
+        limit=settings.REFRESH_LANES,
+    )
 
 
 def run_lane() -> int:

@@ -12,6 +12,7 @@ import socket
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 
 from spotify_auth import schedule
@@ -32,6 +33,14 @@ FROM written
 """
 _FENCE = "user_id = %(user_id)s AND generation = %(generation)s AND status = 'active'"
 
+_DUE = "%(issued_at)s + make_interval(secs => %(due_in)s)"
+# Who has not been seen for so long sleeps until a page nudges, or the six months are over.
+_DUE_UNLESS_DORMANT = f"""
+CASE WHEN (SELECT seen_at FROM accounts_user WHERE id = user_id)
+          > now() - make_interval(days => %(dormant_after)s)
+     THEN {_DUE} ELSE reauthorize_by END
+"""  # noqa: S608  (every value is a parameter)
+
 _WRITE_GRANT = f"""
 WITH written AS (
     UPDATE spotify_auth_spotifytoken
@@ -42,13 +51,15 @@ WITH written AS (
         generation = generation + 1,
         refreshed_at = %(issued_at)s,
         expires_at = %(issued_at)s + make_interval(secs => %(expires_in)s),
-        due_at = %(issued_at)s + make_interval(secs => %(due_in)s),
+        due_at = {{due_at}},
         due_cause = '{Cause.SCHEDULE}', asked_by = '',
         failures = 0, suspected_at = NULL, last_error = ''
     WHERE {_FENCE}
     RETURNING user_id, generation
 ) {_EVENT}
 """  # noqa: S608  (every value is a parameter)
+_WRITE_GRANT_TO_ALL = _WRITE_GRANT.format(due_at=_DUE)
+_WRITE_GRANT_UNLESS_DORMANT = _WRITE_GRANT.format(due_at=_DUE_UNLESS_DORMANT)
 _PUT_OFF = """
 UPDATE spotify_auth_spotifytoken
 SET due_at = clock_timestamp() + make_interval(secs => %(due_in)s)
@@ -79,8 +90,9 @@ def write_grant(
         return None if value is None else SpotifyToken.seal(column, value, user_id=claim.user_id)
 
     rotated = grant.refresh_token is not None
+    dormant_after = settings.REFRESH_DORMANT_AFTER
     kept = _write(
-        _WRITE_GRANT,
+        _WRITE_GRANT_UNLESS_DORMANT if dormant_after else _WRITE_GRANT_TO_ALL,
         claim,
         duration,
         cause=cause,
@@ -89,6 +101,7 @@ def write_grant(
         scope=grant.scope,
         expires_in=grant.expires_in,
         due_in=schedule.refresh_after(grant.expires_in, fraction=random.random()),  # noqa: S311
+        dormant_after=dormant_after,
         issued_at=issued_at,
         rotated=rotated,
         outcome=Outcome.REFRESHED,

@@ -4,6 +4,8 @@ All times are in seconds. `fraction` arguments are random numbers in [0, 1): cal
 pass `random.random()`, tests pass what they like.
 """
 
+import math
+
 REFRESH_WINDOW = (0.70, 0.80)
 """The part of its lifetime after which a token is due: jittered, so that a herd spreads."""
 
@@ -49,6 +51,16 @@ def longest_exchange(deadline: float) -> float:
     `deadline` bounds one call of the token endpoint. No row lock of a lane outlives this.
     """
     return 2 * deadline + STATEMENT_SECONDS
+
+
+def lanes_needed(due: int, *, latency: float, sweep: float, limit: int) -> int:
+    """How many lanes refresh so many due tokens within half a sweep interval.
+
+    By Little's law, `due * latency / (sweep / 2)`: one at least, and never more than there
+    are tokens, nor more than `limit`. `latency` is the length of one exchange in seconds.
+    Half, so that the next sweep finds the work of one interval and not of two.
+    """
+    return min(due, limit, max(1, math.ceil(due * latency / (sweep / 2))))
 
 
 def smallest_margin(lifetime: float) -> float:

@@ -5,11 +5,11 @@ from threading import Event
 
 import pytest
 import redis
-from django.conf import settings
+from django.conf import settings as live_settings
 from pytest_django import Settings
 
 from spotify_auth import lanes
-from spotify_auth.models import SpotifyToken
+from spotify_auth.models import SpotifyToken, TokenEvent
 from tests.conftest import Connect
 from tests.sandbox_client import Sandbox
 
@@ -17,8 +17,14 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
+def _one_lane_a_token(settings: Settings) -> None:
+    """Sweeps so frequent that each due token needs a lane of its own."""
+    settings.REFRESH_SWEEP_SECONDS = 0.1
+
+
+@pytest.fixture(autouse=True)
 def _empty_queues() -> Iterator[None]:
-    with redis.Redis.from_url(settings.REDIS_URL) as broker:
+    with redis.Redis.from_url(live_settings.REDIS_URL) as broker:
         broker.delete(lanes.QUEUE)
         yield
         broker.delete(lanes.QUEUE)
@@ -43,6 +49,28 @@ def test_opens_no_more_lanes_than_allowed(connect: Connect, settings: Settings) 
         connect(f"user-{n}")
 
     assert lanes.open_lanes() == 2
+
+
+def test_opens_as_many_lanes_as_the_measured_latency_needs(
+    connect: Connect, settings: Settings, spotify: Sandbox
+) -> None:
+    settings.REFRESH_SWEEP_SECONDS = 10
+    users = [connect(f"user-{n}") for n in range(12)]
+
+    def record(duration_ms: int) -> None:
+        TokenEvent.objects.bulk_create(
+            TokenEvent(user=users[0], cause="schedule", outcome="retry", duration_ms=duration_ms)
+            for _ in range(lanes.MEASURED)
+        )
+
+    with redis.Redis.from_url(live_settings.REDIS_URL) as broker:
+        opened = []
+        for duration_ms in (5, 2000, 20_000):
+            record(duration_ms)
+            opened.append(lanes.open_lanes())
+            broker.delete(lanes.QUEUE)
+
+    assert opened == [1, 5, 12]
 
 
 def test_lanes_that_wait_in_the_queue_count(connect: Connect) -> None:

@@ -71,3 +71,30 @@ def test_settings_without_slack_are_named(changed: dict[str, float], named: str)
     problems = schedule.slack_problems(**{**SANDBOX, **changed})
 
     assert any(named in problem for problem in problems)
+
+
+@given(
+    due=st.integers(1, 10**6),
+    latency=st.floats(0, 60),
+    sweep=st.floats(0.01, 60),
+    limit=st.integers(1, 500),
+)
+def test_lanes_are_enough_and_never_too_many(
+    due: int, latency: float, sweep: float, limit: int
+) -> None:
+    lanes = schedule.lanes_needed(due, latency=latency, sweep=sweep, limit=limit)
+
+    assert 1 <= lanes <= min(due, limit)
+    # Enough to be done within half a sweep, unless a limit stands in the way.
+    assert lanes == min(due, limit) or due * latency <= lanes * sweep / 2 * 1.000001
+    # And not one lane more than that.
+    assert lanes == 1 or due * latency > (lanes - 1) * sweep / 2 * 0.999999
+
+
+def test_a_fast_endpoint_needs_few_lanes_and_a_slow_one_many() -> None:
+    needed = [
+        schedule.lanes_needed(3330, latency=latency, sweep=10, limit=64)
+        for latency in (0.005, 0.05, 0.2, 2)
+    ]
+
+    assert needed == [4, 34, 64, 64]
