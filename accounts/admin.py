@@ -30,8 +30,8 @@ class PersonAdmin(UserAdmin):  # type: ignore[type-arg]  # not generic at run ti
     form = PersonChangeForm
     list_display = ("__str__", "username", "account_id", "is_staff", "is_active")
     search_fields = ("username", "display_name", "account_id", "email")
-    readonly_fields = ("account_id", "display_name", "last_login", "date_joined")
+    readonly_fields = ("account_id", "display_name", "seen_at", "last_login", "date_joined")
     fieldsets = (
-        ("Spotify", {"fields": ("account_id", "display_name")}),
+        ("Spotify", {"fields": ("account_id", "display_name", "seen_at")}),
         *(UserAdmin.fieldsets or ()),
     )

@@ -41,3 +41,23 @@ class User(AbstractUser):
     def get_short_name(self) -> str:
         """The name that pages greet the person with."""
         return str(self)
+
+
+class ReconnectReminder(models.Model):
+    """A mail that says how soon the six months are over: one for each of a few days."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    reauthorize_by = models.DateTimeField()
+    days = models.PositiveSmallIntegerField(help_text="Days before the end: 30, 7 or 1.")
+    sent_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("user", "reauthorize_by", "days"), name="reminder_sent_once"
+            ),
+        )
+        indexes = (models.Index(fields=["id"], condition=Q(sent_at=None), name="reminder_waiting"),)
+
+    def __str__(self) -> str:
+        return f"{self.days} days before {self.reauthorize_by:%Y-%m-%d}, to user {self.user_id}"

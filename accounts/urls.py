@@ -10,5 +10,7 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("dashboard/", views.dashboard, name="dashboard"),
     path("connection/", views.connection, name="connection"),
+    path("account/delete/", views.delete_account, name="delete_account"),
+    path("account/reminder/", views.reminder, name="reminder"),
     path("logout/", LogoutView.as_view(), name="logout"),
 ]

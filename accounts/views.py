@@ -2,15 +2,20 @@
 
 from http import HTTPStatus
 
+from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
 from accounts import dashboard as dashboard_data
+from accounts import deletion
 from accounts.connection_page import connection_of, reconnect_soon
+from accounts.forms import ReminderForm
 from accounts.requests import SignedInRequest
 from spotify_auth.tokens import NotConnected, ReconnectRequired, TokenStale
 from spotify_auth.web_api import Unauthorized
@@ -43,10 +48,50 @@ def dashboard(request: SignedInRequest) -> HttpResponse:
 @login_required
 def connection(request: SignedInRequest) -> HttpResponse:
     """The state of the person's token; htmx asks for the content alone, every 2 s."""
+    return _connection_page(request, reminder=ReminderForm(instance=request.user))
+
+
+def _connection_page(
+    request: SignedInRequest, *, reminder: ReminderForm, status: int = HTTPStatus.OK
+) -> HttpResponse:
     template = "accounts/_connection.html" if request.htmx else "accounts/connection.html"
     shown = connection_of(request.user.pk)
-    context = {"connection": shown, "unchanged": _shows(request, shown.state)}
-    return render(request, template, context)
+    context = {
+        "connection": shown,
+        "unchanged": _shows(request, shown.state),
+        "reminder": reminder,
+    }
+    return render(request, template, context, status=status)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+@login_required
+def delete_account(request: SignedInRequest) -> HttpResponse:
+    """Say what deleting the account means, and do it when the person confirms."""
+    if request.user.is_staff:
+        raise PermissionDenied  # an administrator is removed by another, in the admin
+    if request.method != "POST":
+        return render(request, "accounts/delete_account.html")
+    try:
+        deletion.delete_account(request.user)
+    except OperationalError:
+        context = {"busy": True}
+        return render(request, "accounts/delete_account.html", context, status=503)
+    logout(request)
+    return redirect("accounts:home")
+
+
+@require_POST
+@login_required
+def reminder(request: SignedInRequest) -> HttpResponse:
+    """Note where to remind the person; a blank address is none."""
+    form = ReminderForm(request.POST, instance=request.user)
+    if form.is_valid():
+        form.save()
+        return redirect("accounts:connection")
+    request.user.refresh_from_db()
+    return _connection_page(request, reminder=form, status=HTTPStatus.BAD_REQUEST)
 
 
 def _shows(request: SignedInRequest, state: str) -> bool:

@@ -91,9 +91,20 @@ class Environment:
             expected="an address that begins with http:// or https://",
         )
 
-    def parsed(self, name: str, parse: Callable[[str], T], *, placeholder: T, expected: str) -> T:
-        """A required setting with a form of its own; `parse` raises ValueError."""
-        return self._read(name, parse, None, placeholder=placeholder, expected=expected)
+    def parsed(
+        self,
+        name: str,
+        parse: Callable[[str], T],
+        *,
+        placeholder: T,
+        expected: str,
+        default: T | None = None,
+    ) -> T:
+        """A setting with a form of its own, required if it has no default.
+
+        `parse` raises ValueError.
+        """
+        return self._read(name, parse, default, placeholder=placeholder, expected=expected)
 
     def stop_if_wrong(self) -> None:
         """End the process with one line per problem, if there was any."""
@@ -122,6 +133,17 @@ class Environment:
         except (ValueError, KeyError, ImproperlyConfigured):
             self.problems.append(f"{name} is malformed: set it to {expected}.")
             return placeholder
+
+
+def email_config(raw: str) -> dict[str, Any]:
+    """Django's EMAIL_… settings for an address such as smtp+tls://user:password@host:587.
+
+    Raises ValueError for what is none.
+    """
+    if urlsplit(raw).scheme not in environ.Env.EMAIL_SCHEMES:
+        raise ValueError(raw)
+    config: dict[str, Any] = environ.Env.email_url_config(raw)
+    return config
 
 
 def postgresql_config(raw: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import environ
 from csp.constants import NONE, SELF
 
-from config.environment import Environment, postgresql_config, redis_url
+from config.environment import Environment, email_config, postgresql_config, redis_url
 from spotify_auth.encryption import parse_keys
 from spotify_auth.schedule import slack_problems
 
@@ -88,6 +88,16 @@ if env.flag("TRUST_X_FORWARDED_PROTO", False):
 LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
 if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
     env.problems.append("LOG_LEVEL is malformed: DEBUG, INFO, WARNING, ERROR or CRITICAL.")
+
+# Reminders of the six months' end. Without a mail server they are written to the log.
+_email: dict[str, Any] = env.parsed(
+    "EMAIL_URL",
+    email_config,
+    placeholder={},
+    expected="smtp://host:25 or smtp+tls://user:password@host:587",
+    default=email_config("consolemail://"),
+)
+DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "Spotify Token Keeper <noreply@localhost>")
 
 env.stop_if_wrong()
 
@@ -167,6 +177,9 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 
+globals().update(_email)  # as django-environ has it: EMAIL_BACKEND, EMAIL_HOST, …
+EMAIL_TIMEOUT = 10
+
 # --- Security (https://docs.djangoproject.com/en/5.2/topics/security/) ------------------
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
@@ -224,6 +237,7 @@ CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "spotify_auth.sweep", "schedule": REFRESH_SWEEP_SECONDS},
     "house-keeping": {"task": "spotify_auth.house_keeping", "schedule": 3600},
+    "remind": {"task": "accounts.remind", "schedule": 3600},
 }
 
 # --- Logging ---------------------------------------------------------------------------

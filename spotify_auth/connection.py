@@ -111,6 +111,17 @@ def revoke(*, user_id: int) -> bool:
     return _erase(user_id, SpotifyToken.Status.REVOKED, Cause.ADMIN, Outcome.REVOKED)
 
 
+def forget(*, user_id: int) -> None:
+    """Delete a person's token and its history; the caller's transaction deletes the person.
+
+    Raises django.db.OperationalError when a lane holds the row for longer than an
+    exchange can take.
+    """
+    _bound_lock_wait()
+    SpotifyToken.objects.filter(user_id=user_id).delete()
+    TokenEvent.objects.filter(user_id=user_id).delete()
+
+
 def _erase(user_id: int, status: SpotifyToken.Status, cause: Cause, outcome: Outcome) -> bool:
     with transaction.atomic():
         _bound_lock_wait()

@@ -21,7 +21,7 @@ LIFETIME = timedelta(minutes=10)
 _TAKE = """
 DELETE FROM spotify_auth_loginattempt
 WHERE state_digest = %s AND browser_digest = %s AND created_at > now() - make_interval(secs => %s)
-RETURNING code_verifier, next_url
+RETURNING code_verifier, next_url, switch
 """
 
 
@@ -45,10 +45,14 @@ class Taken:
 
     code_verifier: str = field(repr=False)
     next_url: str
+    switch: bool
 
 
-def begin(*, next_url: str) -> Begun:
-    """Remember a log-in that is about to leave for Spotify."""
+def begin(*, next_url: str, switch: bool) -> Begun:
+    """Remember a log-in that is about to leave for Spotify.
+
+    `switch`: the person wants to go on as another Spotify account than before.
+    """
     state, cookie, code_verifier = (
         secrets.token_urlsafe(32),
         secrets.token_urlsafe(32),
@@ -59,6 +63,7 @@ def begin(*, next_url: str) -> Begun:
         browser_digest=_digest(cookie),
         code_verifier=code_verifier,
         next_url=next_url,
+        switch=switch,
     )
     return Begun(
         state=state, code_verifier=code_verifier, cookie_name=cookie_name(state), cookie=cookie
@@ -73,9 +78,11 @@ def take(*, state: str, cookie: str) -> Taken:
         row = cursor.fetchone()
     if row is None:
         raise UnknownLoginAttempt
-    sealed, next_url = row
+    sealed, next_url, switch = row
     verifier = LoginAttempt._meta.get_field("code_verifier")
-    return Taken(code_verifier=verifier.unseal(sealed, primary_key=digest), next_url=next_url)
+    return Taken(
+        code_verifier=verifier.unseal(sealed, primary_key=digest), next_url=next_url, switch=switch
+    )
 
 
 def cookie_name(state: str) -> str:

@@ -56,6 +56,18 @@ _WORDS = {
         "The answer had no account ID, so we cannot tell whose music this is. "
         "Please try again later.",
     ),
+    "another_account": _Words(
+        HTTPStatus.CONFLICT,
+        "That is another Spotify account",
+        "You are logged in here with one Spotify account and came back from Spotify with another. "
+        "You are still logged in as before. To go on with the other account, switch to it.",
+    ),
+    "linked_to_another": _Words(
+        HTTPStatus.CONFLICT,
+        "This Spotify account belongs to another user here",
+        "You are still logged in as before. To go on as that user, switch to it; to connect a "
+        "Spotify account to the user you are, log in to another one on Spotify first.",
+    ),
     "inactive": _Words(
         HTTPStatus.FORBIDDEN,
         "This account is switched off",

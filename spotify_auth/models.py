@@ -184,6 +184,9 @@ class LoginAttempt(models.Model):
     browser_digest = models.CharField(max_length=64, help_text="SHA-256 of the browser's cookie.")
     code_verifier = EncryptedTextField()
     next_url = models.CharField(max_length=2000, blank=True)
+    switch = models.BooleanField(
+        db_default=False, help_text="Whether the person asked for another Spotify account."
+    )
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

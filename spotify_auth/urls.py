@@ -7,6 +7,7 @@ from spotify_auth import views
 app_name = "spotify_auth"
 urlpatterns = [
     path("login/", views.login, name="login"),
+    path("reconnect/", views.reconnect, name="reconnect"),
     path("callback/", views.callback, name="callback"),
     path("disconnect/", views.disconnect, name="disconnect"),
 ]

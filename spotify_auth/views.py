@@ -10,11 +10,13 @@ from django.contrib.auth.decorators import login_required
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_POST
 
+from accounts.models import User
 from accounts.people import person_for
 from accounts.requests import SignedInRequest
 from spotify_auth import connection, login_attempts, web_api
@@ -32,11 +34,29 @@ logger = logging.getLogger(__name__)
 @require_POST
 @never_cache
 def login(request: HttpRequest) -> HttpResponse:
-    """Send the browser to Spotify, with a state and a PKCE challenge of its own."""
+    """Send the browser to Spotify; with `switch`, to choose another account there."""
+    return _to_spotify(next_url=_safe_next(request), switch=bool(request.POST.get("switch")))
+
+
+@require_GET
+@never_cache
+def reconnect(request: HttpRequest) -> HttpResponse:
+    """The link in a reminder: straight to Spotify, and then to the connection page.
+
+    A GET, since a mail can hold no form. Whoever is made to follow it gains nothing for
+    anybody else: Spotify asks the person in front of it, as who they are there.
+    """
+    return _to_spotify(next_url=reverse("accounts:connection"), switch=False)
+
+
+def _to_spotify(*, next_url: str, switch: bool) -> HttpResponse:
+    """A redirect with a state and a PKCE challenge of its own, bound to this browser."""
     site = urlsplit(settings.SPOTIFY_REDIRECT_URI)
-    begun = login_attempts.begin(next_url=_safe_next(request))
+    begun = login_attempts.begin(next_url=next_url, switch=switch)
     response = redirect(
-        authorization.authorize_url(state=begun.state, code_verifier=begun.code_verifier)
+        authorization.authorize_url(
+            state=begun.state, code_verifier=begun.code_verifier, show_dialog=switch
+        )
     )
     response.set_cookie(
         begun.cookie_name,
@@ -109,13 +129,17 @@ def _complete_login(request: HttpRequest) -> HttpResponse:
     except AccountsServiceError:
         raise LoginProblem("no_answer") from None
     account_id, display_name = _who(grant.access_token)
-    user = person_for(account_id=account_id, display_name=display_name)
+    here = request.user if isinstance(request.user, User) else None
+    user = person_for(account_id=account_id, display_name=display_name, here=here)
     if not user.is_active:
         raise LoginProblem("inactive")
+    # Stored in any case: who came back is who they are at Spotify, whoever is logged in here.
     try:
         connection.connect(user_id=user.pk, grant=grant, issued_at=issued_at)
     except OperationalError:
         raise LoginProblem("busy") from None
+    if here and here != user and not attempt.switch:
+        raise LoginProblem("another_account" if here.account_id else "linked_to_another")
     request.session.cycle_key()
     auth.login(request, user)
     return redirect(attempt.next_url or settings.LOGIN_REDIRECT_URL)

@@ -1,12 +1,14 @@
 """Fixtures that several rooms share: the sandbox Spotify, and people connected to it."""
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import redis
 from django.core.management import call_command
+from django.db import connection as database
 from django.db.models.functions import Now
 from pytest_django import Settings
 
@@ -18,6 +20,7 @@ from spotify_auth.models import SpotifyToken
 from tests.sandbox_client import Sandbox
 
 Connect = Callable[..., User]
+Elsewhere = Callable[..., "Future[object]"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -79,6 +82,20 @@ def connect(db: None, spotify: Sandbox) -> Connect:
     return connect_user
 
 
+@pytest.fixture
+def elsewhere() -> Iterator[Elsewhere]:
+    """Run a function in another thread, on a database connection of its own."""
+
+    def run(function: Callable[..., object], *args: object, **kwargs: object) -> object:
+        try:
+            return function(*args, **kwargs)
+        finally:
+            database.close()
+
+    with ThreadPoolExecutor(16) as pool:
+        yield lambda function, *args, **kwargs: pool.submit(run, function, *args, **kwargs)
+
+
 def make_due(user: User, *, expired: bool = False) -> None:
     """Let a token be due since a moment ago, and perhaps expired."""
     changes = {
@@ -112,3 +129,14 @@ def account_of(spotify: Sandbox, access_token: str | None) -> str:
     assert answer.ok, answer.text
     account_id: str = answer.json()["account_id"]
     return account_id
+
+
+def waiting_for_a_lock() -> int:
+    """How many sessions of the test database wait for a lock."""
+    with database.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        count: int = cursor.fetchone()[0]
+    return count

@@ -23,8 +23,12 @@ def code_challenge(code_verifier: str) -> str:
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
 
 
-def authorize_url(*, state: str, code_verifier: str) -> str:
-    """The page on which the person approves this application."""
+def authorize_url(*, state: str, code_verifier: str, show_dialog: bool) -> str:
+    """The page on which the person approves this application.
+
+    With `show_dialog` Spotify asks also who has approved before, and lets them say that
+    they are somebody else.
+    """
     query = {
         "client_id": settings.SPOTIFY_CLIENT_ID,
         "response_type": "code",
@@ -33,6 +37,7 @@ def authorize_url(*, state: str, code_verifier: str) -> str:
         "state": state,
         "code_challenge_method": "S256",
         "code_challenge": code_challenge(code_verifier),
+        "show_dialog": "true" if show_dialog else "false",
     }
     return f"{settings.SPOTIFY_ACCOUNTS_URL}/authorize?{urlencode(query)}"
 

@@ -25,9 +25,9 @@ def test_deletes_events_past_their_retention(connect: Connect) -> None:
 
 
 def test_deletes_logins_that_never_came_back() -> None:
-    login_attempts.begin(next_url="")
+    login_attempts.begin(next_url="", switch=False)
     LoginAttempt.objects.update(created_at=Now() - timedelta(minutes=11))
-    login_attempts.begin(next_url="")
+    login_attempts.begin(next_url="", switch=False)
 
     delete_expired()
 

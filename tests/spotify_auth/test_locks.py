@@ -5,13 +5,12 @@ is in flight" is a fact and not a matter of timing.
 """
 
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import timedelta
 
 import pytest
 from django.db import Error
-from django.db import connection as database
 from django.db.models import F
 from pytest_django import Settings
 
@@ -20,27 +19,19 @@ from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.claims import Claim
 from spotify_auth.models import Cause, Outcome, SpotifyToken
 from spotify_auth.refresher import refresh_next, refresh_user
-from tests.conftest import Connect, account_of, grant_of, make_due, token_of
+from tests.conftest import (
+    Connect,
+    Elsewhere,
+    account_of,
+    grant_of,
+    make_due,
+    token_of,
+    waiting_for_a_lock,
+)
 from tests.processes import wait_for
 from tests.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-Elsewhere = Callable[..., "Future[object]"]
-
-
-@pytest.fixture
-def elsewhere() -> Iterator[Elsewhere]:
-    """Run a function in another thread, on a database connection of its own."""
-
-    def run(function: Callable[..., object], *args: object, **kwargs: object) -> object:
-        try:
-            return function(*args, **kwargs)
-        finally:
-            database.close()
-
-    with ThreadPoolExecutor(16) as pool:
-        yield lambda function, *args, **kwargs: pool.submit(run, function, *args, **kwargs)
 
 
 @pytest.fixture
@@ -170,7 +161,7 @@ def test_a_reconnect_waits_for_the_exchange_and_then_replaces_it(
     second = elsewhere(
         connection.connect, user_id=user.pk, grant=grant, issued_at=connection.database_now()
     )
-    wait_for(lambda: _waiting_for_a_lock() == 1, what="the reconnect to wait for the row")
+    wait_for(lambda: waiting_for_a_lock() == 1, what="the reconnect to wait for the row")
 
     spotify.release()
 
@@ -191,7 +182,7 @@ def test_a_revocation_waits_for_the_exchange_and_is_final(
     user = connect()
     first = held(user.pk)
     second = elsewhere(connection.revoke, user_id=user.pk)
-    wait_for(lambda: _waiting_for_a_lock() == 1, what="the revocation to wait for the row")
+    wait_for(lambda: waiting_for_a_lock() == 1, what="the revocation to wait for the row")
 
     spotify.release()
 
@@ -256,13 +247,3 @@ def test_a_hanging_worker_loses_its_lock(
     with pytest.raises(Error):
         hanging.result()
     assert token_of(user).generation == 2
-
-
-def _waiting_for_a_lock() -> int:
-    with database.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        count: int = cursor.fetchone()[0]
-    return count

@@ -318,7 +318,7 @@ def test_a_callback_without_a_code_is_not_tried(browser: Client, spotify: Sandbo
 
 @pytest.mark.parametrize(
     ("name", "wrong_method"),
-    [("login", "get"), ("callback", "post"), ("disconnect", "get")],
+    [("login", "get"), ("callback", "post"), ("disconnect", "get"), ("reconnect", "post")],
 )
 def test_only_the_right_method_acts(browser: Client, name: str, wrong_method: str) -> None:
     response = getattr(browser, wrong_method)(reverse(f"spotify_auth:{name}"))
@@ -341,3 +341,68 @@ def test_disconnecting_erases_our_copy(browser: Client, spotify: Sandbox) -> Non
     token = token_of(User.objects.get())
     assert (token.status, token.access_token, token.refresh_token) == ("disconnected", None, None)
     assert logged_in(browser)
+
+
+def test_switching_asks_spotify_to_ask(browser: Client) -> None:
+    assert begin(browser)["show_dialog"] == "false"
+    assert begin(browser, switch="yes")["show_dialog"] == "true"
+
+
+def test_who_switches_goes_on_as_the_other_account(browser: Client, spotify: Sandbox) -> None:
+    log_in(browser, spotify, "user-1")
+
+    browser.get(approve(spotify, begin(browser, switch="yes"), "user-2"))
+
+    assert User.objects.count() == 2
+    user = User.objects.get(pk=browser.session["_auth_user_id"])
+    assert user.account_id == spotify.stats("user-2")["account_id"]
+
+
+def test_who_comes_back_as_somebody_else_is_told(browser: Client, spotify: Sandbox) -> None:
+    log_in(browser, spotify, "user-1")
+    before = browser.session["_auth_user_id"]
+
+    response = browser.get(approve(spotify, begin(browser), "user-2"))
+
+    assert_clear_page(response, 409, "That is another Spotify account")
+    assert b'name="switch" value="yes"' in response.content
+    assert browser.session["_auth_user_id"] == before
+    # The grant is theirs all the same, and the newest there is: it must not be thrown away.
+    other = User.objects.get(account_id=spotify.stats("user-2")["account_id"])
+    assert token_of(other).status == SpotifyToken.Status.ACTIVE
+    assert token_of(User.objects.get(pk=before)).generation == 1
+
+
+def test_an_administrator_can_connect_a_spotify_account(
+    browser: Client, spotify: Sandbox, admin_user: User
+) -> None:
+    browser.force_login(admin_user)
+
+    log_in(browser, spotify, "user-1")
+
+    assert User.objects.get() == admin_user
+    assert browser.session["_auth_user_id"] == str(admin_user.pk)
+    assert token_of(admin_user).status == SpotifyToken.Status.ACTIVE
+
+
+def test_an_account_that_is_linked_already_stays_with_its_user(
+    browser: Client, spotify: Sandbox, admin_user: User
+) -> None:
+    log_in(Client(headers={"host": "127.0.0.1:8000"}), spotify, "user-1")
+    browser.force_login(admin_user)
+
+    response = log_in(browser, spotify, "user-1")
+
+    assert_clear_page(response, 409, "belongs to another user")
+    assert browser.session["_auth_user_id"] == str(admin_user.pk)
+    assert not SpotifyToken.objects.filter(pk=admin_user.pk).exists()
+
+
+def test_the_link_in_a_mail_reconnects_in_place(browser: Client, spotify: Sandbox) -> None:
+    log_in(browser, spotify)
+
+    sent = browser.get(reverse("spotify_auth:reconnect"))
+    back = browser.get(approve(spotify, dict(parse_qsl(urlsplit(sent["Location"]).query))))
+
+    assert back["Location"] == reverse("accounts:connection")
+    assert token_of(User.objects.get()).generation == 2

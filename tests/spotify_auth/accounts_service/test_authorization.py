@@ -25,7 +25,7 @@ def test_verifiers_are_long_and_never_the_same() -> None:
 
 
 def test_the_address_does_not_carry_the_verifier() -> None:
-    url = authorize_url(state="the-state", code_verifier="the-verifier")
+    url = authorize_url(state="the-state", code_verifier="the-verifier", show_dialog=False)
 
     query = parse_qs(urlsplit(url).query)
     assert "the-verifier" not in url

@@ -1,0 +1,23 @@
+"""A person's account, deleted: user, token and history."""
+
+import logging
+
+from django.db import transaction
+
+from accounts.models import User
+from spotify_auth import connection
+
+logger = logging.getLogger(__name__)
+
+
+def delete_account(user: User) -> None:
+    """Delete everything there is of a person, also while their token is being refreshed.
+
+    Waits for an exchange under way. Raises django.db.OperationalError when that takes
+    longer than an exchange can; nothing is deleted then.
+    """
+    user_id = user.pk
+    with transaction.atomic():
+        connection.forget(user_id=user_id)
+        user.delete()
+    logger.info("account_deleted user_id=%s", user_id)

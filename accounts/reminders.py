@@ -1,0 +1,106 @@
+"""Mails before the six months are over: 30, 7 and 1 days ahead, each sent once.
+
+A mail is a row first, so that it is decided upon once, whoever decides and however often.
+It is sent under the row's lock and marked in the same transaction: two workers never send
+it both, and a mail server that fails gets it again an hour later. Only a process that is
+killed between the sending and the commit can cause a second one, which is better than
+none.
+"""
+
+import logging
+from smtplib import SMTPException, SMTPRecipientsRefused
+from urllib.parse import urljoin
+
+from django.conf import settings
+from django.core.mail import send_mail
+from django.db import connection, transaction
+from django.db.models.functions import Now
+from django.template.loader import render_to_string
+from django.urls import reverse
+
+from accounts.models import ReconnectReminder
+from spotify_auth.models import SpotifyToken
+
+logger = logging.getLogger(__name__)
+
+# Who comes late to a day (a new address, say) gets the most urgent mail alone.
+_DECIDE = """
+INSERT INTO accounts_reconnectreminder (user_id, reauthorize_by, days)
+SELECT token.user_id, token.reauthorize_by,
+       CASE WHEN token.reauthorize_by < now() + interval '1 day' THEN 1
+            WHEN token.reauthorize_by < now() + interval '7 days' THEN 7
+            ELSE 30 END
+FROM spotify_auth_spotifytoken AS token
+JOIN accounts_user AS person ON person.id = token.user_id
+WHERE token.status = 'active' AND person.is_active AND person.email <> ''
+  AND token.reauthorize_by BETWEEN now() AND now() + interval '30 days'
+ON CONFLICT DO NOTHING
+"""
+
+
+def remind() -> int:
+    """Send what is to be sent by now; how many mails went out.
+
+    Ends at the first mail that the mail server does not take: the rest waits for the
+    next call.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_DECIDE)
+    sent = 0
+    try:
+        while (outcome := _send_next()) is not None:
+            sent += outcome
+    except (OSError, SMTPException) as error:
+        logger.error("reminder_not_sent reason=%s", type(error).__name__)
+    return sent
+
+
+@transaction.atomic
+def _send_next() -> bool | None:
+    """Send one mail, or drop one that has no point any more; None if there is none left."""
+    reminder = (
+        ReconnectReminder.objects.select_for_update(skip_locked=True, of=("self",))
+        .select_related("user")
+        .filter(sent_at=None)
+        .order_by("id")
+        .first()
+    )
+    if reminder is None:
+        return None
+    # Since it was decided upon, the person may have reconnected or left.
+    if not _still_true(reminder):
+        reminder.delete()
+        return False
+    context = {
+        "person": reminder.user,
+        "days": reminder.days,
+        "reauthorize_by": reminder.reauthorize_by,
+        "link": urljoin(settings.SPOTIFY_REDIRECT_URI, reverse("spotify_auth:reconnect")),
+    }
+    try:
+        send_mail(
+            subject=f"Please reconnect Spotify by {reminder.reauthorize_by:%-d %B %Y}",
+            message=render_to_string("accounts/mails/reconnect.txt", context),
+            from_email=None,
+            recipient_list=[reminder.user.email],
+        )
+    except SMTPRecipientsRefused:
+        # The address is wrong, and will be in an hour: it must not hold up the others.
+        logger.warning("reminder_refused user_id=%s days=%s", reminder.user_id, reminder.days)
+    else:
+        logger.info("reminder_sent user_id=%s days=%s", reminder.user_id, reminder.days)
+    ReconnectReminder.objects.filter(pk=reminder.pk).update(sent_at=Now())
+    return True
+
+
+def _still_true(reminder: ReconnectReminder) -> bool:
+    return (
+        bool(reminder.user.email)
+        and reminder.user.is_active
+        and SpotifyToken.objects.filter(
+            user_id=reminder.user_id,
+            status=SpotifyToken.Status.ACTIVE,
+            reauthorize_by=reminder.reauthorize_by,
+            reauthorize_by__gt=Now(),
+        ).exists()
+    )

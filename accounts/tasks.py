@@ -1,0 +1,11 @@
+"""Celery's side of the people's affairs."""
+
+from celery import shared_task
+
+from accounts import reminders
+
+
+@shared_task(name="accounts.remind")
+def remind() -> None:
+    """Send the mails that remind of the end of the six months."""
+    reminders.remind()
