@@ -44,6 +44,7 @@ $(INSTALLED): requirements/local.txt
 	@echo 'Installing the pinned packages into .venv (half a minute).'
 	@rm -rf .venv
 	@"$(PYTHON)" -m venv --without-pip .venv
+	@# All is pinned, so pip need not resolve; it would look beyond the pin of coverage[toml].
 	@"$(PYTHON)" -m pip --python $(VENV_PYTHON) install -qq --disable-pip-version-check \
-		--require-hashes -r requirements/local.txt
+		--no-deps --require-hashes -r requirements/local.txt
 	@touch $(INSTALLED)
