@@ -51,6 +51,8 @@ SETTINGS = {
     "REFRESH_SWEEP_SECONDS": "0.2",
     # Time enough to stand in the middle of a call, and short enough for a mark to age.
     "TOKEN_ENDPOINT_DEADLINE_SECONDS": "2",
+    # What is lost with the worker must not be taken for an outage of Spotify's.
+    "OUTAGE_GUARD_REFUSALS": "1000",
 }
 
 
@@ -147,15 +149,19 @@ class Round:
             if token.status == "active" and token.generation == 1:
                 settled = False
                 if token.suspected_at:
-                    # Somebody else is refreshed meanwhile, and the confirmation is early.
-                    make_due(self._bystander)
-                    wait_for(self._bystander_is_fresh, what="somebody else to be refreshed")
+                    # A refusal counts when Spotify serves somebody else meanwhile.
+                    self._refresh_somebody_else()
                     make_due(user)
         return settled
 
-    def _bystander_is_fresh(self) -> bool:
-        token = token_of(self._bystander)
-        return token.due_at > token.refreshed_at and token.failures == 0
+    def _refresh_somebody_else(self) -> None:
+        generation = token_of(self._bystander).generation
+        # Not `make_due`, which also makes the last refresh look older than it is.
+        SpotifyToken.objects.filter(pk=self._bystander.pk).update(due_at=Now())
+        wait_for(
+            lambda: token_of(self._bystander).generation > generation,
+            what="somebody else to be refreshed",
+        )
 
     def seen(self) -> dict[str, Survived]:
         return {step: self._seen(user) for step, user in self._users.items()}
@@ -245,17 +251,15 @@ def kill_beat(stack: Stack, round_: Round, holder: psycopg.Connection) -> None:
 
 
 def kill_both(stack: Stack, round_: Round, holder: psycopg.Connection) -> None:
-    stack.kill_postgres()
+    # Redis first: a lane that PostgreSQL leaves would put its grant there at once.
     stack.redis.kill()
+    stack.kill_postgres()
     round_.go_on(holder)
     answered = set(STEPS[1:])
-    try:
-        wait_for(lambda: round_.log_says("rescue_waits") == answered, what="the lanes to hold", seconds=8)
-    except TimeoutError:
-        print(round_._stack.worker.logs()[round_._log_begins:])
-        raise
-    stack.forget_redis()
+    wait_for(lambda: round_.log_says("rescue_waits") == answered, what="the lanes to hold")
     stack.postgres.start()
+    wait_for(lambda: round_.generations(*STEPS[1:]) == {2}, what="the lanes to write")
+    stack.forget_redis()
     stack.redis.start()
 
 
