@@ -212,9 +212,7 @@ def is_due(user: User) -> bool:
 def waiting_writes() -> int:
     """How many sessions wait for an advisory lock."""
     with database.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        )
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
         return int(cursor.fetchone()[0])
 
 
