@@ -8,6 +8,7 @@ from pathlib import Path
 
 import environ
 import psutil
+import psycopg
 from django.core.management import call_command
 from django.db import connection
 from django.test import override_settings
@@ -101,6 +102,14 @@ class Stack:
         psutil.wait_procs(children, timeout=10)
         self.postgres.stop()  # nothing is left to stop: it takes the exit status
         connection.close()
+
+    def postgres_answers(self) -> bool:
+        """Whether PostgreSQL takes connections."""
+        try:
+            psycopg.connect(self.postgres.url("keeper")).close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
     def forget_redis(self) -> None:
         """Remove the appendonly file of a Redis that was killed: it comes back empty."""
