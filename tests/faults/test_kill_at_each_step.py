@@ -111,9 +111,7 @@ class Round:
             "SELECT FROM spotify_auth_spotifytoken WHERE user_id = %s FOR UPDATE", [not_claimed.pk]
         )
         wait_for(lambda: is_due(not_claimed), what="a row to be due")
-        stack.proxy.hold_the_commit_after(
-            f"user_id = {committed.pk} AND generation = 1 AND status".encode()
-        )
+        stack.proxy.hold_the_commit_after(f"WHERE user_id = {committed.pk} AND".encode())
         make_due(committed)
         wait_for(lambda: stack.proxy.held == 1, what="a COMMIT to stand")
         # Now quickly: a lane's statement and its calls may not last for long.
