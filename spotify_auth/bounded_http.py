@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from http.cookiejar import DefaultCookiePolicy
+from ssl import SSLCertVerificationError
 from typing import Any
 
 import requests
@@ -18,13 +19,17 @@ from django.conf import settings
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.poolmanager import PoolManager
 
 LONGEST_CONNECT_SECONDS = 3.0
 LONGEST_READ_SECONDS = 10.0
 
 _local = threading.local()
+
+
+class HandshakeFailed(NewConnectionError):
+    """The connection was cut in its handshake, TLS or a proxy's: nothing was sent over it."""
 
 
 class _DeadlineReader(io.RawIOBase):
@@ -64,8 +69,15 @@ class _DeadlineMixin:
     """A connection that sends nothing, and reads nothing, after the deadline."""
 
     def connect(self) -> None:
+        try:
+            super().connect()  # type: ignore[misc]  # from HTTPConnection
+        except SSLCertVerificationError:
+            raise
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, "the TLS handshake took too long") from error
+        except OSError as error:
+            raise HandshakeFailed(self, "the handshake failed") from error  # type: ignore[arg-type]
         # Looking up the host, and trying each of its addresses, may take any time.
-        super().connect()  # type: ignore[misc]  # from HTTPConnection
         if time.monotonic() >= _local.deadline:
             self.close()  # type: ignore[attr-defined]
             raise ConnectTimeoutError(self, "the total deadline passed while connecting")

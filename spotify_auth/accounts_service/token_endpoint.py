@@ -21,7 +21,7 @@ from spotify_auth.accounts_service.errors import (
     Unavailable,
 )
 from spotify_auth.accounts_service.grant import Grant
-from spotify_auth.bounded_http import session_of_this_thread
+from spotify_auth.bounded_http import HandshakeFailed, session_of_this_thread
 
 ANSWER_BYTES = 64 * 1024
 LONGEST_LIFETIME = 24 * 3600
@@ -83,6 +83,8 @@ def _no_answer(error: requests.RequestException) -> AnswerUnknown | Unavailable:
     if isinstance(error, requests.ConnectTimeout):
         return Unavailable("connect_timeout")
     reason = getattr(error.args[0], "reason", None) if error.args else None
+    if isinstance(reason, HandshakeFailed):
+        return Unavailable("handshake_failed")
     if isinstance(reason, NewConnectionError | ProxyError):
         return Unavailable("connection_refused")
     if isinstance(reason, SSLError) and isinstance(reason.args[0], SSLCertVerificationError):

@@ -133,6 +133,33 @@ def test_what_concerns_all_pauses_all_and_touches_no_row(
     assert "cooldown_off" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"),
+    [
+        ("100", 100),
+        ("86400", 3600),  # a day: an hour at the most
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 3600),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 1),
+        ("0", 1),
+        ("-3", 30),
+        ("soon", 30),
+        (None, 30),
+    ],
+)
+def test_a_429_pauses_for_what_it_asks_within_bounds(
+    connect: Connect, spotify: Sandbox, settings: Settings, retry_after: str | None, seconds: int
+) -> None:
+    connect()
+    spotify.faults("rate_limited", retry_after=retry_after)
+
+    assert refresher.refresh_next() is None
+
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        # The key dies with the pause: one of a second may be gone already.
+        left = client.pttl(cooldown._PAUSE)
+    assert max(0, seconds - 10) * 1000 < left <= seconds * 1000 or (seconds, left) == (1, -2)
+
+
 def test_a_false_mass_invalid_grant_costs_nobody_anything(
     connect: Connect, spotify: Sandbox, settings: Settings
 ) -> None:

@@ -36,6 +36,8 @@ def test_a_whole_answer_is_a_grant(spotify: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("body", "expires_in", "refresh_token"),
     [
+        (WHOLE.replace("3600", "1"), 1, "r"),
+        (WHOLE.replace("3600", "86400"), 86400, "r"),  # a day is the longest
         (WHOLE.replace('"r"', "null"), 3600, None),  # keep the old one
         (WHOLE.replace('"r"', '""'), 3600, None),  # an empty token is none
         (WHOLE.replace("3600", '"3600"'), 3600, "r"),  # digits in a string
@@ -73,7 +75,16 @@ def test_lenient_where_nothing_is_at_stake(
         (WHOLE.replace("3600", "0"), "expires_in_absurd"),
         (WHOLE.replace("3600", "-5"), "expires_in_absurd"),
         (WHOLE.replace("3600", "9999999999"), "expires_in_absurd"),
+        (WHOLE.replace("3600", "86401"), "expires_in_absurd"),
+        (WHOLE.replace("3600", "0.5"), "expires_in_absurd"),
         (WHOLE.replace("3600", "NaN"), "expires_in_absurd"),
+        (WHOLE.replace("3600", "1e400"), "expires_in_absurd"),  # infinity
+        (WHOLE.replace("3600", '"0"'), "expires_in_absurd"),
+        (WHOLE.replace("3600", f'"{"9" * 5000}"'), "expires_in_absurd"),
+        (WHOLE.replace("3600", '"-5"'), "answer_without_expires_in"),
+        (WHOLE.replace("3600", "false"), "answer_without_expires_in"),
+        (WHOLE.replace("3600", "[3600]"), "answer_without_expires_in"),
+        (WHOLE.replace("3600", "9" * 5000), "answer_without_access_token"),  # no number of Python's
         ("x" * 100_000, "answer_too_large"),
     ],
 )
@@ -84,8 +95,9 @@ def test_an_answer_that_makes_no_sense_is_not_used(spotify: Sandbox, body: str, 
     assert caught.value.code == code
 
 
-def test_the_content_type_does_not_matter(spotify: Sandbox) -> None:
-    assert answer(spotify, WHOLE, content_type="text/html").access_token == "a"
+@pytest.mark.parametrize("content_type", ["text/html", "application/octet-stream", "?"])
+def test_the_content_type_does_not_matter(spotify: Sandbox, content_type: str) -> None:
+    assert answer(spotify, WHOLE, content_type=content_type).access_token == "a"
 
 
 def test_a_dead_refresh_token_is_refused(spotify: Sandbox) -> None:
@@ -114,6 +126,10 @@ def test_wrong_credentials_condemn_the_client(
         ("86400", 86400.0),  # a day
         (None, None),
         ("-3", None),
+        ("+3", None),
+        ("1.5", None),
+        ("", None),
+        ("9" * 400, 9_999_999_999.0),
         ("soon", None),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),  # long past
         ("Wed, 99 Oct 2015 07:28:00 GMT", None),  # no date
