@@ -122,7 +122,7 @@ class World:
         self.spotify = spotify
         self._redis_url: str = settings.REDIS_URL
         self._no_redis_url = f"redis://127.0.0.1:{free_port()}/0"
-        self.redis = redis.Redis.from_url(self._redis_url)
+        self.redis: Any = redis.Redis.from_url(self._redis_url)
         self._keys = list(keys)
         self.ids: dict[str, int] = {}
 

@@ -452,7 +452,7 @@ def world(
 def test_every_history_is_as_the_model_says(world: World) -> None:
     with ThreadPoolExecutor(1) as lane:
         run_state_machine_as_test(
-            lambda: TokenMachine(world, lane),
+            lambda: TokenMachine(world, lane),  # type: ignore[arg-type]  # a factory will do
             settings=hypothesis_settings(
                 max_examples=HISTORIES,
                 stateful_step_count=STEPS,
