@@ -11,7 +11,7 @@ HISTORIES=3000 tries so many instead of the usual number.
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import patch
 
@@ -80,10 +80,21 @@ class TokenMachine(RuleBasedStateMachine):
         for key in PEOPLE[:3]:
             self.log_in(key, scope)
 
-    @rule(key=people, scope=scopes)
-    def log_in(self, key: str, scope: str) -> None:
+    @rule(
+        key=people,
+        scope=scopes,
+        meanwhile=st.lists(st.sampled_from(["log in", "disconnect", "revoke"]), max_size=2),
+    )
+    def log_in(self, key: str, scope: str, meanwhile: Sequence[str] = ()) -> None:
+        """Begin and come back; meanwhile there may be another tab, or an administrator."""
         self.log_in_begins(key, scope)
-        self._log_in_returns(len(self.logins) - 1)
+        login = self.logins.pop()
+        for action in meanwhile:
+            if action == "log in":
+                self.log_in(key, scope)
+            else:
+                self._close(key, by_admin=action == "revoke")
+        self._log_in_returns(*login)
 
     @rule(key=people, scope=scopes)
     def log_in_begins(self, key: str, scope: str) -> None:
@@ -93,22 +104,20 @@ class TokenMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.logins)
     @rule(data=st.data())
     def log_in_returns(self, data: st.DataObject) -> None:
-        self._log_in_returns(data.draw(st.integers(0, len(self.logins) - 1)))
+        self._log_in_returns(*self.logins.pop(data.draw(st.integers(0, len(self.logins) - 1))))
 
-    def _log_in_returns(self, index: int) -> None:
-        key, login, real = self.logins.pop(index)
+    def _log_in_returns(self, key: str, login: Login, real: RealLogin) -> None:
         self.model.login_returns(key, login)
         self.world.login_returns(key, real)
 
-    @rule(key=people)
-    def disconnect(self, key: str) -> None:
-        expected = self.model.close(key, by_admin=False)
-        assert connection.disconnect(user_id=self.world.ids[key]) is expected
+    @rule(key=people, by_admin=st.booleans())
+    def disconnect_or_revoke(self, key: str, by_admin: bool) -> None:
+        self._close(key, by_admin=by_admin)
 
-    @rule(key=people)
-    def revoke(self, key: str) -> None:
-        expected = self.model.close(key, by_admin=True)
-        assert connection.revoke(user_id=self.world.ids[key]) is expected
+    def _close(self, key: str, *, by_admin: bool) -> None:
+        expected = self.model.close(key, by_admin=by_admin)
+        close = connection.revoke if by_admin else connection.disconnect
+        assert close(user_id=self.world.ids[key]) is expected
 
     @rule(key=people, access_tokens=st.booleans())
     def remove_the_app_at_spotify(self, key: str, access_tokens: bool) -> None:
@@ -268,11 +277,9 @@ class TokenMachine(RuleBasedStateMachine):
         elif cut and action == "log in":
             self.log_in(key, SCOPES[0])
         elif cut and action == "earlier log-in" and self.logins:
-            self._log_in_returns(0)
-        elif cut and action == "disconnect":
-            self.disconnect(key)
-        elif cut and action == "revoke":
-            self.revoke(key)
+            self._log_in_returns(*self.logins.pop(0))
+        elif cut and action in {"disconnect", "revoke"}:
+            self._close(key, by_admin=action == "revoke")
         elif cut and action == "doubt passes":
             self.model.hints.doubt_passes((key, flight.generation))
             self.world.doubt_passes(key, flight.generation, seconds=40)
