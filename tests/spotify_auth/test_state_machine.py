@@ -58,7 +58,7 @@ scopes = st.sampled_from(SCOPES)
 weathers = st.sampled_from(Weather)
 MEANWHILE = ["refresh", "lane", "page", "complain", "log in", "earlier log-in", "disconnect"]
 MEANWHILE += ["revoke", "remove", "doubt passes", "redis forgets"]
-waits = st.sampled_from([0, 40, 70, 3000])
+waits = st.sampled_from([0, 40, 70, 3000, 3000])
 """Nothing; a pause or a doubt; the confirmation of a suspicion; a token's age."""
 
 
@@ -187,10 +187,12 @@ class TokenMachine(RuleBasedStateMachine):
 
     # Refreshing.
 
-    @rule(key=people, weather=weathers, after=waits)
-    def refresh(self, key: str, weather: Weather, after: float) -> None:
-        self.time_passes(after)
-        self._refresh(key, weather)
+    @rule(key=people, attempts=st.lists(st.tuples(waits, weathers), min_size=1, max_size=4))
+    def refresh(self, key: str, attempts: list[tuple[float, Weather]]) -> None:
+        for after, weather in attempts:
+            self.time_passes(after)
+            self._refresh(key, weather)
+            self.world.hold_still()
 
     @rule(weather=weathers, after=waits)
     def run_a_lane(self, weather: Weather, after: float) -> None:
