@@ -100,7 +100,7 @@ def _refresh(take: Callable[[], Claim | None], *, probing: bool) -> Outcome | No
             _end(work)
         raise
     finally:
-        if probing and work.outcome is Outcome.REFRESHED:
+        if probing and work.outcome is Outcome.REFRESHED and not work.replayed:
             cooldown.end()
         elif probing:
             cooldown.another_may_probe()
@@ -115,6 +115,8 @@ class _Work:
     claim: Claim | None = None
     grant: attempts.Rescued | None = None
     """What Spotify granted and the database may not hold yet."""
+    replayed: bool = False
+    """It was granted earlier, and tells nothing about Spotify now."""
     in_doubt: bool = False
     unanswered: bool = False
     """Spotify may have rotated without our knowing the new token."""
@@ -138,7 +140,7 @@ def _under_the_lock(work: _Work, claim: Claim, *, probing: bool) -> Outcome | No
     work.unanswered = earlier.unanswered
     try:
         if earlier.rescued:
-            work.grant, cause = earlier.rescued, Cause.RESCUE.value
+            work.grant, cause, work.replayed = earlier.rescued, Cause.RESCUE.value, True
         elif earlier.in_doubt:
             work.in_doubt = True
             put_off(claim, seconds=IN_DOUBT_SECONDS)
@@ -156,9 +158,10 @@ def _under_the_lock(work: _Work, claim: Claim, *, probing: bool) -> Outcome | No
         cooldown.start(Reason.CLIENT_REFUSED, seconds=CLIENT_REFUSED_SECONDS)
         return None
     except GrantRefused as error:
+        # First of all: what follows asks the database, which may fail.
+        work.unanswered |= error.code == ANSWER_LOST
+        lost = work.unanswered
         believable = not _is_outage(probing=probing) and others_were_refreshed(claim)
-        lost = work.unanswered or error.code == ANSWER_LOST
-        work.unanswered = lost
         outcome = _fail(claim, _why_refused(claim, lost=lost), started, believable=believable)
         if outcome is Outcome.RECONNECT_REQUIRED:
             work.unanswered = False

@@ -93,7 +93,10 @@ class Exchange:
         if generation != grant.refresh_generation:
             self._reuse(grant, generation)
         rotated = self._next_generation(grant)
-        return token_answer(self.state, grant, with_refresh_token=rotated)
+        answer = token_answer(self.state, grant, with_refresh_token=rotated)
+        if self.faults.take("blank_scope", grant.account):
+            answer["scope"] = ""
+        return answer
 
     def _reuse(self, grant: Grant, generation: int) -> None:
         """A refresh token that rotation has replaced: dead, unless a grace window is on."""

@@ -101,6 +101,7 @@ TOKEN_FAULTS: Mapping[str, Mapping[str, Parameter]] = {
     "false_invalid_grant": {"error_description": _text_or_null("Refresh token revoked")},
     # Other servers' habits.
     "no_rotation": {},
+    "blank_scope": {},
     "reuse_revokes_grant": {},
     "old_access_token_dies": {},
     "grace_window": {"seconds": _seconds()},

@@ -249,3 +249,50 @@ def test_a_lane_leaves_no_marks_behind(connect: Connect, settings: Settings) -> 
 
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         assert client.keys("spotify_auth:*") == []
+
+
+def test_a_lost_answer_is_remembered_although_the_connection_is_cut(
+    connect: Connect, spotify: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = connect()
+    spotify.faults("answer_lost", times=1)
+    exchange = refresher._exchange
+
+    def exchange_and_cut(claim: Claim) -> Grant:
+        try:
+            return exchange(claim)
+        finally:
+            cut_the_connection()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(refresher, "_exchange", exchange_and_cut)
+        with pytest.raises(Error):
+            refresher.refresh_next()
+    for _ in range(2):
+        make_due(user)
+        refresher.refresh_next()
+
+    assert (token_of(user).status, token_of(user).last_error) == (
+        "reconnect_required",
+        "answer_lost",
+    )
+
+
+def test_a_rescued_grant_does_not_end_a_cooldown(
+    connect: Connect, spotify: Sandbox, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rescued, other = connect("user-1"), connect("user-2", due=False)
+    after_the_answer(monkeypatch, cut_the_connection)
+    lanes.run_lane()
+    make_due(other)
+    spotify.faults("rate_limited", times=1)
+    refresher.refresh_user(other.pk)
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.delete("spotify_auth:cooldown:pause")  # it is over, and one lane probes
+
+        # Stored without asking Spotify, so that nobody knows whether it is well again.
+        assert refresher.refresh_user(rescued.pk) is Outcome.REFRESHED
+        assert client.exists("spotify_auth:cooldown:half_open")
+
+        assert refresher.refresh_user(other.pk) is Outcome.REFRESHED
+        assert not client.exists("spotify_auth:cooldown:half_open")

@@ -254,6 +254,14 @@ def test_rotation_can_come_back(sandbox: Sandbox, tokens: dict[str, Any]) -> Non
     assert sandbox.refresh(new).status_code == 200
 
 
+def test_the_scope_of_a_refresh_can_be_blank(sandbox: Sandbox, tokens: dict[str, Any]) -> None:
+    sandbox.faults("blank_scope", times=1)
+    blank = sandbox.refresh(tokens["refresh_token"]).json()
+
+    assert blank["scope"] == ""
+    assert sandbox.refresh(blank["refresh_token"]).json()["scope"] == tokens["scope"]
+
+
 def test_reuse_can_revoke_the_whole_grant(sandbox: Sandbox, tokens: dict[str, Any]) -> None:
     sandbox.faults("reuse_revokes_grant")
     new = sandbox.refresh(tokens["refresh_token"]).json()
