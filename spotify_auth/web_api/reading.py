@@ -1,0 +1,34 @@
+"""Reading a token for a call, and what a reader does when it is stale or refused."""
+
+from spotify_auth import tokens
+from spotify_auth.models import Cause
+from spotify_auth.tokens import AccessToken, Person
+
+
+def read(user: Person) -> AccessToken:
+    """A fresh token. Raises what `tokens.access_token_for` raises; a stale one is nudged."""
+    try:
+        return tokens.access_token_for(user)
+    except tokens.TokenStale as stale:
+        tokens.nudge(
+            tokens.primary_key_of(user), generation=stale.generation, cause=Cause.STALE_READ
+        )
+        raise
+
+
+def after_unauthorized(user: Person, used: AccessToken) -> AccessToken | None:
+    """The token to repeat a refused call with, once; None if there is none but the refused.
+
+    Some servers kill the old access token at rotation, so a 401 may only mean that a
+    lane was faster than this page. Else the refused generation is nudged.
+    """
+    token = read(user)
+    if token.generation != used.generation:
+        return token
+    refused(user, token)
+    return None
+
+
+def refused(user: Person, token: AccessToken) -> None:
+    """Report that the Web API refused this generation, though it should be fresh."""
+    tokens.nudge(tokens.primary_key_of(user), generation=token.generation, cause=Cause.UNAUTHORIZED)
