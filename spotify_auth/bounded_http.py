@@ -137,7 +137,9 @@ class BoundedSession(requests.Session):
         `deadline`, by `time.monotonic()`, is for a call that has begun before this one.
         """
         now = time.monotonic()
-        left = self._total_seconds if deadline is None else max(deadline - now, 0.001)
+        left = self._total_seconds if deadline is None else deadline - now
+        if left <= 0:
+            raise requests.ConnectTimeout("the total deadline has passed", request=request)
         # A quarter at the most, and twice at the worst (TCP, then TLS): at least half of
         # the time is for the answer.
         kwargs["timeout"] = (
