@@ -8,7 +8,7 @@ from typing import Any, Self
 
 
 class Listener:
-    """Accepts every connection, counts it, and answers 503, or with a redirect; use it as a context manager."""
+    """Counts every connection and answers 503, or with a redirect; use it with `with`."""
 
     def __init__(self, *, redirect_to: str = "") -> None:
         listener = self
@@ -23,7 +23,7 @@ class Listener:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            do_GET = do_POST
+            do_GET = do_POST  # noqa: N815  (the name that http.server looks for)
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass

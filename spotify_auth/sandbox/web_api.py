@@ -176,10 +176,17 @@ async def _strike(path: str, memory: Memory, account: Account | None) -> None:
     def here(parameters: Mapping[str, Any]) -> bool:
         return path.startswith(parameters["path"])
 
-    if fault := memory.faults.take("web_api_latency", account, here):
-        await asyncio.sleep(fault.parameters["seconds"])
-    if fault := memory.faults.take("web_api_error", account, here):
-        given = fault.parameters
+    # What strikes a call is what was in force when it came, however long it waits.
+    latency, together, error = (
+        memory.faults.take(f"web_api_{name}", account, here)
+        for name in ("latency", "together", "error")
+    )
+    if latency:
+        await asyncio.sleep(latency.parameters["seconds"])
+    if together:
+        await memory.faults.hold_until(together.parameters["calls"])
+    if error:
+        given = error.parameters
         raise WebApiError(
             given["status"], given["message"], given["retry_after"], plain=given["plain"]
         )
