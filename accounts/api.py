@@ -3,12 +3,7 @@
 from dataclasses import asdict
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
-from django.utils.cache import (
-    get_conditional_response,
-    patch_cache_control,
-    patch_vary_headers,
-    set_response_etag,
-)
+from django.utils.cache import get_conditional_response, patch_cache_control, set_response_etag
 from django.views.decorators.http import require_safe
 
 from accounts import dashboard
@@ -52,7 +47,6 @@ def _cached_for_a_moment(
         patch_cache_control(response, private=True, max_age=MAX_AGE)
     else:
         patch_cache_control(response, private=True, no_cache=True)
-    # Another person in the same browser has another session cookie.
-    patch_vary_headers(response, ["Cookie"])
+    # Another person in the same browser has another cookie: sessions add "Vary: Cookie".
     set_response_etag(response)
     return get_conditional_response(request, etag=response["ETag"], response=response) or response
