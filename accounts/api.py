@@ -11,6 +11,7 @@ from accounts.connection_page import reconnect_soon
 from accounts.dashboard import Part
 from spotify_auth.problems import NOT_LOGGED_IN, problem_of
 from spotify_auth.tokens import TokenUnavailable
+from spotify_auth.web_api import reading
 
 MAX_AGE = 10
 """Seconds for which a browser may show an answer again, in all of its tabs."""
@@ -22,7 +23,7 @@ def dashboard_data(request: HttpRequest) -> HttpResponseBase:
     if not request.user.is_authenticated:
         return NOT_LOGGED_IN.as_json()
     try:
-        parts = dashboard.load(request.user)
+        parts = dashboard.load(request.user, asked_by=reading.page_of(request))
     except TokenUnavailable as error:
         return problem_of(error).as_json()
     response = JsonResponse(

@@ -47,9 +47,9 @@ class Part:
         return "ok" if self.items else "empty"
 
 
-def load(user: Person) -> dict[str, Part]:
+def load(user: Person, *, asked_by: str = "") -> dict[str, Part]:
     """Fetch everything the dashboard shows. Raises tokens.TokenUnavailable."""
-    answers = web_api.get_all(user, CALLS)
+    answers = web_api.get_all(user, CALLS, asked_by=asked_by)
     return {name: _part(answers[name], _READERS[name]) for name in CALLS}
 
 

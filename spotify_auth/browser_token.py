@@ -27,7 +27,7 @@ def browser_token(request: HttpRequest) -> HttpResponse:
     if not request.user.is_authenticated:
         return NOT_LOGGED_IN.as_json()
     try:
-        token = reading.read(request.user)
+        token = reading.read(request.user, asked_by=reading.page_of(request))
     except TokenUnavailable as error:
         return problem_of(error).as_json()
     if SCOPE not in token.scopes:

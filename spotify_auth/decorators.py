@@ -52,7 +52,7 @@ def _guarded(view: View[P], *, scopes: frozenset[str]) -> View[P]:
         if not request.user.is_authenticated:
             return _to_log_in(request)
         try:
-            missing = scopes - reading.read(request.user).scopes
+            missing = scopes - reading.read(request.user, asked_by=reading.page_of(request)).scopes
             if missing:
                 return _answer(request, missing_scopes(missing))
             if _asked_by(request) == WAITING_PAGE:

@@ -28,8 +28,9 @@ class SpotifyConnection:
 @register.simple_tag(takes_context=True)
 def spotify_connection(context: template.Context) -> SpotifyConnection:
     """Read the state for the request's user: one SELECT; a stale token is nudged."""
+    request = context["request"]
     try:
-        token = reading.read(context["request"].user)
+        token = reading.read(request.user, asked_by=reading.page_of(request))
     except TokenUnavailable as error:
         problem = problem_of(error)
         return SpotifyConnection(state=problem.code, reason=problem.reason)

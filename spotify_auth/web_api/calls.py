@@ -23,22 +23,22 @@ def get(access_token: str, path: str, **query: str | int) -> Answer:
     return transport.json_object(transport.send(request, access_token=access_token))
 
 
-def get_all(user: Person, calls: Calls) -> dict[str, Answer | WebApiError]:
+def get_all(user: Person, calls: Calls, *, asked_by: str = "") -> dict[str, Answer | WebApiError]:
     """Make several calls at once for one user, from one read of the token.
 
     `user` is a user or a primary key. `calls` maps a name to a path and its query; the
     result maps each name to the answer or to the error, so that one call that fails does
     not fail the others. Raises what `tokens.access_token_for` raises, and nudges where a
-    token turns out to be stale.
+    token turns out to be stale; `asked_by` names the page in the token's history.
     """
-    token = reading.read(user)
+    token = reading.read(user, asked_by=asked_by)
     results = _get_each(token, calls)
     if again := _refused(results, calls):
-        newer = reading.after_unauthorized(user, token)
+        newer = reading.after_unauthorized(user, token, asked_by=asked_by)
         if newer:
             results |= _get_each(newer, again)
             if _refused(results, calls):
-                reading.refused(user, newer)
+                reading.refused(user, newer, asked_by=asked_by)
     return results
 
 

@@ -166,7 +166,8 @@ def test_a_stale_token_is_nudged_and_never_refreshed(
 
     client.get(ADDRESS)
 
-    assert token_of(listener).due_cause == Cause.STALE_READ
+    token = token_of(listener)
+    assert (token.due_cause, token.asked_by) == (Cause.STALE_READ, "accounts:dashboard_data")
     totals = spotify.stats()["totals"]
     assert (totals["refreshes_attempted"], totals["web_api_calls"]) == (0, 0)
 

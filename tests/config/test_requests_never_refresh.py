@@ -158,7 +158,7 @@ def test_no_action_of_the_admin_reaches_the_token_endpoint(
 
 def test_the_callback_does_reach_it(walker: Client, token_endpoint: Listener) -> None:
     # And so the listener would have seen the others.
-    begun = login_attempts.begin(next_url="")
+    begun = login_attempts.begin(next_url="", switch=False)
     walker.cookies[begun.cookie_name] = begun.cookie
 
     walker.get(reverse("spotify_auth:callback"), {"state": begun.state, "code": "any"})

@@ -138,7 +138,10 @@ def test_a_stale_token_is_nudged_and_asked_for_again(
 
     assert (answer.status_code, answer.json()["code"]) == (503, "reconnecting")
     assert int(answer["Retry-After"]) > 0
-    assert token_of(user).due_cause == Cause.STALE_READ
+    assert (token_of(user).due_cause, token_of(user).asked_by) == (
+        Cause.STALE_READ,
+        "browser_token",
+    )
     assert spotify.stats()["totals"]["refreshes_attempted"] == 0
 
 

@@ -13,7 +13,7 @@ from spotify_auth import connection, web_api
 from spotify_auth.decorators import WAITING_PAGE, WAITING_PART, spotify_required
 from spotify_auth.models import SpotifyToken
 from spotify_auth.web_api import ForeignAddress
-from tests.conftest import Connect, make_due
+from tests.conftest import Connect, make_due, token_of
 from tests.sandbox_client import Sandbox
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
@@ -44,7 +44,7 @@ def wrong(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("wrong/", wrong),
-    path("plain/", plain),
+    path("plain/", plain, name="plain"),
     path("player/", player),
     path("careless/<str:name>/", careless),
     *site,
@@ -217,3 +217,12 @@ def test_errors_that_the_view_lets_through_are_told_too(
 def test_other_errors_are_the_views_own(client: Client, user: User) -> None:
     with pytest.raises(ForeignAddress):
         client.get("/wrong/")
+
+
+def test_the_history_names_the_page_behind_a_nudge(client: Client, user: User) -> None:
+    go_stale(user)
+    SpotifyToken.objects.update(due_at=connection.database_now())
+
+    client.get("/plain/")
+
+    assert token_of(user).asked_by == "plain"

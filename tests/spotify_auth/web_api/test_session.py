@@ -29,7 +29,7 @@ def user(connect: Connect) -> User:
 
 
 @pytest.fixture
-def elsewhere() -> Iterator[Listener]:
+def other_host() -> Iterator[Listener]:
     with Listener() as listener:
         yield listener
 
@@ -83,10 +83,11 @@ def test_a_401_reports_the_generation_that_was_used(user: User, spotify: Sandbox
     spotify.expire_access_tokens()
 
     with pytest.raises(web_api.Unauthorized):
-        web_api.session_for(user).get("/me")
+        web_api.session_for(user, asked_by="a page").get("/me")
 
     token = token_of(user)
     assert (token.due_at, token.due_cause) == (token.refreshed_at, Cause.UNAUTHORIZED)
+    assert token.asked_by == "a page"
     totals = spotify.stats()["totals"]
     assert (totals["refreshes_attempted"], totals["web_api_calls"]) == (0, 1)
 
@@ -173,8 +174,8 @@ def test_the_repeated_call_has_the_time_that_the_first_one_left(
     assert deadlines[0] == deadlines[1]
 
 
-def test_a_call_whose_time_is_up_is_not_made(elsewhere: Listener) -> None:
-    request = requests.Request("GET", elsewhere.url).prepare()
+def test_a_call_whose_time_is_up_is_not_made(other_host: Listener) -> None:
+    request = requests.Request("GET", other_host.url).prepare()
 
     with (
         BoundedSession(total_seconds=5, proxy="") as session,
@@ -182,7 +183,7 @@ def test_a_call_whose_time_is_up_is_not_made(elsewhere: Listener) -> None:
     ):
         session.send(request, deadline=time.monotonic() - 1)
 
-    assert elsewhere.connections == 0
+    assert other_host.connections == 0
 
 
 @pytest.mark.parametrize(
@@ -201,11 +202,11 @@ def test_a_call_whose_time_is_up_is_not_made(elsewhere: Listener) -> None:
     ],
 )
 def test_the_token_goes_to_no_other_host(
-    user: User, spotify: Sandbox, elsewhere: Listener, address: str
+    user: User, spotify: Sandbox, other_host: Listener, address: str
 ) -> None:
     url = address.format(
-        elsewhere=elsewhere.url,
-        elsewhere_host=elsewhere.url.removeprefix("http://"),
+        elsewhere=other_host.url,
+        elsewhere_host=other_host.url.removeprefix("http://"),
         spotify=spotify.url.removeprefix("http://"),
         spotify_name="127.0.0.1",
     )
@@ -213,35 +214,35 @@ def test_the_token_goes_to_no_other_host(
     with pytest.raises((web_api.ForeignAddress, requests.exceptions.InvalidURL)):
         web_api.session_for(user).get(url)
 
-    assert elsewhere.connections == 0
+    assert other_host.connections == 0
 
 
 def test_a_path_is_never_taken_for_a_host(
-    user: User, spotify: Sandbox, elsewhere: Listener
+    user: User, spotify: Sandbox, other_host: Listener
 ) -> None:
-    host = elsewhere.url.removeprefix("http://")
+    host = other_host.url.removeprefix("http://")
 
     with pytest.raises(web_api.NotFound):
         web_api.session_for(user).get(f"//{host}/v1/me")
 
-    assert elsewhere.connections == 0
+    assert other_host.connections == 0
 
 
 @pytest.mark.parametrize("follow", [True, False])
 def test_a_redirect_is_not_followed(
-    user: User, elsewhere: Listener, settings: Settings, follow: bool
+    user: User, other_host: Listener, settings: Settings, follow: bool
 ) -> None:
-    with Listener(redirect_to=f"{elsewhere.url}/v1/me") as redirecting:
+    with Listener(redirect_to=f"{other_host.url}/v1/me") as redirecting:
         settings.SPOTIFY_API_URL = redirecting.url
 
         with pytest.raises(web_api.Unavailable):
             web_api.session_for(user).get("/me", allow_redirects=follow)
 
         assert redirecting.connections == 1
-    assert elsewhere.connections == 0
+    assert other_host.connections == 0
 
 
-def test_a_token_of_the_callers_own_is_not_sent(user: User, elsewhere: Listener) -> None:
+def test_a_token_of_the_callers_own_is_not_sent(user: User, other_host: Listener) -> None:
     # A header, or what a .netrc would do.
     answer = web_api.session_for(user).get("/me", headers={"Authorization": "Bearer other"})
 
