@@ -26,9 +26,11 @@ lint: $(INSTALLED) ## ruff, mypy, import-linter, migrations, system checks
 bench: $(INSTALLED) ## run the benchmarks
 	@exec $(VENV_PYTHON) -m local.bench $(ARGS)
 
+# With the extras: pip takes "coverage[toml]" of another package for one that is not pinned,
+# and refuses to install as soon as there is a newer version.
 requirements: $(INSTALLED) ## pin requirements/*.txt anew from requirements/*.in
 	@for name in base production local; do \
-		$(VENV_PYTHON) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+		$(VENV_PYTHON) -m uv pip compile --quiet --upgrade --universal --no-strip-extras --python-version 3.11 \
 			--generate-hashes --no-header requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done
 

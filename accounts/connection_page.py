@@ -40,7 +40,7 @@ def connection_of(user_id: int) -> Connection:
         token=row,
         now=row.now if row else None,
         events=list(TokenEvent.objects.filter(user_id=user_id)[:EVENTS_SHOWN]),
-        reconnect_by=reconnect_soon(user_id),
+        reconnect_by=_reconnect_soon(row, now=row.now) if row else None,
     )
 
 
@@ -55,6 +55,12 @@ def reconnect_soon(user_id: int) -> datetime | None:
         .values_list("reauthorize_by", flat=True)
         .first()
     )
+
+
+def _reconnect_soon(token: SpotifyToken, *, now: datetime) -> datetime | None:
+    """The same for a row in hand."""
+    soon = token.reauthorize_by < now + WARN_BEFORE
+    return token.reauthorize_by if soon and token.status == SpotifyToken.Status.ACTIVE else None
 
 
 def _state(token: SpotifyToken, *, now: datetime) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spotify_auth import web_api
+from spotify_auth.tokens import Person
 from spotify_auth.web_api import Answer, WebApiError
 
 CALLS: dict[str, tuple[str, Mapping[str, str | int]]] = {
@@ -38,10 +39,17 @@ class Part:
     items: tuple[Item, ...] = ()
     error: str = ""
 
+    @property
+    def state(self) -> str:
+        """ok, empty or error."""
+        if self.error:
+            return "error"
+        return "ok" if self.items else "empty"
 
-def load(user_id: int) -> dict[str, Part]:
+
+def load(user: Person, *, asked_by: str = "") -> dict[str, Part]:
     """Fetch everything the dashboard shows. Raises tokens.TokenUnavailable."""
-    answers = web_api.get_all(user_id, CALLS)
+    answers = web_api.get_all(user, CALLS, asked_by=asked_by)
     return {name: _part(answers[name], _READERS[name]) for name in CALLS}
 
 

@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from accounts import views
+from accounts import api, views
 
 app_name = "accounts"
 urlpatterns = [
@@ -12,5 +12,6 @@ urlpatterns = [
     path("connection/", views.connection, name="connection"),
     path("account/delete/", views.delete_account, name="delete_account"),
     path("account/reminder/", views.reminder, name="reminder"),
+    path("api/dashboard-data", api.dashboard_data, name="dashboard_data"),
     path("logout/", LogoutView.as_view(), name="logout"),
 ]

@@ -102,7 +102,7 @@ def _shows(request: SignedInRequest, state: str) -> bool:
 def _dashboard_context(user_id: int) -> dict[str, object]:
     """What the dashboard is made from. `waiting` lets the page ask again by itself."""
     try:
-        parts = dashboard_data.load(user_id)
+        parts = dashboard_data.load(user_id, asked_by="accounts:dashboard")
     except TokenStale:
         return {"state": "reconnecting", "waiting": True}
     except ReconnectRequired as error:

@@ -6,12 +6,15 @@ from django.urls import include, path
 from django.utils.functional import lazy
 from django.views.generic import RedirectView
 
+from spotify_auth.browser_token import browser_token
+
 # Browsers ask for it on pages that name no icon, such as the admin's.
 _ICON = lazy(static, str)("images/icon.svg")
 
 urlpatterns = [
     path("", include("accounts.urls")),
     path("spotify/", include("spotify_auth.urls")),
+    path("api/spotify/token", browser_token, name="browser_token"),
     path("favicon.ico", RedirectView.as_view(url=_ICON)),
     path("admin/", admin.site.urls),
 ]

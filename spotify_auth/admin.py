@@ -10,6 +10,11 @@ from django.template.response import TemplateResponse
 from spotify_auth import connection, tokens
 from spotify_auth.models import Cause, SpotifyToken, TokenEvent
 
+MOST_REVOKED = 200
+"""Tokens that one request revokes: each waits for its lock, and the page for all of them."""
+SHOWN = 20
+"""People whom the confirmation names."""
+
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
 else:
@@ -96,19 +101,28 @@ class SpotifyTokenAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Revoke (erase our copy)", permissions=["manage"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[SpotifyToken]) -> HttpResponse | None:
-        """Erase both tokens of the selected users, after a confirmation."""
+        """Erase both tokens of the selected users, MOST_REVOKED at once, after a confirmation."""
+        # One more than allowed, and no count: "select all" may mean a million.
+        chosen = list(queryset.values_list("user_id", flat=True)[: MOST_REVOKED + 1])
+        if len(chosen) > MOST_REVOKED:
+            self.message_user(
+                request,
+                f"More than {MOST_REVOKED} tokens are selected, and nothing was done: each is "
+                "erased under its own lock. Narrow the list with the filters or the search.",
+                messages.ERROR,
+            )
+            return None
         if request.POST.get("confirmed") != "yes":
             context = {
                 **self.admin_site.each_context(request),
                 "title": "Revoke these tokens?",
-                "tokens": queryset.select_related("user"),
+                "tokens": queryset.filter(pk__in=chosen[:SHOWN]).select_related("user"),
+                "chosen": chosen,
+                "not_shown": max(0, len(chosen) - SHOWN),
                 "opts": self.opts,
             }
             return TemplateResponse(request, "admin/spotify_auth/confirm_revoke.html", context)
-        revoked = sum(
-            connection.revoke(user_id=user_id)
-            for user_id in queryset.values_list("user_id", flat=True)
-        )
+        revoked = sum(connection.revoke(user_id=user_id) for user_id in chosen)
         self.message_user(
             request,
             f"{revoked} tokens were erased here. Spotify has no revocation endpoint: to end the "

@@ -141,16 +141,25 @@ class BoundedSession(requests.Session):
             self.proxies = {"http": proxy, "https": proxy}
         self._total_seconds = total_seconds
 
-    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        """Start the clock, then do as requests does."""
+    def send(
+        self, request: requests.PreparedRequest, *, deadline: float | None = None, **kwargs: Any
+    ) -> requests.Response:
+        """Start the clock, then do as requests does.
+
+        `deadline`, by `time.monotonic()`, is for a call that has begun before this one.
+        """
+        now = time.monotonic()
+        left = self._total_seconds if deadline is None else deadline - now
+        if left <= 0:
+            raise requests.ConnectTimeout("the total deadline has passed", request=request)
         # A quarter at the most, and twice at the worst (TCP, then TLS): at least half of
         # the time is for the answer.
         kwargs["timeout"] = (
-            min(LONGEST_CONNECT_SECONDS, self._total_seconds / 4),
-            min(LONGEST_READ_SECONDS, self._total_seconds),
+            min(LONGEST_CONNECT_SECONDS, left / 4),
+            min(LONGEST_READ_SECONDS, left),
         )
         kwargs["allow_redirects"] = False
-        _local.deadline = time.monotonic() + self._total_seconds
+        _local.deadline = now + left
         return super().send(request, **kwargs)
 
 

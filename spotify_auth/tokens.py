@@ -11,6 +11,8 @@ from threading import Thread
 
 from celery import current_app
 from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser
 from django.db import connection, transaction
 from kombu.exceptions import OperationalError as BrokerError
 
@@ -18,6 +20,9 @@ from spotify_auth.encryption import DecryptionError
 from spotify_auth.models import Cause, SpotifyToken
 
 logger = logging.getLogger(__name__)
+
+Person = AbstractBaseUser | AnonymousUser | int
+"""A user, as a request has it, or a primary key."""
 
 # With PostgreSQL's clock, the only one that counts; comparing it here saves planning there.
 _READ = """
@@ -87,12 +92,21 @@ class TokenStale(TokenUnavailable):
         self.generation = generation
 
 
-def access_token_for(user_id: int, *, minimum_seconds: float | None = None) -> AccessToken:
+def primary_key_of(user: Person) -> int:
+    """A user's primary key. Raises NotConnected for somebody who is not logged in."""
+    user_id: int | None = user if isinstance(user, int) else user.pk
+    if user_id is None:
+        raise NotConnected("nobody is logged in")
+    return user_id
+
+
+def access_token_for(user: Person, *, minimum_seconds: float | None = None) -> AccessToken:
     """Read a user's access token, with at least `minimum_seconds` of life left.
 
-    The default is ACCESS_TOKEN_MINIMUM_SECONDS; a long job may ask for more. Raises
-    NotConnected, ReconnectRequired or TokenStale.
+    `user` is a user or a primary key. The default is ACCESS_TOKEN_MINIMUM_SECONDS; a long
+    job may ask for more. Raises NotConnected, ReconnectRequired or TokenStale.
     """
+    user_id = primary_key_of(user)
     if minimum_seconds is None:
         minimum_seconds = settings.ACCESS_TOKEN_MINIMUM_SECONDS
     with connection.cursor() as cursor:

@@ -17,6 +17,7 @@ from accounts.people import person_for
 from spotify_auth import connection
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.models import SpotifyToken
+from spotify_auth.web_api import pause
 from tests.sandbox_client import Sandbox
 
 Connect = Callable[..., User]
@@ -38,8 +39,9 @@ def sandbox_process() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def no_cooldown(settings: Settings) -> Iterator[None]:
+def no_cooldown(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Forget the pauses and marks of earlier tests, and leave none to later ones."""
+    monkeypatch.setattr(pause, "_memory", pause._Memory())
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         _forget_all(client)
         yield

@@ -3,7 +3,6 @@
 import functools
 import json
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from ssl import SSLCertVerificationError
 from typing import Any, TypeGuard
 from urllib.parse import urlencode
@@ -22,6 +21,7 @@ from spotify_auth.accounts_service.errors import (
 )
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.bounded_http import HandshakeFailed, session_of_this_thread
+from spotify_auth.retry_after import retry_after
 
 ANSWER_BYTES = 64 * 1024
 LONGEST_LIFETIME = 24 * 3600
@@ -96,7 +96,7 @@ def _no_answer(error: requests.RequestException) -> AnswerUnknown | Unavailable:
 
 def _classify(status: int, headers: Mapping[str, str], body: bytes) -> Grant:
     if status == 429:
-        raise RateLimited("rate_limited", retry_after=_retry_after(headers))
+        raise RateLimited("rate_limited", retry_after=retry_after(headers))
     answer = _json_object(body)
     if status == 200:
         return _grant(answer)
@@ -147,19 +147,3 @@ def _lifetime(value: object) -> int:
     if not 1 <= value <= LONGEST_LIFETIME:
         raise Unavailable("expires_in_absurd")
     return int(value)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Retry-After in seconds, from a number or an HTTP date (RFC 9110, section 10.2.3).
-
-    A date is read against the answer's own Date, so that no clock of ours plays a part.
-    None for anything else; a moment that has passed is 0.
-    """
-    value = headers.get("Retry-After", "").strip()
-    if value.isascii() and value.isdigit():
-        return float(value[:10])
-    try:
-        moment, now = map(parsedate_to_datetime, (value, headers.get("Date", "")))
-        return max(0.0, (moment - now).total_seconds())
-    except (TypeError, ValueError):
-        return None

@@ -33,6 +33,10 @@ def _is_status(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 200 <= value <= 599
 
 
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 1
+
+
 def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
@@ -113,8 +117,13 @@ WEB_API_FAULTS: Mapping[str, Mapping[str, Parameter]] = {
         "message": _text("Service unavailable"),
         "path": _text("/v1"),
         "retry_after": _text_or_null(None),
+        "plain": _flag(default=False),
     },
     "web_api_latency": {"seconds": _seconds(), "path": _text("/v1")},
+    "web_api_together": {
+        "calls": Parameter(_is_count, "a whole number from 1", required=True),
+        "path": _text("/v1"),
+    },
 }
 
 FAULTS = {**TOKEN_FAULTS, **WEB_API_FAULTS}
@@ -193,6 +202,13 @@ class Faults:
             await self._release.wait()
         finally:
             self.held -= 1
+
+    async def hold_until(self, calls: int) -> None:
+        """Wait until so many are held; the last of them lets all go."""
+        if self.held + 1 < calls:
+            await self.hold()
+        else:
+            self.release()
 
     def release(self) -> int:
         """Let every held answer go; how many they were."""

@@ -23,19 +23,28 @@ _END_OF_TIME_MS = 10**15
 
 
 class WebApiError(Exception):
-    """An error of the Web API: nested, unlike those of the token endpoint."""
+    """An error of the Web API: nested, unlike those of the token endpoint.
 
-    def __init__(self, status: int, message: str, retry_after: str | None = None) -> None:
+    `plain`: the bare message, as Spotify sometimes answers people who are not listed.
+    """
+
+    def __init__(
+        self, status: int, message: str, retry_after: str | None = None, *, plain: bool = False
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.retry_after = retry_after
+        self.plain = plain
 
     def response(self) -> web.Response:
+        headers = {} if self.retry_after is None else {"Retry-After": self.retry_after}
+        if self.plain:
+            return web.Response(text=self.message, status=self.status, headers=headers)
         return web.json_response(
             {"error": {"status": self.status, "message": self.message}},
             status=self.status,
-            headers={} if self.retry_after is None else {"Retry-After": self.retry_after},
+            headers=headers,
         )
 
 
@@ -167,11 +176,20 @@ async def _strike(path: str, memory: Memory, account: Account | None) -> None:
     def here(parameters: Mapping[str, Any]) -> bool:
         return path.startswith(parameters["path"])
 
-    if fault := memory.faults.take("web_api_latency", account, here):
-        await asyncio.sleep(fault.parameters["seconds"])
-    if fault := memory.faults.take("web_api_error", account, here):
-        given = fault.parameters
-        raise WebApiError(given["status"], given["message"], given["retry_after"])
+    # What strikes a call is what was in force when it came, however long it waits.
+    latency, together, error = (
+        memory.faults.take(f"web_api_{name}", account, here)
+        for name in ("latency", "together", "error")
+    )
+    if latency:
+        await asyncio.sleep(latency.parameters["seconds"])
+    if together:
+        await memory.faults.hold_until(together.parameters["calls"])
+    if error:
+        given = error.parameters
+        raise WebApiError(
+            given["status"], given["message"], given["retry_after"], plain=given["plain"]
+        )
 
 
 def _authorised(request: web.Request, found: tuple[Grant, bool] | None) -> Grant:

@@ -157,6 +157,15 @@ def test_no_page_calls_the_token_endpoint_or_takes_a_row_lock(
     assert all("SKIP LOCKED" in sql for sql in locking)  # the nudge, which does not wait
 
 
+def test_the_connection_page_asks_for_the_token_once(client: Client, listener: User) -> None:
+    # It polls every two seconds: session, person, token, history.
+    with CaptureQueriesContext(database) as queries:
+        client.get("/connection/", headers={"hx-request": "true"})
+
+    assert len([q for q in queries if 'FROM "spotify_auth_spotifytoken"' in q["sql"]]) == 1
+    assert len(queries) == 4
+
+
 def test_pages_with_personal_content_are_not_cached(client: Client, listener: User) -> None:
     for path in ("/dashboard/", "/connection/"):
         assert "no-store" in client.get(path)["Cache-Control"]

@@ -18,6 +18,7 @@ from django.test.utils import override_settings  # noqa: E402
 from accounts.people import person_for  # noqa: E402
 from spotify_auth import connection, lanes, tokens  # noqa: E402
 from spotify_auth.models import SpotifyToken  # noqa: E402
+from tests.benchmarks.dashboard_data import measure_dashboard_data  # noqa: E402
 from tests.conftest import grant_of  # noqa: E402
 from tests.sandbox_client import Sandbox  # noqa: E402
 
@@ -38,6 +39,7 @@ def main() -> None:
         print(f"{os.cpu_count()} cores carry everything; {THREADS} threads.")
         user_ids = connect_users(sandbox)
         measure_reads(user_ids)
+        measure_dashboard_data(sandbox, user_ids[0])
         sandbox.faults("latency", seconds=LATENCY_SECONDS)
         measure_refreshes(sandbox)
 

@@ -1,11 +1,14 @@
 """The admin: read-only, silent about tokens, two named actions."""
 
+import re
+
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from accounts.models import User
+from spotify_auth import admin as token_admin
 from spotify_auth import refresher
 from spotify_auth.models import Cause, SpotifyToken
 from tests.conftest import Connect, token_of
@@ -119,3 +122,36 @@ def test_no_page_shows_a_token(admin: Client, connect: Connect) -> None:
     for secret in (token.access_token, token.refresh_token):
         assert secret
         assert not any(secret[:12] in page for page in pages)
+
+
+def revoke_all(admin: Client, user: User, **more: str) -> str:
+    """Tick one row, then "select all"."""
+    return act(admin, "revoke", user, select_across="1", index="0", **more)
+
+
+def test_the_confirmation_names_some_and_counts_the_rest(
+    admin: Client, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_admin, "SHOWN", 2)
+    users = [connect(f"user-{n}") for n in range(5)]
+
+    question = revoke_all(admin, users[0])
+
+    assert question.count("(Connected)") == 2
+    assert "the tokens of 5 people" in question
+    assert "and 3 more" in question
+    chosen = [str(pk) for pk in re.findall(r'name="_selected_action" value="(\d+)"', question)]
+    assert sorted(chosen) == sorted(str(user.pk) for user in users)
+
+
+def test_more_than_the_limit_are_refused_and_nothing_is_done(
+    admin: Client, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_admin, "MOST_REVOKED", 2)
+    users = [connect(f"user-{n}") for n in range(3)]
+
+    answers = [revoke_all(admin, users[0]), revoke_all(admin, users[0], confirmed="yes")]
+
+    assert all("More than 2 tokens are selected, and nothing was done" in a for a in answers)
+    assert {token_of(user).status for user in users} == {"active"}
+    assert "2 tokens were erased" in act(admin, "revoke", *users[:2], confirmed="yes")

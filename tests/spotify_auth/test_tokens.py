@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from celery import Celery
 from django.conf import settings as live_settings
+from django.contrib.auth.models import AnonymousUser
 from django.db import connection as database
 from django.db.models import F
 from django.db.models.functions import Now
@@ -32,6 +33,17 @@ def test_reads_the_access_token_with_its_scopes(connect: Connect) -> None:
     assert token.expires_at == stored.expires_at
     assert token.scopes == {"user-top-read"}
     assert token.generation == 1
+
+
+def test_a_user_is_as_good_as_a_primary_key(connect: Connect) -> None:
+    user = connect(due=False)
+
+    assert tokens.access_token_for(user) == tokens.access_token_for(user.pk)
+
+
+def test_nobody_is_not_connected() -> None:
+    with pytest.raises(tokens.NotConnected):
+        tokens.access_token_for(AnonymousUser())
 
 
 def test_reading_is_one_plain_select(connect: Connect) -> None:

@@ -411,6 +411,12 @@ def test_web_api_error(
     assert sandbox.stats("user-1")["web_api_unauthorized"] == (status == 401)
 
 
+def test_a_web_api_error_can_be_bare_words(sandbox: Sandbox, tokens: dict[str, Any]) -> None:
+    sandbox.faults("web_api_error", status=403, message="User not registered", plain=True)
+
+    assert sandbox.get("/v1/me", tokens["access_token"]).text == "User not registered"
+
+
 def test_web_api_latency(sandbox: Sandbox, tokens: dict[str, Any]) -> None:
     sandbox.faults("web_api_latency", seconds=0.2)
 

@@ -36,7 +36,10 @@ def test_nothing_playing_is_none(connect: Connect) -> None:
     ("fault", "error"),
     [
         ({"status": 403, "message": "Insufficient client scope"}, web_api.InsufficientScope),
-        ({"status": 403, "message": "User not registered"}, web_api.NotAllowed),
+        (
+            {"status": 403, "message": "User not registered in the Developer Dashboard"},
+            web_api.NotAllowed,
+        ),
         ({"status": 404, "message": "Not found"}, web_api.NotFound),
         ({"status": 429, "message": "API rate limit exceeded"}, web_api.RateLimited),
         ({"status": 500, "message": "x"}, web_api.Unavailable),
@@ -96,8 +99,8 @@ def test_a_401_after_a_rotation_repeats_the_call_once_with_the_new_token(
     read = tokens.access_token_for
     tokens_read = []
 
-    def read_and_be_overtaken(user_id: int) -> tokens.AccessToken:
-        token = read(user_id)
+    def read_and_be_overtaken(user: tokens.Person) -> tokens.AccessToken:
+        token = read(user)
         tokens_read.append(token.generation)
         refresher.refresh_next()  # a lane is faster than this page
         return token

@@ -1,0 +1,100 @@
+"""Why a request gets no music, in one word, in words for people, and as a JSON answer."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from django.http import JsonResponse
+from django.utils.cache import add_never_cache_headers
+
+from spotify_auth.tokens import ReconnectRequired, TokenStale, TokenUnavailable
+from spotify_auth.web_api.errors import RateLimited, Unauthorized, WebApiError
+
+RETRY_SECONDS = 3
+"""When to ask again about what mends itself: a refresh that was asked for takes a moment."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """`code` and `status` are for programs, `message` is for people."""
+
+    code: str
+    status: HTTPStatus
+    message: str
+    reason: str = ""
+    """Why a reconnect is required; see `tokens.ReconnectRequired`."""
+    scopes: tuple[str, ...] = ()
+    """Those that are missing."""
+    retry_after: int | None = None
+    """In seconds, where waiting helps."""
+
+    def as_json(self) -> JsonResponse:
+        """The answer to a program, which nobody may keep."""
+        body: dict[str, object] = {"code": self.code, "message": self.message}
+        if self.reason:
+            body["reason"] = self.reason
+        if self.scopes:
+            body["scopes"] = self.scopes
+        response = JsonResponse(body, status=self.status)
+        if self.retry_after is not None:
+            response["Retry-After"] = str(self.retry_after)
+        add_never_cache_headers(response)
+        return response
+
+
+NOT_LOGGED_IN = Problem(
+    code="not_logged_in", status=HTTPStatus.UNAUTHORIZED, message="Nobody is logged in."
+)
+NOT_SAME_ORIGIN = Problem(
+    code="not_same_origin",
+    status=HTTPStatus.FORBIDDEN,
+    message="Only this site's own pages may ask for this.",
+)
+NOT_CONNECTED = Problem(
+    code="not_connected", status=HTTPStatus.CONFLICT, message="Spotify is not connected."
+)
+RECONNECTING = Problem(
+    code="reconnecting",
+    status=HTTPStatus.SERVICE_UNAVAILABLE,
+    message="The access is being renewed in the background.",
+    retry_after=RETRY_SECONDS,
+)
+_OF_THE_WEB_API = {
+    "insufficient_scope": (HTTPStatus.FORBIDDEN, "The person has not allowed this."),
+    "not_allowed": (
+        HTTPStatus.FORBIDDEN,
+        "Spotify does not let this account use the site yet: "
+        "its operators must add it to their app.",
+    ),
+    "forbidden": (HTTPStatus.FORBIDDEN, "Spotify does not allow this."),
+    "not_found": (HTTPStatus.NOT_FOUND, "Spotify has nothing here."),
+    "bad_request": (HTTPStatus.BAD_GATEWAY, "Spotify did not understand the request."),
+    "rate_limited": (HTTPStatus.SERVICE_UNAVAILABLE, "Spotify asks us to slow down."),
+    "unavailable": (HTTPStatus.BAD_GATEWAY, "Spotify is not answering at the moment."),
+}
+
+
+def missing_scopes(scopes: Iterable[str]) -> Problem:
+    """The person has not granted these."""
+    status, message = _OF_THE_WEB_API["insufficient_scope"]
+    return Problem(
+        code="insufficient_scope", status=status, message=message, scopes=tuple(sorted(scopes))
+    )
+
+
+def problem_of(error: TokenUnavailable | WebApiError) -> Problem:
+    """What an error of the read side means for the request."""
+    if isinstance(error, TokenStale | Unauthorized):
+        return RECONNECTING  # whoever met it has nudged
+    if isinstance(error, ReconnectRequired):
+        return Problem(
+            code="reconnect_required",
+            status=HTTPStatus.CONFLICT,
+            message="Spotify must be connected anew.",
+            reason=error.reason,
+        )
+    if isinstance(error, TokenUnavailable):
+        return NOT_CONNECTED
+    status, message = _OF_THE_WEB_API[error.code]
+    wait = round(error.retry_after) + 1 if isinstance(error, RateLimited) else None
+    return Problem(code=error.code, status=status, message=message, retry_after=wait)

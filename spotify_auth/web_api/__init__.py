@@ -1,0 +1,38 @@
+"""Spotify's Web API for pages: fresh tokens, bounded calls, typed errors.
+
+`session_for(user)` is a requests.Session for one person; `get_all` makes several calls at
+once from one read of the token; `get` makes one with a token in hand.
+"""
+
+from spotify_auth.web_api.calls import Answer, get, get_all
+from spotify_auth.web_api.errors import (
+    BadRequest,
+    Forbidden,
+    InsufficientScope,
+    NotAllowed,
+    NotFound,
+    RateLimited,
+    Unauthorized,
+    Unavailable,
+    WebApiError,
+)
+from spotify_auth.web_api.session import SpotifySession, session_for
+from spotify_auth.web_api.transport import ForeignAddress
+
+__all__ = [
+    "Answer",
+    "BadRequest",
+    "Forbidden",
+    "ForeignAddress",
+    "InsufficientScope",
+    "NotAllowed",
+    "NotFound",
+    "RateLimited",
+    "SpotifySession",
+    "Unauthorized",
+    "Unavailable",
+    "WebApiError",
+    "get",
+    "get_all",
+    "session_for",
+]

@@ -1,0 +1,54 @@
+"""Reading a token for a call, and what a reader does when it is stale or refused."""
+
+from django.http import HttpRequest
+
+from spotify_auth import tokens
+from spotify_auth.models import Cause
+from spotify_auth.tokens import AccessToken, Person
+
+
+def read(user: Person, *, asked_by: str = "") -> AccessToken:
+    """A fresh token. Raises what `tokens.access_token_for` raises; a stale one is nudged.
+
+    `asked_by` names the page for the token's history.
+    """
+    try:
+        return tokens.access_token_for(user)
+    except tokens.TokenStale as stale:
+        tokens.nudge(
+            tokens.primary_key_of(user),
+            generation=stale.generation,
+            cause=Cause.STALE_READ,
+            asked_by=asked_by,
+        )
+        raise
+
+
+def after_unauthorized(
+    user: Person, used: AccessToken, *, asked_by: str = ""
+) -> AccessToken | None:
+    """The token to repeat a refused call with, once; None if there is none but the refused.
+
+    Some servers kill the old access token at rotation, so a 401 may only mean that a
+    lane was faster than this page. Else the refused generation is nudged.
+    """
+    token = read(user, asked_by=asked_by)
+    if token.generation != used.generation:
+        return token
+    refused(user, token, asked_by=asked_by)
+    return None
+
+
+def refused(user: Person, token: AccessToken, *, asked_by: str = "") -> None:
+    """Report that the Web API refused this generation, though it should be fresh."""
+    tokens.nudge(
+        tokens.primary_key_of(user),
+        generation=token.generation,
+        cause=Cause.UNAUTHORIZED,
+        asked_by=asked_by,
+    )
+
+
+def page_of(request: HttpRequest) -> str:
+    """The name of the page behind a request, as `asked_by` wants it."""
+    return request.resolver_match.view_name if request.resolver_match else ""

@@ -1,0 +1,88 @@
+"""The one way to the Web API: bounded in time, to one host only, with typed errors."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+import requests
+from django.conf import settings
+
+from spotify_auth.bounded_http import session_of_this_thread
+from spotify_auth.retry_after import retry_after
+from spotify_auth.web_api import pause
+from spotify_auth.web_api.errors import RateLimited, Unavailable, error_of
+
+CALL_SECONDS = 8.0
+"""The longest that a call may take, the repetition after a 401 included."""
+
+
+class ForeignAddress(ValueError):
+    """The address is not the Web API's: it would be given the access token."""
+
+
+def address_of(path: str) -> str:
+    """The address of "/me"; a whole address, such as a page's `next`, stays as it is."""
+    return f"{settings.SPOTIFY_API_URL}/v1{path}" if path.startswith("/") else path
+
+
+def get(path: str, query: dict[str, str | int]) -> requests.PreparedRequest:
+    """A GET request, ready to be sent."""
+    address = f"{address_of(path)}?{urlencode(query)}" if query else address_of(path)
+    session = session_of_this_thread(total_seconds=CALL_SECONDS)
+    return session.prepare_request(requests.Request("GET", address))
+
+
+def send(
+    request: requests.PreparedRequest,
+    *,
+    access_token: str,
+    deadline: float | None = None,
+    stream: bool = False,
+) -> requests.Response:
+    """Send a request with this token; an answer of 2xx or 304.
+
+    `deadline`, by `time.monotonic()`, is CALL_SECONDS from now unless the call began
+    earlier. Raises WebApiError, and ForeignAddress before anything is sent.
+    """
+    if not (request.url or "").startswith(_home()):
+        raise ForeignAddress("not an address of the Web API")
+    pause.check()
+    request.headers["Authorization"] = f"Bearer {access_token}"
+    try:
+        response = session_of_this_thread(total_seconds=CALL_SECONDS).send(
+            request, deadline=deadline, stream=stream
+        )
+        if 200 <= response.status_code < 300 or response.status_code == 304:
+            return response
+        with response:
+            if response.status_code == 429:
+                raise RateLimited(retry_after=pause.start(retry_after(response.headers)))
+            raise error_of(response)
+    except requests.RequestException:
+        # `from None`: the chained error carries the request.
+        raise Unavailable("no answer") from None
+    finally:
+        # The request goes on living in the response, and with it in logs and reports.
+        del request.headers["Authorization"]
+
+
+def json_object(response: requests.Response) -> dict[str, Any] | None:
+    """The answer's JSON object, or None for 204 No Content. Raises Unavailable."""
+    if response.status_code == 204:
+        return None
+    try:
+        answer = response.json()
+    except (ValueError, RecursionError):
+        raise Unavailable("not JSON") from None
+    if not isinstance(answer, dict):
+        raise Unavailable("not a JSON object")
+    return answer
+
+
+def _home() -> str:
+    """How each address of the Web API begins, written as requests writes it.
+
+    The slash ends the host and the port, so that no other host begins like this.
+    """
+    home = requests.PreparedRequest()
+    home.prepare_url(f"{settings.SPOTIFY_API_URL}/", {})
+    return home.url or ""

@@ -1,0 +1,59 @@
+"""The examples of docs/pages.md, run as they are written."""
+
+import re
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.http import HttpResponse
+from django.template import Context, Template
+from django.test import RequestFactory
+
+from accounts.models import User
+from local.process import ROOT
+from tests.conftest import Connect
+from tests.sandbox_client import SCOPES
+
+pytestmark = pytest.mark.django_db
+
+
+def examples(language: str) -> list[str]:
+    """The code blocks of a language."""
+    text = (ROOT / "docs/pages.md").read_text()
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def view(name: str) -> Callable[..., HttpResponse]:
+    """A view of the examples."""
+    (source,) = [text for text in examples("python") if f"def {name}(" in text]
+    module: dict[str, Any] = {}
+    exec(compile(source, "docs/pages.md", "exec"), module)  # noqa: S102  (our own text)
+    found: Callable[..., HttpResponse] = module[name]
+    return found
+
+
+@pytest.fixture
+def user(connect: Connect) -> User:
+    return connect("listener", due=False, scope=SCOPES)
+
+
+@pytest.mark.parametrize(("name", "shows"), [("top_artists", "artists"), ("overview", "shown")])
+def test_the_views_work(user: User, name: str, shows: str) -> None:
+    request = RequestFactory().get("/", headers={"accept": "application/json"})
+    request.user = user
+
+    answer = view(name)(request)
+
+    assert answer.status_code == 200
+    assert f'"{shows}": '.encode() in answer.content
+    assert b'"failed": {"' not in answer.content
+
+
+def test_the_template_works(user: User) -> None:
+    (template,) = examples("django")
+
+    shown = Template(template).render(Context({"request": SimpleNamespace(user=user)}))
+
+    assert "Connected until" in shown
+    assert "Play" not in shown  # streaming was not granted
