@@ -25,6 +25,12 @@ WORKERS = 2
 
 
 @pytest.fixture
+def lifetime() -> int:
+    """Long enough that nothing is refreshed but what a test makes due."""
+    return 120
+
+
+@pytest.fixture
 def cluster_size() -> tuple[int, int]:
     """Two workers and a beat: what needs more is in test_fresh.py."""
     return WORKERS, 1

@@ -26,6 +26,12 @@ pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
+def lifetime() -> int:
+    """Long enough that nothing is refreshed but what a test makes due."""
+    return 120
+
+
+@pytest.fixture
 def service_env(service_env: dict[str, str]) -> dict[str, str]:
     """Time enough for a test to stand between the answer and the commit."""
     return {
