@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from celery import Celery
 from pytest_celery import (
     CeleryBackendCluster,
     CeleryBrokerCluster,
@@ -16,6 +17,7 @@ from pytest_celery import (
     CeleryWorkerCluster,
 )
 
+from config import celery_app
 from local.process import free_port
 from local.redis import redis_server
 from tests.processes import (
@@ -82,6 +84,12 @@ def celery_broker_cluster(tmp_path: Path) -> Iterator[CeleryBrokerCluster]:
 def celery_backend_cluster() -> CeleryBackendCluster | None:
     """No results are kept: no backend."""
     return None
+
+
+@pytest.fixture
+def celery_setup_app() -> Celery:
+    """Our own: one that the plug-in makes would stay the current one in every later test."""
+    return celery_app
 
 
 @pytest.fixture

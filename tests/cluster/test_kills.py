@@ -135,6 +135,9 @@ def test_a_worker_killed_while_the_answer_is_on_the_wire_ends_as_answer_lost(
     make_due(other)
     wait_for(lambda: token_of(other).generation == 2, what="the other to be refreshed", seconds=60)
     wait_for(lambda: has_outcome(user, Outcome.SUSPECTED), what="the first refusal", seconds=60)
+    # Nobody is condemned before somebody else was served.
+    make_due(other)
+    wait_for(lambda: token_of(other).generation == 3, what="the other to be served", seconds=60)
     make_due(user)
     wait_for(lambda: has_outcome(user, Outcome.RECONNECT_REQUIRED), what="the second", seconds=60)
     assert token_of(user).last_error == "answer_lost"
