@@ -34,15 +34,6 @@ LIFETIME = 12
 
 WORKERS, BEATS = 3, 2
 
-SETTINGS = {
-    # The margin is 2.4 s; 3 sweeps and 2 deadlines fit into it.
-    "ACCESS_TOKEN_LIFETIME_SECONDS": str(LIFETIME),
-    "ACCESS_TOKEN_MINIMUM_SECONDS": "1",
-    "REFRESH_SWEEP_SECONDS": "0.2",
-    "TOKEN_ENDPOINT_DEADLINE_SECONDS": "0.9",
-}
-
-
 @pytest.fixture
 def lifetime() -> int:
     """Seconds that an access token lives.
@@ -95,12 +86,21 @@ def celery_setup_app() -> Celery:
 @pytest.fixture
 def service_env(
     transactional_db: None,
+    lifetime: int,
     fast_sandbox: Sandbox,
     celery_broker_cluster: CeleryBrokerCluster,
 ) -> dict[str, str]:
     """What the cluster's processes find in their environment."""
     (redis_url,) = celery_broker_cluster.config()["urls"]
-    return service_environment(spotify_url=fast_sandbox.url, redis_url=redis_url, **SETTINGS)
+    return service_environment(
+        spotify_url=fast_sandbox.url,
+        redis_url=redis_url,
+        # The margin is 20 % of a lifetime; 3 sweeps and 2 deadlines fit into it.
+        ACCESS_TOKEN_LIFETIME_SECONDS=str(lifetime),
+        ACCESS_TOKEN_MINIMUM_SECONDS="1",
+        REFRESH_SWEEP_SECONDS="0.2",
+        TOKEN_ENDPOINT_DEADLINE_SECONDS=str(lifetime * 0.075),
+    )
 
 
 @pytest.fixture
