@@ -34,6 +34,7 @@ LIFETIME = 12
 
 WORKERS, BEATS = 3, 2
 
+
 @pytest.fixture
 def lifetime() -> int:
     """Seconds that an access token lives.
