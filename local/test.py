@@ -1,5 +1,6 @@
 """`make test`: pytest, with servers of its own. Arguments are pytest's."""
 
+import os
 import signal
 import sys
 
@@ -7,7 +8,11 @@ from local import chromium
 from local.process import LOCAL, exit_code, interrupt_on, run_in_front
 from local.testing import temporary_services
 
-WITH_COVERAGE = [
+# Two a core, since tests mostly wait; each may have a cluster or a browser of its own.
+PROCESSES = min(2 * (os.cpu_count() or 1), 8)
+
+EVERYTHING = [
+    *("-n", str(PROCESSES)),
     "--cov",
     "--cov-report=term",
     f"--cov-report=html:{LOCAL / 'htmlcov'}",
@@ -21,7 +26,7 @@ def main(arguments: list[str]) -> int:
         reason = browser["BROWSER_TESTS_SKIPPED_BECAUSE"]
         print(f"The browser tests will be skipped: {reason}.", flush=True)
     with temporary_services() as env:
-        command = [sys.executable, "-m", "pytest", *(arguments or WITH_COVERAGE)]
+        command = [sys.executable, "-m", "pytest", *(arguments or EVERYTHING)]
         return run_in_front(command, env={**env, **browser})
 
 

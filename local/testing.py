@@ -29,7 +29,7 @@ def temporary_services() -> Iterator[dict[str, str]]:
             home / "postgres",
             port=free_port(),
             password=secrets.token_urlsafe(16),
-            options=["max_connections=300", "fsync=off", "deadlock_timeout=100ms"],
+            options=["max_connections=600", "fsync=off", "deadlock_timeout=100ms"],
         )
         stack.callback(postgres.stop)
         postgres.start()

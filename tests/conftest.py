@@ -4,9 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
+import execnet
 import pytest
 import redis
+from django.conf import settings
 from django.core.management import call_command
 from django.db import connection as database
 from django.db.models.functions import Now
@@ -24,10 +27,40 @@ Connect = Callable[..., User]
 Elsewhere = Callable[..., "Future[object]"]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _collected_static_files() -> None:
-    """Pages are tested with the static files as they are deployed, hashed names and all."""
-    call_command("collectstatic", interactive=False, verbosity=0)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Collect the static files: pages are tested with them as they are deployed.
+
+    Once, before any process of pytest-xdist starts: they would write the same files.
+    """
+    if not hasattr(session.config, "workerinput"):
+        call_command("collectstatic", interactive=False, verbosity=0)
+
+
+def pytest_xdist_newgateway(gateway: execnet.Gateway) -> None:
+    """Give each process of pytest-xdist a Redis database of its own, before it reads settings.
+
+    pytest-django does the same for PostgreSQL.
+    """
+    number = gateway.id.removeprefix("gw")
+    url = urlsplit(settings.REDIS_URL)._replace(path=f"/{number}").geturl()
+    channel = gateway.remote_exec("import os; os.environ['REDIS_URL'] = channel.receive()")
+    channel.send(url)
+    channel.waitclose()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the long tests first, so that no process is left alone with one at the end.
+
+    The order is random within each part.
+    """
+    items.sort(key=_place_in_the_queue)
+
+
+def _place_in_the_queue(item: pytest.Item) -> int:
+    # The browser's modules stay whole, so that one of them is the longest piece of all.
+    marks = {"browser": 0, "cluster": 1, "slow": 2}
+    return min((marks[mark.name] for mark in item.iter_markers() if mark.name in marks), default=3)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from django.db import connection
 
-from local.process import ROOT
+from local.process import ROOT, die_with_parent
 
 
 class LocalProcess:
@@ -59,6 +59,8 @@ class LocalProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # Nothing is left when a process of pytest-xdist is ended half way.
+                preexec_fn=lambda: die_with_parent(SIGTERM),
             )
 
     def ready(self) -> bool:

@@ -66,6 +66,11 @@ class Visitor:
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep a module in one process of pytest-xdist: its tests share `processes`."""
+    item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """The browser, or a skip that says why there is none."""

@@ -133,6 +133,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing(start: Callable[..., Run], home: 
     assert not [child for child in children if child.is_running()]
 
 
+@pytest.mark.slow
 def test_runs_the_whole_service_and_stops_the_servers_last(
     start: Callable[..., Run], ports: dict[str, str]
 ) -> None:

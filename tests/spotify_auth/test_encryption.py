@@ -78,13 +78,15 @@ def test_reads_several_keys() -> None:
 @pytest.mark.parametrize(
     "raw",
     [
-        "",  # nothing
+        "",
         "not base64!",
-        b64(NEW[:31]),  # too short
-        b64(NEW + b"x"),  # too long
-        f"{b64(NEW)},",  # an empty second key
-        f"{b64(NEW)},{b64(NEW)}",  # the same key twice
+        b64(NEW[:31]),
+        b64(NEW + b"x"),
+        f"{b64(NEW)},",
+        f"{b64(NEW)},{b64(NEW)}",
     ],
+    # The keys are random, and a test must have the same name in every process.
+    ids=["nothing", "words", "too short", "too long", "empty second key", "same key twice"],
 )
 def test_refuses_malformed_keys(raw: str) -> None:
     with pytest.raises(ValueError, match=r"key|base64"):

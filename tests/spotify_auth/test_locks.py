@@ -216,6 +216,7 @@ def test_a_late_result_does_not_overwrite_a_newer_generation(
     assert [event.outcome for event in user.token_events.all()].count(Outcome.REFRESHED) == 0
 
 
+@pytest.mark.slow
 def test_a_hanging_worker_loses_its_lock(
     connect: Connect,
     spotify: Sandbox,
