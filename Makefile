@@ -8,7 +8,7 @@ VENV_PYTHON = .venv/bin/python
 INSTALLED = .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench clean requirements
+.PHONY: help run test lint bench soak clean requirements
 
 help: ## list these targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /make \1|/' | \
@@ -25,6 +25,9 @@ lint: $(INSTALLED) ## ruff, mypy, import-linter, migrations, system checks
 
 bench: $(INSTALLED) ## run the benchmarks
 	@exec $(VENV_PYTHON) -m local.bench $(ARGS)
+
+soak: $(INSTALLED) ## break everything for 15 minutes; ARGS="--minutes 5 --users 200 --seed 7"
+	@exec $(VENV_PYTHON) -m local.soak $(ARGS)
 
 requirements: $(INSTALLED) ## pin requirements/*.txt anew from requirements/*.in
 	@for name in base production local; do \
