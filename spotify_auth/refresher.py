@@ -35,7 +35,7 @@ from spotify_auth.cooldown import (
 )
 from spotify_auth.encryption import DecryptionError
 from spotify_auth.models import Cause, Outcome, SpotifyToken
-from spotify_auth.outage import is_outage, others_were_refreshed
+from spotify_auth.outage import an_answer_was_lost, is_outage, others_were_refreshed
 from spotify_auth.results import put_off, write_failure, write_grant
 from spotify_auth.verdicts import judge
 
@@ -157,7 +157,7 @@ def _under_the_lock(work: _Work, claim: Claim, *, probing: bool) -> Outcome | No
         return None
     except GrantRefused as error:
         believable = not _is_outage(probing=probing) and others_were_refreshed(claim)
-        lost = work.unanswered or error.code == ANSWER_LOST
+        lost = work.unanswered or error.code == ANSWER_LOST or an_answer_was_lost(claim)
         work.unanswered = lost
         outcome = _fail(claim, _why_refused(claim, lost=lost), started, believable=believable)
         if outcome is Outcome.RECONNECT_REQUIRED:
