@@ -29,10 +29,12 @@ bench: $(INSTALLED) ## run the benchmarks
 soak: $(INSTALLED) ## break everything for 15 minutes; ARGS="--minutes 5 --users 200 --seed 7"
 	@exec $(VENV_PYTHON) -m local.soak $(ARGS)
 
+# With extras: pip 23 takes "coverage==…" for another package than the "coverage[toml]" that
+# pytest-cov asks for, and finds that one without a pin as soon as a newer one is published.
 requirements: $(INSTALLED) ## pin requirements/*.txt anew from requirements/*.in
 	@for name in base production local; do \
 		$(VENV_PYTHON) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 \
-			--generate-hashes --no-header requirements/$$name.in -o requirements/$$name.txt || exit 1; \
+			--generate-hashes --no-strip-extras --no-header requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done
 
 clean: ## remove what the other targets made, local data included
