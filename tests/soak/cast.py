@@ -1,13 +1,16 @@
 """The cast of a soak: servers, sandbox, workers, beats and people, and what is in flight."""
 
 import os
+import random
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from signal import SIGCONT, SIGKILL, SIGSTOP, Signals
 from typing import cast
 
 import psutil
 import psycopg
+from django.db.models import F
 
 from accounts.people import person_for
 from local.postgres import Postgres
@@ -17,6 +20,7 @@ from local.testing import DATABASE
 from spotify_auth import connection, hints
 from spotify_auth.models import SpotifyToken
 from spotify_auth.sandbox.state import digest_of
+from spotify_auth.schedule import REFRESH_WINDOW
 from tests.conftest import grant_of
 from tests.processes import LocalProcess, beat_process, teardown_together, worker_process
 from tests.sandbox_client import Sandbox
@@ -84,6 +88,17 @@ class Cast:
             user = person_for(account_id=answer["account_id"], display_name=persona)
             connection.connect(user_id=user.pk, grant=grant_of(answer), issued_at=issued_at)
             self.personas[user.pk] = persona
+
+    def age_tokens(self, chance: random.Random) -> None:
+        """Spread everybody's due times, as in a service that has run for a while."""
+        youngest_due = REFRESH_WINDOW[0] * self.plan.lifetime
+        for user_id in self.user_ids:
+            age = timedelta(seconds=chance.uniform(0, youngest_due))
+            SpotifyToken.objects.filter(pk=user_id).update(
+                refreshed_at=F("refreshed_at") - age,
+                expires_at=F("expires_at") - age,
+                due_at=F("due_at") - age,
+            )
 
     def kill_worker(self, worker: LocalProcess) -> int:
         """SIGKILL, having noted what it was exchanging; how many tokens that were.
@@ -159,6 +174,7 @@ def assembled(plan: Plan, *, postgres: Postgres, redis: Redis, sandbox: Sandbox)
         )
         stack.callback(teardown_together, cast.processes)
         cast.log_in([f"user-{n}" for n in range(plan.users)])
+        cast.age_tokens(random.Random(plan.seed))
         for process in cast.processes:
             process.ready()
         yield cast
