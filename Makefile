@@ -8,7 +8,7 @@ VENV_PYTHON = .venv/bin/python
 INSTALLED = .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench clean requirements
+.PHONY: help run test lint bench soak clean requirements
 
 help: ## list these targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /make \1|/' | \
@@ -26,12 +26,15 @@ lint: $(INSTALLED) ## ruff, mypy, import-linter, migrations, system checks
 bench: $(INSTALLED) ## run the benchmarks
 	@exec $(VENV_PYTHON) -m local.bench $(ARGS)
 
-# With the extras: pip takes "coverage[toml]" of another package for one that is not pinned,
-# and refuses to install as soon as there is a newer version.
+soak: $(INSTALLED) ## break everything for 15 minutes; ARGS="--minutes 5 --users 200 --seed 7"
+	@exec $(VENV_PYTHON) -m local.soak $(ARGS)
+
+# With extras: pip 23 takes "coverage==…" for another package than the "coverage[toml]" that
+# pytest-cov asks for, and finds that one without a pin as soon as a newer one is published.
 requirements: $(INSTALLED) ## pin requirements/*.txt anew from requirements/*.in
 	@for name in base production local; do \
-		$(VENV_PYTHON) -m uv pip compile --quiet --upgrade --universal --no-strip-extras --python-version 3.11 \
-			--generate-hashes --no-header requirements/$$name.in -o requirements/$$name.txt || exit 1; \
+		$(VENV_PYTHON) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+			--generate-hashes --no-strip-extras --no-header requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done
 
 clean: ## remove what the other targets made, local data included

@@ -14,6 +14,9 @@ from local.postgres import Postgres, can_enter
 from local.process import ROOT, free_port
 from local.redis import Redis
 
+DATABASE = "keeper"
+"""The name of the database on a temporary PostgreSQL."""
+
 
 @contextmanager
 def temporary_services() -> Iterator[dict[str, str]]:
@@ -21,6 +24,13 @@ def temporary_services() -> Iterator[dict[str, str]]:
 
     Nothing of the caller's settings gets through: neither .env nor variables.
     """
+    with temporary_servers() as (postgres, redis):
+        yield settings_for_tests(database_url=postgres.url(DATABASE), redis_url=redis.url)
+
+
+@contextmanager
+def temporary_servers() -> Iterator[tuple[Postgres, Redis]]:
+    """The two servers themselves, with an empty database, for who wants to break them."""
     with ExitStack() as stack:
         home = Path(tempfile.mkdtemp(prefix="spotify-token-keeper-", dir=temporary_directory()))
         stack.callback(shutil.rmtree, home, ignore_errors=True)
@@ -33,7 +43,7 @@ def temporary_services() -> Iterator[dict[str, str]]:
         )
         stack.callback(postgres.stop)
         postgres.start()
-        postgres.create_database("keeper")
+        postgres.create_database(DATABASE)
         redis = Redis(
             home / "redis",
             port=free_port(),
@@ -42,7 +52,7 @@ def temporary_services() -> Iterator[dict[str, str]]:
         )
         stack.callback(redis.stop)
         redis.start()
-        yield settings_for_tests(database_url=postgres.url("keeper"), redis_url=redis.url)
+        yield postgres, redis
 
 
 def settings_for_tests(*, database_url: str, redis_url: str) -> dict[str, str]:

@@ -31,6 +31,11 @@ SELECT EXISTS (SELECT FROM spotify_auth_spotifytoken AS other
 FROM spotify_auth_spotifytoken AS token
 WHERE token.user_id = %s
 """
+_AN_ANSWER_WAS_LOST = """
+SELECT EXISTS (SELECT FROM spotify_auth_tokenevent
+               WHERE user_id = %s AND generation_before = %s
+                 AND (outcome = 'answer_unknown' OR error = 'answer_lost'))
+"""
 
 
 def is_outage() -> bool:
@@ -56,4 +61,14 @@ def others_were_refreshed(claim: Claim) -> bool:
     """
     with connection.cursor() as cursor:
         cursor.execute(_OTHERS_WERE_REFRESHED, [claim.user_id])
+        return bool(cursor.fetchone()[0])
+
+
+def an_answer_was_lost(claim: Claim) -> bool:
+    """Whether an earlier attempt on this generation got no answer, as the history has it.
+
+    Redis knows of more, an attempt whose worker was killed for one, but may forget.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_AN_ANSWER_WAS_LOST, [claim.user_id, claim.generation])
         return bool(cursor.fetchone()[0])

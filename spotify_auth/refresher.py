@@ -35,7 +35,7 @@ from spotify_auth.cooldown import (
 )
 from spotify_auth.encryption import DecryptionError
 from spotify_auth.models import Cause, Outcome, SpotifyToken
-from spotify_auth.outage import is_outage, others_were_refreshed
+from spotify_auth.outage import an_answer_was_lost, is_outage, others_were_refreshed
 from spotify_auth.results import put_off, write_failure, write_grant
 from spotify_auth.verdicts import judge
 
@@ -160,9 +160,10 @@ def _under_the_lock(work: _Work, claim: Claim, *, probing: bool) -> Outcome | No
     except GrantRefused as error:
         # First of all: what follows asks the database, which may fail.
         work.unanswered |= error.code == ANSWER_LOST
-        lost = work.unanswered
         believable = not _is_outage(probing=probing) and others_were_refreshed(claim)
-        outcome = _fail(claim, _why_refused(claim, lost=lost), started, believable=believable)
+        work.unanswered |= an_answer_was_lost(claim)
+        why = _why_refused(claim, lost=work.unanswered)
+        outcome = _fail(claim, why, started, believable=believable)
         if outcome is Outcome.RECONNECT_REQUIRED:
             work.unanswered = False
         return outcome

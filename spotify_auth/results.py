@@ -72,7 +72,9 @@ WITH written AS (
         due_at = clock_timestamp() + make_interval(secs => %(due_in)s),
         due_cause = '{Cause.SCHEDULE}', asked_by = '',
         failures = failures + 1,
-        suspected_at = CASE WHEN %(suspected)s THEN coalesce(suspected_at, now())
+        -- The moment of the refusal and not that of the claim: who was served in
+        -- between proves nothing about it.
+        suspected_at = CASE WHEN %(suspected)s THEN coalesce(suspected_at, clock_timestamp())
                             ELSE suspected_at END,
         last_error = %(error)s
     WHERE {_FENCE}

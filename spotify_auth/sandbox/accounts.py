@@ -36,7 +36,7 @@ async def token(request: web.Request) -> web.Response:
         if early is not None:
             return early
         answer = _carry_out(exchange, account)
-        return await strike_after(request, memory.faults, account, answer)
+        return await strike_after(request, exchange, account, answer)
 
 
 def _carry_out(exchange: Exchange, account: Account | None) -> web.Response:

@@ -115,6 +115,8 @@ async def stats(request: web.Request) -> web.Response:
             "seconds": round(time.monotonic() - state.started_at, 4),
             "held": memory.faults.held,
             "in_flight": state.exchanges_in_flight,
+            "dead_tokens_shown": state.dead_tokens_shown,
+            "answers_spoiled": state.answers_spoiled,
             "totals": {**state.totals.as_json(), "users": len(state.accounts)},
             "users": {account.persona_id: _account_stats(account) for account in wanted},
         }

@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from .faults import Faults
-from .state import Account, AuthorizationCode, Grant, State
+from .state import Account, AuthorizationCode, Grant, State, digest_of
 
 _VERIFIER = re.compile(r"[A-Za-z0-9_.~-]{43,128}")  # RFC 7636 4.1
 
@@ -53,6 +53,12 @@ class Exchange:
             return found[0].account if found else None
         code = self.state.find_code(self.form.get("code", ""))
         return code.account if code else None
+
+    def spoil_answer(self) -> None:
+        """Remember that a fault keeps the answer, and the new pair in it, from its reader."""
+        if self.is_refresh:
+            digest = digest_of(self.form.get("refresh_token", ""))
+            self.state.answers_spoiled.append(digest)
 
     def carry_out(self) -> dict[str, Any]:
         """The successful answer, or TokenError."""
@@ -106,6 +112,7 @@ class Exchange:
             return
         grant.account.counters.reuses_of_dead_token += 1
         self.state.totals.reuses_of_dead_token += 1
+        self.state.dead_tokens_shown.append(digest_of(self._parameter("refresh_token")))
         if self.faults.take("reuse_revokes_grant", grant.account):
             grant.revoked = True
             grant.kill_access_tokens()

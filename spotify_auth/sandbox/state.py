@@ -104,6 +104,10 @@ class State:
         self.started_at = time.monotonic()
         self.totals = Counters()
         self.exchanges_in_flight = 0
+        self.dead_tokens_shown: list[str] = []
+        """Digests of refresh tokens that were shown after rotation had replaced them."""
+        self.answers_spoiled: list[str] = []
+        """Digests of refresh tokens whose successor a fault cut off or dripped."""
         self.accounts: dict[str, Account] = {}
         self.account_ids: dict[str, Account] = {}
         self._grants: list[Grant] = []
@@ -227,6 +231,11 @@ class State:
             if now < issued.expires_at + self.settings.code_lifetime:
                 return  # codes are in the order they were made
             del self._codes[code]
+
+
+def digest_of(token: str) -> str:
+    """What stands for a token in the counts: enough to compare, and no secret."""
+    return sha256(token.encode()).hexdigest()[:20]
 
 
 def account_id_of(persona_id: str) -> str:

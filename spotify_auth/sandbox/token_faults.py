@@ -5,6 +5,7 @@ from typing import Literal
 
 from aiohttp import web
 
+from .exchange import Exchange
 from .faults import Fault, Faults
 from .state import Account
 from .wire import drip, drop_connection, reset_connection
@@ -35,15 +36,20 @@ async def strike_before(
 
 
 async def strike_after(
-    request: web.Request, faults: Faults, account: Account | None, answer: web.Response
+    request: web.Request, exchange: Exchange, account: Account | None, answer: web.Response
 ) -> web.Response:
     """The faults that strike when the exchange is done and only the answer is missing."""
+    faults, succeeded = exchange.faults, answer.status == 200
     if fault := faults.take("latency_after_rotating", account):
         await asyncio.sleep(fault.parameters["seconds"])
     await _hold(faults, account, "after")
     if faults.take("answer_lost", account):
+        if succeeded:
+            exchange.spoil_answer()
         return drop_connection(request)
     if fault := faults.take("slow_drip", account, lambda given: bool(given["rotate"])):
+        if succeeded:
+            exchange.spoil_answer()
         return await _drip(request, fault, answer)
     return answer
 

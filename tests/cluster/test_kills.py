@@ -21,6 +21,7 @@ from tests.processes import wait_for, worker_process
 from tests.sandbox_client import Sandbox
 
 WORKERS = 1
+DEADLINE_SECONDS = 4
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 
@@ -37,7 +38,7 @@ def service_env(service_env: dict[str, str]) -> dict[str, str]:
     return {
         **service_env,
         "REFRESH_SWEEP_SECONDS": "0.5",
-        "TOKEN_ENDPOINT_DEADLINE_SECONDS": "4",
+        "TOKEN_ENDPOINT_DEADLINE_SECONDS": str(DEADLINE_SECONDS),
     }
 
 
@@ -156,6 +157,23 @@ def make_due_if_backing_off(user: User) -> None:
     if not user.token_events.filter(outcome=Outcome.SUSPECTED).exists():
         make_due(user)
         time.sleep(0.3)
+
+
+def test_a_worker_that_was_frozen_beyond_the_deadline_reads_what_has_come(
+    celery_setup: CeleryTestSetup, fast_sandbox: Sandbox
+) -> None:
+    (user,) = connect_users(fast_sandbox, count=1)
+    hold_an_exchange(fast_sandbox, user)
+    for node in celery_setup.worker_cluster[:WORKERS]:
+        node.kill(signal.SIGSTOP)
+    fast_sandbox.release()
+
+    time.sleep(DEADLINE_SECONDS + 0.5)
+    for node in celery_setup.worker_cluster[:WORKERS]:
+        node.kill(signal.SIGCONT)
+
+    wait_for(lambda: token_of(user).generation == 2, what="the pair to be stored")
+    assert_spotify_and_we_agree(fast_sandbox, user, generation=2)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import requests
 
+from spotify_auth.sandbox.state import digest_of
 from tests.sandbox_client import SCOPES, Sandbox, SandboxError
 
 
@@ -284,3 +285,19 @@ def test_an_exchange_that_the_client_gave_up_is_not_in_flight(sandbox: Sandbox) 
             )
 
     assert sandbox.stats("user-1")["in_flight_max"] == 1
+
+
+def test_tells_dead_tokens_whose_successor_it_kept_itself_from_others(sandbox: Sandbox) -> None:
+    answers = sandbox.connect(["user-1", "user-2"])
+    lost, replaced = (answers[name]["refresh_token"] for name in ("user-1", "user-2"))
+    sandbox.faults("answer_lost", users=["user-1"], times=1)
+    with pytest.raises(requests.ConnectionError):
+        sandbox.refresh(lost)
+    sandbox.refresh(replaced)
+
+    for dead in (lost, replaced):
+        assert sandbox.refresh(dead).status_code == 400
+
+    stats = sandbox.stats()
+    assert stats["answers_spoiled"] == [digest_of(lost)]
+    assert stats["dead_tokens_shown"] == [digest_of(lost), digest_of(replaced)]

@@ -1,0 +1,72 @@
+"""What a refusal is taken for when it comes together with another failure."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis
+from django.db import connection as database
+from pytest_django import Settings
+
+from spotify_auth.models import Outcome
+from spotify_auth.refresher import refresh_next, refresh_user
+from tests.conftest import Connect, make_due, token_of
+from tests.processes import wait_for
+from tests.sandbox_client import Sandbox
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def lose_redis(settings: Settings) -> None:
+    """Redis comes back empty."""
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.flushdb()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        # The repetition is refused: that is the first refusal.
+        {"fault": "answer_lost", "times": 1},
+        # No answer to the repetition either.
+        {"fault": "latency_after_rotating", "seconds": 2},
+    ],
+)
+def test_a_lost_answer_is_remembered_when_redis_is_lost(
+    connect: Connect, spotify: Sandbox, settings: Settings, fault: dict[str, object]
+) -> None:
+    settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = 1
+    user = connect()
+    spotify.faults(**fault)  # type: ignore[arg-type]
+    refresh_next()
+    spotify.clear()
+
+    lose_redis(settings)
+    while token_of(user).status == "active":
+        make_due(user)
+        assert refresh_next() is not None
+
+    assert token_of(user).last_error == "answer_lost"
+
+
+def test_who_was_served_while_the_refused_one_waited_proves_nothing(
+    connect: Connect, spotify: Sandbox
+) -> None:
+    user, other = connect("user-1"), connect("user-2")
+    spotify.faults("hold", when="before", users=["user-1"], times=1)
+
+    def refuse() -> Outcome | None:
+        try:
+            return refresh_user(user.pk)
+        finally:
+            database.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        refused = pool.submit(refuse)
+        wait_for(lambda: spotify.stats()["held"] == 1, what="the request to be held")
+        assert refresh_user(other.pk) is Outcome.REFRESHED
+        spotify.faults("false_invalid_grant")  # from here on nobody is served
+        spotify.release()
+        assert refused.result() is Outcome.SUSPECTED
+    make_due(user)
+
+    assert refresh_user(user.pk) is Outcome.SUSPECTED

@@ -1,0 +1,73 @@
+"""How large a soak is and how long it lasts: all numbers of a run, in one place."""
+
+from dataclasses import dataclass
+
+from spotify_auth.schedule import longest_exchange
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """One run. Times are in seconds."""
+
+    seed: int
+    users: int
+    seconds: float | None
+    """How long there is mischief; None is once through every kind, in a fixed order."""
+    workers: int
+    beats: int
+    lifetime: int
+    """Of an access token."""
+    deadline: float
+    sweep: float
+    minimum: float
+    pace: float
+    """Multiplies the length of each fault, and the pauses between them."""
+    lanes_per_worker: int = 16
+    readers: int = 2
+
+    @property
+    def longest_exchange(self) -> float:
+        """After this an exchange has ended, and nobody waits for its grant any more."""
+        return longest_exchange(self.deadline)
+
+    def settings(self) -> dict[str, str]:
+        """The settings of the service that follow from the plan."""
+        return {
+            "ACCESS_TOKEN_LIFETIME_SECONDS": str(self.lifetime),
+            "ACCESS_TOKEN_MINIMUM_SECONDS": str(self.minimum),
+            "REFRESH_SWEEP_SECONDS": str(self.sweep),
+            "TOKEN_ENDPOINT_DEADLINE_SECONDS": str(self.deadline),
+        }
+
+
+def long_plan(*, seed: int, minutes: float, users: int) -> Plan:
+    """`make soak`: a token is refreshed about every 90 s, and left 24 s before it expires."""
+    return Plan(
+        seed=seed,
+        users=users,
+        seconds=minutes * 60,
+        workers=3,
+        beats=2,
+        lifetime=120,
+        deadline=9,
+        sweep=2,
+        minimum=2,
+        pace=1,
+    )
+
+
+def short_plan(*, seed: int) -> Plan:
+    """The same in small, for `make test`: once through every kind of mischief."""
+    return Plan(
+        seed=seed,
+        users=40,
+        seconds=None,
+        workers=2,
+        beats=2,
+        lifetime=20,
+        deadline=1.5,
+        sweep=0.3,
+        minimum=1,
+        pace=0.15,
+        lanes_per_worker=8,
+    )
