@@ -18,6 +18,7 @@ from django.test.utils import override_settings  # noqa: E402
 from accounts.people import person_for  # noqa: E402
 from spotify_auth import connection, lanes, tokens  # noqa: E402
 from spotify_auth.models import SpotifyToken  # noqa: E402
+from tests.benchmarks.storage import measure_storage  # noqa: E402
 from tests.conftest import grant_of  # noqa: E402
 from tests.sandbox_client import Sandbox  # noqa: E402
 
@@ -40,6 +41,8 @@ def main() -> None:
         measure_reads(user_ids)
         sandbox.faults("latency", seconds=LATENCY_SECONDS)
         measure_refreshes(sandbox)
+        sandbox.clear()
+        measure_storage()
 
 
 def connect_users(sandbox: Sandbox) -> list[int]:
