@@ -5,7 +5,6 @@ from django.db import connection as database
 from spotify_auth import connection, lanes
 from spotify_auth.models import SpotifyToken
 
-
 SPREAD = 30
 """One token in so many is refreshed, so that each lies on a page of its own."""
 

@@ -20,7 +20,7 @@ from accounts.models import User
 from spotify_auth import claims, connection, tokens
 from spotify_auth.models import Cause, Outcome, SpotifyToken
 from spotify_auth.refresher import refresh_next, refresh_user
-from tests.conftest import Connect, account_of, grant_of, make_due, token_of
+from tests.conftest import Connect, account_of, grant_of, token_of
 from tests.processes import wait_for
 from tests.sandbox_client import Sandbox
 
@@ -58,7 +58,10 @@ def _partitioned(transactional_db: None) -> Iterator[None]:
 def partition_of(user: User) -> str:
     """The partition that holds a user's row."""
     with database.cursor() as cursor:
-        cursor.execute(f"SELECT tableoid::regclass::text FROM {TABLE} WHERE user_id = %s", [user.pk])
+        cursor.execute(
+            f"SELECT tableoid::regclass::text FROM {TABLE} WHERE user_id = %s",  # noqa: S608
+            [user.pk],
+        )
         name: str = cursor.fetchone()[0]
     return name
 
@@ -124,8 +127,14 @@ def test_a_locked_row_is_skipped_and_not_waited_for(connect: Connect, spotify: S
     urgent, second = connect_many(connect, 16)[:2]
     spotify.faults(fault="hold", times=1)
 
+    def lane() -> Outcome | None:
+        try:
+            return refresh_next()
+        finally:
+            database.close()
+
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(lambda: (refresh_next(), database.close())[0])
+        first = pool.submit(lane)
         wait_for(lambda: spotify.stats()["held"] == 1, what="the exchange to be in flight")
         assert refresh_user(urgent.pk) is None
         assert tokens.nudge(urgent.pk, generation=1, cause=Cause.STALE_READ) is False
@@ -152,9 +161,7 @@ def test_log_in_again_takes_the_place_of_the_row(connect: Connect, spotify: Sand
     user = connect()
     answer = spotify.connect(["user-1"])["user-1"]
 
-    connection.connect(
-        user_id=user.pk, grant=grant_of(answer), issued_at=connection.database_now()
-    )
+    connection.connect(user_id=user.pk, grant=grant_of(answer), issued_at=connection.database_now())
 
     token = SpotifyToken.objects.get(user=user)
     assert (token.generation, token.access_token) == (2, answer["access_token"])
@@ -235,7 +242,9 @@ def fill(like: User, *, rows: int) -> None:
     User.objects.bulk_create(User(account_id=f"filler-{n}") for n in range(rows))
     with database.cursor() as cursor:
         names = [
-            field.column for field in SpotifyToken._meta.fields if field.column not in ("user_id", "due_at")
+            str(field.column)
+            for field in SpotifyToken._meta.fields
+            if field.column not in ("user_id", "due_at")
         ]
         columns = ", ".join(names)
         cursor.execute(
@@ -259,7 +268,7 @@ def partial_due_indexes() -> set[str]:
         return {name for (name,) in cursor.fetchall()}
 
 
-def plan_of_claim(sql: str, *parameters: object) -> str:
+def plan_of_claim(sql: str, *parameters: int) -> str:
     """What PostgreSQL does for the claim, as text."""
     with transaction.atomic(), database.cursor() as cursor:
         cursor.execute(f"EXPLAIN (COSTS OFF) {sql}", ["1000", *parameters])

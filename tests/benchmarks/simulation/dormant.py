@@ -1,11 +1,13 @@
 """Who visits when, and whose token is therefore left asleep (REFRESH_DORMANT_AFTER)."""
 
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tests.benchmarks.simulation.scenario import DAY, Dormancy
 
-Tokens = NDArray[np.int32]
+Tokens: TypeAlias = NDArray[np.int32]
 
 
 class Sleepers:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from tests.benchmarks.simulation import runs
-from tests.benchmarks.simulation.load import MINUTE, TURN_MINUTES, Load, Simulate
 from tests.benchmarks.simulation.charts import Line, line_chart
+from tests.benchmarks.simulation.load import MINUTE, TURN_MINUTES, Load, Simulate
 from tests.benchmarks.simulation.scenario import mean_load
 from tests.benchmarks.simulation.words import number, percent, table, time
 
@@ -78,7 +78,7 @@ def herd_chart(loads: Loads) -> str:
     return line_chart(
         "How a herd fades",
         lines=lines,
-        across="days since the end of the incident (1 million users, lanes for 2 × the mean)",
+        across="days since the end of the incident (1 million users, lanes for 2 x the mean)",
         up="busiest minute ÷ mean, by turn",
         step=1,
     )
@@ -136,7 +136,7 @@ def outage_kinds(simulate: Simulate) -> tuple[str, str]:
     chart = line_chart(
         "Calls of the token endpoint, which is away from 0 h to 2 h",
         lines=lines,
-        across="hours (1 million users, lanes for 4 × the mean)",
+        across="hours (1 million users, lanes for 4 x the mean)",
         up="calls a second, by the minute",
         step=1,
     )
@@ -152,7 +152,7 @@ def headrooms(simulate: Simulate) -> str:
         end = scenario.outage.end
         rows.append(
             [
-                f"{headroom:g} ×",
+                f"{headroom:g} x",
                 f"{scenario.lanes:,}",
                 time(load.stale_seconds()[0]),
                 time(load.recovered_after(end)),

@@ -32,7 +32,10 @@ def one_database(simulate: Simulate) -> str:
     """A hundred million users on one PostgreSQL."""
     load = simulate(runs.one_database())
     hours = (0.5, 1, 2, 4, 8)
-    rows = [[time(hour * 3600), percent(load.stale[int(hour * 60)] / load.scenario.users)] for hour in hours]
+    rows = [
+        [time(hour * 3600), percent(load.stale[int(hour * 60)] / load.scenario.users)]
+        for hour in hours
+    ]
     return table(["100 million users, one PostgreSQL: after", "stale"], rows)
 
 

@@ -28,9 +28,9 @@ def validation() -> str:
         )
         rows += [
             [title, *(f"{load.mean_per_second():.3f}" for load in loads)],
-            ["– busy lanes", *(f"{load.mean_busy():.3f}" for load in loads)],
-            ["– ever stale", *(f"{load.ever_stale():.0f}" for load in loads)],
-            ["– median stale time", *(f"{load.stale_seconds()[0]:.0f} s" for load in loads)],
+            ["- busy lanes", *(f"{load.mean_busy():.3f}" for load in loads)],
+            ["- ever stale", *(f"{load.ever_stale():.0f}" for load in loads)],
+            ["- median stale time", *(f"{load.stale_seconds()[0]:.0f} s" for load in loads)],
         ]
     return table(["10,000 users; refreshes a second", "event by event", "sweep by sweep"], rows)
 
@@ -44,7 +44,7 @@ def lanes(simulate: Simulate) -> str:
         rows.append(
             [
                 f"{latency * 1000:.0f} ms",
-                f"{factor:g} ×",
+                f"{factor:g} x",
                 f"{scenario.lanes:,}",
                 number(mean_load(scenario.users) * latency),
                 number(load.mean_busy(first=settled)),
@@ -85,8 +85,7 @@ def fleet() -> str:
     for name, users in runs.SIZES.items():
         needs = Sizing(users=users)
         per_latency = (
-            f"{needs.lanes(latency):,} / {needs.processes(latency):,}"
-            for latency in runs.LATENCIES
+            f"{needs.lanes(latency):,} / {needs.processes(latency):,}" for latency in runs.LATENCIES
         )
         rows.append([name, number(needs.cores), *per_latency, str(runs.databases_for(users))])
     heads = ["users", "worker cores, mean"]

@@ -101,9 +101,7 @@ def rate_limits() -> Iterator[Scenario]:
 
 def one_database() -> Scenario:
     """A hundred million users on a single PostgreSQL."""
-    return replace(
-        fleet(100_000_000), databases_per_second=DATABASE_PER_SECOND, duration=DAY / 2
-    )
+    return replace(fleet(100_000_000), databases_per_second=DATABASE_PER_SECOND, duration=DAY / 2)
 
 
 def import_at_once() -> Scenario:

@@ -7,6 +7,7 @@ order of their sweep of falling due, at the rate that lanes and databases allow.
 """
 
 from collections import deque
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +27,8 @@ from tests.benchmarks.simulation.scenario import (
 SAMPLE = 200_000
 """Tokens that are simulated at the most: a minute then counts 4,400 of them, give or take 1.5 %."""
 
-Tokens = NDArray[np.int32]
-Times = NDArray[np.float64]
+Tokens: TypeAlias = NDArray[np.int32]
+Times: TypeAlias = NDArray[np.float64]
 
 
 class SampledSimulation:
@@ -41,7 +42,11 @@ class SampledSimulation:
         self.sweep = 0
         self.failures = np.zeros(self.size, np.int16)
         wait = self._refresh_after(self.size)
-        due = np.zeros(self.size) if scenario.all_due_at_once else self.random.random(self.size) * wait
+        due = (
+            np.zeros(self.size)
+            if scenario.all_due_at_once
+            else self.random.random(self.size) * wait
+        )
         self.expires: Times = due + LIFETIME_SECONDS - wait
         self.calendar: dict[int, list[Tokens]] = {}
         """Tokens by the sweep that finds them due."""
@@ -60,14 +65,14 @@ class SampledSimulation:
 
     def run(self) -> Load:
         """Simulate the whole duration."""
-        for self.sweep in range(1, int(self.scenario.duration / SWEEP_SECONDS)):
-            now = self.sweep * SWEEP_SECONDS
+        for sweep in range(1, int(self.scenario.duration / SWEEP_SECONDS)):
+            self.sweep, now = sweep, sweep * SWEEP_SECONDS
             if self.sleepers:
                 woken = self.sleepers.visits(now, SWEEP_SECONDS)
                 self.load.woke(now, np.count_nonzero(self.expires[woken] < now))
                 if woken.size:
                     self.queue.appendleft(woken)
-            for chunk in self.calendar.pop(self.sweep, ()):
+            for chunk in self.calendar.pop(sweep, ()):
                 self.queue.append(self.sleepers.let_sleep(chunk, now) if self.sleepers else chunk)
             if now % RATE_WINDOW_SECONDS == 0:
                 self.calls = 0.0
@@ -117,7 +122,7 @@ class SampledSimulation:
         limit = self.scenario.rate_limit
         if limit is None:
             return room
-        waiting = sum(chunk.size for chunk in self.queue)
+        waiting: int = sum(chunk.size for chunk in self.queue)
         left = limit.per_second * RATE_WINDOW_SECONDS / self.load.weight - self.calls
         wanted = min(room, waiting)
         if wanted > left:
