@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from string import Template
 
-from tests.benchmarks.simulation import incident_tables, limit_tables, quiet_tables
+from tests.benchmarks.simulation import incident_tables, limit_tables, measured, quiet_tables
 from tests.benchmarks.simulation.load import Load
 from tests.benchmarks.simulation.sampled import SAMPLE, SampledSimulation
 from tests.benchmarks.simulation.scenario import Scenario
@@ -46,6 +46,12 @@ def write_report(*, into: Path, sample: int) -> None:
     page = Template(PAGE.read_text()).substitute(
         date=f"{datetime.now(UTC):%Y-%m-%d}",
         sample=f"{sample:,}",
+        cpu=f"{measured.WORKER_CPU_SECONDS * 1000:.1f}",
+        database=f"{measured.DATABASE_PER_SECOND:,}",
+        warm=f"{measured.WAL_BYTES_WARM:,}",
+        cold=f"{measured.WAL_BYTES_COLD:,}",
+        event=measured.EVENT_BYTES,
+        token=f"{measured.TOKEN_BYTES:,}",
         validation=quiet_tables.validation(),
         quiet=incident_tables.quiet_weeks(loads),
         outages=incident_tables.outages(loads),

@@ -21,7 +21,7 @@ SIZES = {"1 million": 1_000_000, "10 million": 10_000_000, "100 million": 100_00
 BEGINS = DAY
 """The second day, so that a quiet day comes first."""
 LATENCIES = (0.05, 0.2, 2.0)
-FACTORS = (0.9, 1.0, 1.1, 1.5, 2.0)
+FACTORS = (0.7, 0.8, 0.9, 1.0, 1.1, 2.0)
 """Lanes, as a multiple of what Little's law says is busy on average."""
 
 ACTIVITIES = (
@@ -74,7 +74,8 @@ def headrooms() -> Iterator[tuple[float, Scenario]]:
     """Two hours away with fewer and with more lanes."""
     for headroom in (1.25, 1.5, 2.0, 4.0, 8.0):
         outage = INCIDENTS["endpoint away 2 h"]
-        yield headroom, replace(fleet(1_000_000, headroom=headroom), outage=outage)
+        name = f"endpoint away 2 h, lanes for {headroom:g} x"
+        yield headroom, replace(fleet(1_000_000, headroom=headroom), name=name, outage=outage)
 
 
 def rate_limits() -> Iterator[Scenario]:
@@ -113,7 +114,15 @@ def dormancies() -> Iterator[tuple[float, Scenario]]:
     """Days unseen until a token is left asleep; the last is "never"."""
     for days in (7.0, 14.0, 30.0, 100_000.0):
         dormancy = Dormancy(after=days * DAY, activities=ACTIVITIES)
-        yield days, replace(fleet(10_000_000), duration=3 * DAY, dormancy=dormancy)
+        yield (
+            days,
+            replace(
+                fleet(10_000_000),
+                name=f"asleep after {days:g} days",
+                duration=3 * DAY,
+                dormancy=dormancy,
+            ),
+        )
 
 
 def lane_counts() -> Iterator[tuple[float, float, Scenario]]:
