@@ -66,14 +66,15 @@ def partition_of(user: User) -> str:
     return name
 
 
-def connect_many(connect: Connect, number: int) -> list[User]:
-    """Users in every partition, the first the most urgent."""
-    users = [connect(f"user-{n}") for n in range(number)]
+def connect_many(connect: Connect) -> list[User]:
+    """Sixteen users or more, some in every partition, the first the most urgent."""
+    users: list[User] = []
+    while len(users) < 16 or len({partition_of(user) for user in users}) < PARTITIONS:
+        users.append(connect(f"user-{len(users)}"))
     for position, user in enumerate(users):
         SpotifyToken.objects.filter(pk=user.pk).update(
             due_at=Now() - timedelta(seconds=1000 - position)
         )
-    assert len({partition_of(user) for user in users}) == PARTITIONS
     return users
 
 
@@ -95,7 +96,7 @@ def in_threads(number: int, work: Any) -> list[Any]:
 def test_the_most_urgent_goes_first_whatever_its_partition(
     connect: Connect, spotify: Sandbox
 ) -> None:
-    users = connect_many(connect, 16)
+    users = connect_many(connect)
 
     for user in users:
         assert refresh_next() is Outcome.REFRESHED
@@ -106,7 +107,7 @@ def test_the_most_urgent_goes_first_whatever_its_partition(
 def test_lanes_in_several_threads_refresh_each_token_once(
     connect: Connect, spotify: Sandbox
 ) -> None:
-    users = connect_many(connect, 24)
+    users = connect_many(connect)
 
     def lane() -> int:
         taken = 0
@@ -114,17 +115,17 @@ def test_lanes_in_several_threads_refresh_each_token_once(
             taken += 1
         return taken
 
-    assert sum(in_threads(8, lane)) == 24
+    assert sum(in_threads(8, lane)) == len(users)
 
     totals = spotify.stats()["totals"]
-    assert (totals["refreshes_attempted"], totals["reuses_of_dead_token"]) == (24, 0)
+    assert (totals["refreshes_attempted"], totals["reuses_of_dead_token"]) == (len(users), 0)
     assert all(token_of(user).generation == 2 for user in users)
     assert all(user.token_events.filter(outcome=Outcome.REFRESHED).count() == 1 for user in users)
     assert account_of(spotify, token_of(users[0]).access_token) == users[0].account_id
 
 
 def test_a_locked_row_is_skipped_and_not_waited_for(connect: Connect, spotify: Sandbox) -> None:
-    urgent, second = connect_many(connect, 16)[:2]
+    urgent, second = connect_many(connect)[:2]
     spotify.faults(fault="hold", times=1)
 
     def lane() -> Outcome | None:
@@ -200,7 +201,7 @@ def test_disconnecting_erases_the_pair(connect: Connect) -> None:
 
 
 def test_the_constraints_hold_in_every_partition(connect: Connect) -> None:
-    for user in connect_many(connect, 16):
+    for user in connect_many(connect):
         with pytest.raises(IntegrityError), transaction.atomic():
             SpotifyToken.objects.filter(pk=user.pk).update(access_token=None)
 
@@ -231,7 +232,7 @@ def test_a_claim_of_one_user_looks_into_one_partition(connect: Connect) -> None:
     user = connect()
     fill(user, rows=20_000)
 
-    plan = plan_of_claim(claims._OF_USER, user.pk)
+    plan = plan_of_claim(claims._OF_USER, user_id=user.pk)
 
     assert set(re.findall(r"token_part_\d\b", plan)) == {partition_of(user)}, plan
     assert "Seq Scan" not in plan
@@ -268,8 +269,9 @@ def partial_due_indexes() -> set[str]:
         return {name for (name,) in cursor.fetchall()}
 
 
-def plan_of_claim(sql: str, *parameters: int) -> str:
-    """What PostgreSQL does for the claim, as text."""
+def plan_of_claim(sql: str, **parameters: int) -> str:
+    """What PostgreSQL does for the claim, as text: for its last statement, the first sets bounds."""
+    _, claim = sql.split(";\n")
     with transaction.atomic(), database.cursor() as cursor:
-        cursor.execute(f"EXPLAIN (COSTS OFF) {sql}", ["1000", *parameters])
+        cursor.execute(f"EXPLAIN (COSTS OFF) {claim}", parameters)
         return "\n".join(line for (line,) in cursor.fetchall())
