@@ -19,6 +19,7 @@ from accounts.people import person_for  # noqa: E402
 from spotify_auth import connection, lanes, tokens  # noqa: E402
 from spotify_auth.models import SpotifyToken  # noqa: E402
 from tests.benchmarks.dashboard_data import measure_dashboard_data  # noqa: E402
+from tests.benchmarks.storage import measure_storage  # noqa: E402
 from tests.conftest import grant_of  # noqa: E402
 from tests.sandbox_client import Sandbox  # noqa: E402
 
@@ -42,6 +43,8 @@ def main() -> None:
         measure_dashboard_data(sandbox, user_ids[0])
         sandbox.faults("latency", seconds=LATENCY_SECONDS)
         measure_refreshes(sandbox)
+        sandbox.clear()
+        measure_storage()
 
 
 def connect_users(sandbox: Sandbox) -> list[int]:

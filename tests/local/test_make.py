@@ -36,7 +36,7 @@ def clone(tmp_path: Path) -> Path:
 def test_lists_its_targets(clone: Path) -> None:
     listed = run(clone).stdout
 
-    for target in ("run", "test", "lint", "bench", "soak", "clean", "requirements", "help"):
+    for target in ("run", "test", "lint", "bench", "simulate", "soak", "clean", "help"):
         assert f"  make {target} " in listed
 
 
