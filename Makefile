@@ -29,7 +29,8 @@ bench: $(INSTALLED) ## run the benchmarks
 requirements: $(INSTALLED) ## pin requirements/*.txt anew from requirements/*.in
 	@for name in base production local bench; do \
 		$(VENV_PYTHON) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 \
-			--generate-hashes --no-strip-extras --no-header requirements/$$name.in -o requirements/$$name.txt || exit 1; \
+			--generate-hashes --no-strip-extras --no-header \
+			requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done
 
 clean: ## remove what the other targets made, local data included

@@ -21,6 +21,7 @@ def main(names: list[str]) -> None:
     )
     for line in table(measure(chosen)):
         print(line, flush=True)
+    print("\nLoad averages at the end:", *(f"{load:.1f}" for load in os.getloadavg()))
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ class Row:
     exchanges_per_expiry   calls of the token endpoint, for each user and expiry
     at_expiry              pages opened at the moment of expiry, whatever their answer
     otherwise              single pages between the expiries
-    read                   one read of a fresh token in process, from the database, in seconds
+    read                   one read of a fresh token in process, from the database: median seconds
     """
 
     contestant: Contestant
