@@ -36,15 +36,16 @@ simulate: $(BENCH_INSTALLED) ## simulate up to 100 million users, and write docs
 # The extras stay in the pins: without them pip before 23.3 takes coverage[toml] for another
 # package than coverage, and refuses the newer one that it finds because it has no hash.
 requirements: $(INSTALLED) ## pin requirements/*.txt anew from requirements/*.in
-	@for name in base production local bench; do \
+	@for name in base production local bench peers; do \
 		$(VENV_PYTHON) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 \
-			--generate-hashes --no-strip-extras --no-header requirements/$$name.in -o requirements/$$name.txt || exit 1; \
+			--generate-hashes --no-strip-extras --no-header \
+			requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done
 
 clean: ## remove what the other targets made, local data included
 	@if "$(PYTHON)" -c '$(IS_3_11)' 2>/dev/null; then "$(PYTHON)" -m local.clean; fi
-	@rm -rf .venv .local staticfiles .mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
-		.hypothesis .coverage .coverage.*
+	@rm -rf .venv .venv-bench .local staticfiles .mypy_cache .ruff_cache .pytest_cache \
+		.import_linter_cache .hypothesis .coverage .coverage.*
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): requirements/local.txt

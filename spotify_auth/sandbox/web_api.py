@@ -207,7 +207,8 @@ def _authorised(request: web.Request, found: tuple[Grant, bool] | None) -> Grant
 
 
 def _answer(request: web.Request, grant: Grant) -> web.Response:
-    path = request.match_info["path"]
+    # Spotify forgives a slash at the end: spotipy's me() asks for "/v1/me/".
+    path = request.match_info["path"].removesuffix("/")
     if path not in _ENDPOINTS:
         raise WebApiError(404, "Service not found")
     caller = persona(grant.account.persona_id)

@@ -1,7 +1,11 @@
-"""`make bench`: what a refresh and a read cost, each beside its floor in the same run."""
+"""`make bench`: what a refresh and a read cost, each beside its floor in the same run.
+
+`make bench ARGS=peers` compares the service with what people use today instead.
+"""
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +24,7 @@ from spotify_auth import connection, lanes, tokens  # noqa: E402
 from spotify_auth.models import SpotifyToken  # noqa: E402
 from tests.benchmarks.dashboard_data import measure_dashboard_data  # noqa: E402
 from tests.benchmarks.storage import measure_storage  # noqa: E402
+from tests.benchmarks.peers.__main__ import main as compare_with_peers  # noqa: E402
 from tests.conftest import grant_of  # noqa: E402
 from tests.sandbox_client import Sandbox  # noqa: E402
 
@@ -133,4 +138,7 @@ def seconds_each(function: Callable[[int], object], user_ids: list[int]) -> floa
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["peers"]:
+        compare_with_peers(sys.argv[2:])
+    else:
+        main()

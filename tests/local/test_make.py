@@ -65,7 +65,7 @@ def test_a_python3_that_is_3_11_will_do(clone: Path, tmp_path: Path) -> None:
 
 @make
 def test_clean_removes_what_the_others_made(clone: Path) -> None:
-    for name in (".venv", ".local", "staticfiles", "accounts/__pycache__"):
+    for name in (".venv", ".venv-bench", ".local", "staticfiles", "accounts/__pycache__"):
         (clone / name).mkdir(parents=True)
     (clone / ".env").touch()
 

@@ -111,7 +111,11 @@ def test_people_missing_from_the_dashboard_are_refused_everything(
     assert outcome(response) == error(403, "User not registered in the Developer Dashboard")
 
 
-@pytest.mark.parametrize("path", ["/v1/me/", "/v1/albums/1", "/v1/me/top/genres"])
+def test_a_slash_at_the_end_of_a_path_is_forgiven(sandbox: Sandbox) -> None:
+    assert call(sandbox, "/v1/me/") == call(sandbox, "/v1/me")
+
+
+@pytest.mark.parametrize("path", ["/v1/me//", "/v1/albums/1", "/v1/me/top/genres"])
 def test_other_paths_are_not_there(sandbox: Sandbox, path: str) -> None:
     assert outcome(sandbox.get(path, access_token(sandbox))) == error(404, "Service not found")
 

@@ -1,0 +1,1 @@
+"""The Django application that Authlib's documentation asks its users to write."""
