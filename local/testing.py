@@ -16,9 +16,10 @@ from local.redis import Redis
 
 
 @contextmanager
-def temporary_services() -> Iterator[dict[str, str]]:
+def temporary_services(*, durable: bool = False) -> Iterator[dict[str, str]]:
     """A PostgreSQL and a Redis on free ports, and the whole environment that names them.
 
+    A `durable` PostgreSQL flushes each commit to disk, as in production.
     Nothing of the caller's settings gets through: neither .env nor variables.
     """
     with ExitStack() as stack:
@@ -29,7 +30,11 @@ def temporary_services() -> Iterator[dict[str, str]]:
             home / "postgres",
             port=free_port(),
             password=secrets.token_urlsafe(16),
-            options=["max_connections=300", "fsync=off", "deadlock_timeout=100ms"],
+            options=[
+                "max_connections=300",
+                f"fsync={'on' if durable else 'off'}",
+                "deadlock_timeout=100ms",
+            ],
         )
         stack.callback(postgres.stop)
         postgres.start()

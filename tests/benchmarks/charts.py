@@ -123,9 +123,7 @@ def _grid(chart: Chart, top: float, step: float) -> list[str]:
         marks.append(
             f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
         )
-        marks.append(
-            f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{n * step:g}</text>'
-        )
+        marks.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{n * step:g}</text>')
     marks.append(
         f'<text x="{_WIDTH - _RIGHT}" y="22" text-anchor="end">{escape(chart.unit)}</text>'
     )

@@ -108,9 +108,7 @@ def _claim_and_roll_back() -> float:
 def _claim_and_write() -> float:
     with transaction.atomic():
         seconds, claim = _claim()
-        write_grant(
-            claim, GRANT, issued_at=claim.claimed_at, cause=claim.cause, duration=seconds
-        )
+        write_grant(claim, GRANT, issued_at=claim.claimed_at, cause=claim.cause, duration=seconds)
     return seconds
 
 

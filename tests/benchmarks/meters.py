@@ -29,9 +29,7 @@ class Window:
         return self.cpu_seconds / self.done
 
 
-def watch(
-    processes: Sequence[LocalProcess], count: Callable[[], int], *, seconds: float
-) -> Window:
+def watch(processes: Sequence[LocalProcess], count: Callable[[], int], *, seconds: float) -> Window:
     """Watch processes for a while; `count` tells how many pieces were done so far."""
     known = [psutil.Process(process.pid) for process in processes]
     done, cpu, started = count(), _cpu(known), time.perf_counter()

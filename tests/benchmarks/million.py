@@ -29,7 +29,8 @@ INSERT INTO spotify_auth_spotifytoken (
 SELECT id, 'active', substr(decode(repeat(md5(id::text), 16), 'hex'), 1, 250),
        substr(decode(repeat(md5((-id)::text), 11), 'hex'), 1, 164),
        'user-top-read user-read-recently-played user-read-currently-playing playlist-read-private',
-       1, issued, issued + interval '182 days', issued, issued + make_interval(secs => %(lifetime)s),
+       1, issued, issued + interval '182 days',
+       issued, issued + make_interval(secs => %(lifetime)s),
        -- Refreshed all along: due moments lie evenly in the next three quarters of a lifetime.
        issued + make_interval(secs => %(lifetime)s * 0.75), 'schedule', 0, ''
 FROM (SELECT id, %(now)s - make_interval(secs => %(lifetime)s * 0.75 * random()) AS issued
@@ -38,7 +39,8 @@ FROM (SELECT id, %(now)s - make_interval(secs => %(lifetime)s * 0.75 * random())
 # What a refresh does to the row, for all that fall due until a moment, in that order.
 _CHURN = """
 UPDATE spotify_auth_spotifytoken
-SET access_token = substr(access_token, 2) || '\\x00', refresh_token = substr(refresh_token, 2) || '\\x00',
+SET access_token = substr(access_token, 2) || '\\x00',
+    refresh_token = substr(refresh_token, 2) || '\\x00',
     generation = generation + 1, refreshed_at = due_at,
     expires_at = due_at + make_interval(secs => %(lifetime)s),
     due_at = due_at + make_interval(secs => %(lifetime)s * (0.7 + 0.1 * random())),
@@ -131,7 +133,8 @@ def _vacuum_threshold() -> float:
             """
             SELECT option_name, option_value::float
             FROM pg_class, pg_options_to_table(reloptions)
-            WHERE oid = 'spotify_auth_spotifytoken'::regclass AND option_name LIKE 'autovacuum_vacuum%%'
+            WHERE oid = 'spotify_auth_spotifytoken'::regclass
+              AND option_name LIKE 'autovacuum_vacuum%'
             """
         )
         own = dict(cursor.fetchall())

@@ -20,9 +20,10 @@ _PACKAGES = ("django", "celery", "psycopg", "requests", "redis", "gunicorn")
 
 _INTRODUCTION = """# Benchmarks
 
-Written by `make bench`; do not edit. Every ratio has its floor measured in the same run, in turns with
-the figure, and both are medians of the turns. PostgreSQL, Redis, the sandbox Spotify, the worker
-processes and the measuring itself share the cores named below. PostgreSQL flushes each commit to disk.
+Written by `make bench`; do not edit. Every ratio has its floor measured in the same run, in turns
+with the figure, and both are medians of the turns. PostgreSQL (which flushes each commit to disk),
+Redis, the sandbox Spotify, the worker processes and the measuring itself share the cores named
+below.
 """
 _REPRODUCE = """
 ## How to reproduce
@@ -88,7 +89,7 @@ def _processor() -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    met = {True: "yes", False: "NO", None: "–"}[row.met]
+    met = {True: "yes", False: "NO", None: "-"}[row.met]
     return (row.what, row.target, row.figure, row.floor, met)
 
 
