@@ -9,7 +9,7 @@ from local.testing import temporary_services
 
 def main(arguments: list[str]) -> int:
     """Run the benchmarks; their exit code."""
-    with temporary_services() as env:
+    with temporary_services(durable=True) as env:
         return run_in_front([sys.executable, "-m", "tests.benchmarks", *arguments], env=env)
 
 

@@ -19,17 +19,18 @@ DATABASE = "keeper"
 
 
 @contextmanager
-def temporary_services() -> Iterator[dict[str, str]]:
+def temporary_services(*, durable: bool = False) -> Iterator[dict[str, str]]:
     """A PostgreSQL and a Redis on free ports, and the whole environment that names them.
 
+    A `durable` PostgreSQL flushes each commit to disk, as in production.
     Nothing of the caller's settings gets through: neither .env nor variables.
     """
-    with temporary_servers() as (postgres, redis):
+    with temporary_servers(durable=durable) as (postgres, redis):
         yield settings_for_tests(database_url=postgres.url(DATABASE), redis_url=redis.url)
 
 
 @contextmanager
-def temporary_servers() -> Iterator[tuple[Postgres, Redis]]:
+def temporary_servers(*, durable: bool = False) -> Iterator[tuple[Postgres, Redis]]:
     """The two servers themselves, with an empty database, for who wants to break them."""
     with ExitStack() as stack:
         home = Path(tempfile.mkdtemp(prefix="spotify-token-keeper-", dir=temporary_directory()))
@@ -39,7 +40,11 @@ def temporary_servers() -> Iterator[tuple[Postgres, Redis]]:
             home / "postgres",
             port=free_port(),
             password=secrets.token_urlsafe(16),
-            options=["max_connections=600", "fsync=off", "deadlock_timeout=100ms"],
+            options=[
+                "max_connections=600",
+                f"fsync={'on' if durable else 'off'}",
+                "deadlock_timeout=100ms",
+            ],
         )
         stack.callback(postgres.stop)
         postgres.start()

@@ -45,6 +45,12 @@ class LocalProcess:
         return f"pid{self._process.pid if self._process else 0:09d}"
 
     @property
+    def pid(self) -> int:
+        """The process id as the operating system has it."""
+        assert self._process
+        return self._process.pid
+
+    @property
     def status(self) -> str:
         """`running` or `exited`, in Docker's words."""
         return "running" if self._process and self._process.poll() is None else "exited"

@@ -97,6 +97,10 @@ class Sandbox:
         (counts,) = self._control("GET", f"/__stats?user={user}")["users"].values()
         return counts
 
+    def summary(self) -> dict[str, Any]:
+        """Totals and what is under way at this moment, without the users' own counts."""
+        return self._control("GET", "/__stats?user=")
+
     def connect(self, users: Iterable[str], scope: str | None = None) -> dict[str, dict[str, Any]]:
         """Log the users in without the dance; the token answers by persona id."""
         body: dict[str, object] = {"users": list(users)}

@@ -1,36 +1,54 @@
 """What a refresh writes: bytes of WAL, and growth of the event table and its indexes."""
 
+from datetime import timedelta
+
 from django.db import connection as database
+from django.db.models.functions import Now
+from django.test.utils import override_settings
 
 from spotify_auth import connection, lanes
 from spotify_auth.models import SpotifyToken
+from tests.benchmarks.people import connect_people
+from tests.benchmarks.rows import Row
+from tests.sandbox_client import Sandbox
+
+TITLE = "Storage"
+PEOPLE = 3000
 
 SPREAD = 30
 """One token in so many is refreshed, so that each lies on a page of its own."""
 
 
-def measure_storage() -> None:
+def run(*, long: bool) -> list[Row]:
     """Refresh a few tokens just after a checkpoint, then all of them, and see what grows."""
-    _run("VACUUM spotify_auth_spotifytoken")
-    thin = SpotifyToken.objects.values_list("pk", flat=True).order_by("pk")[::SPREAD]
-    SpotifyToken.objects.filter(pk__in=list(thin)).update(due_at=connection.database_now())
-    # After a checkpoint the first change of a page writes the whole page into the WAL.
-    _run("CHECKPOINT")
-    _refresh("no page written since the checkpoint")
-    SpotifyToken.objects.update(due_at=connection.database_now())
-    _refresh("every page written since the checkpoint")
+    with (
+        Sandbox(access_token_lifetime=3600) as sandbox,
+        override_settings(SPOTIFY_ACCOUNTS_URL=sandbox.url, SPOTIFY_API_URL=sandbox.url),
+    ):
+        connect_people(sandbox, PEOPLE * (5 if long else 1))
+        _run("VACUUM spotify_auth_spotifytoken")
+        thin = SpotifyToken.objects.values_list("pk", flat=True).order_by("pk")[::SPREAD]
+        SpotifyToken.objects.update(due_at=Now() + timedelta(hours=1))
+        SpotifyToken.objects.filter(pk__in=list(thin)).update(due_at=connection.database_now())
+        # After a checkpoint the first change of a page writes the whole page into the WAL.
+        _run("CHECKPOINT")
+        rows = [_refresh("no page written since the checkpoint")]
+        SpotifyToken.objects.update(due_at=connection.database_now())
+        rows.append(_refresh("every page written since the checkpoint"))
     _run("VACUUM FULL spotify_auth_spotifytoken")
     size = _size("spotify_auth_spotifytoken") / SpotifyToken.objects.count()
-    print(f"token with its indexes, without free space: {size:.0f} bytes")
+    SpotifyToken.objects.all().delete()
+    return [*rows, Row(what="a token with its indexes", target="", figure=f"{size:.0f} bytes")]
 
 
-def _refresh(when: str) -> None:
+def _refresh(when: str) -> Row:
     wal, events = _wal(), _size("spotify_auth_tokenevent")
     refreshed = lanes.run_lane()
     written, grown = _wal() - wal, _size("spotify_auth_tokenevent") - events
-    print(
-        f"{refreshed} refreshes, {when}: {written / refreshed:.0f} bytes of WAL each, "
-        f"history grows by {grown / refreshed:.0f} bytes each"
+    return Row(
+        what=f"written by one refresh, {when} ({refreshed} refreshes)",
+        target="",
+        figure=f"{written / refreshed:.0f} bytes of WAL, history grows by {grown / refreshed:.0f}",
     )
 
 

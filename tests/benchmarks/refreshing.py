@@ -1,0 +1,182 @@
+"""Refreshes a second and the CPU of each, by real workers, beside bare calls.
+
+The token endpoint takes 200 ms. A turn measures the bare calls, in processes of their own,
+and then the workers, both after a warm-up: a lane's first claim connects to PostgreSQL,
+which costs milliseconds and is no part of a refresh. Workers log as they always do.
+"""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from spotify_auth.models import SpotifyToken
+from tests.benchmarks.bare import bare_calls
+from tests.benchmarks.charts import Chart
+from tests.benchmarks.meters import Window, watch
+from tests.benchmarks.people import connect_people, make_all_due, make_none_due
+from tests.benchmarks.rows import Row, milli, per_second
+from tests.benchmarks.service import refreshes, sweep, wait_until_idle, workers
+from tests.processes import LocalProcess
+from tests.sandbox_client import Sandbox
+
+TITLE = "Refreshing"
+LATENCY_SECONDS = 0.2
+WARM_UP_SECONDS = 3.0
+WINDOW_SECONDS = 5.0
+PEOPLE = 9000
+"""More than are refreshed in a turn."""
+BARE = [f"user-{PEOPLE + n}" for n in range(256)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Turns:
+    """What one number of lanes came to, in turns with as many threads of bare calls."""
+
+    lanes: int
+    processes: int
+    bare: Sequence[Window]
+    ours: Sequence[Window]
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """Medians: bare calls a second, refreshes a second."""
+        return (
+            statistics.median(window.rate for window in self.bare),
+            statistics.median(window.rate for window in self.ours),
+        )
+
+    @property
+    def cpu(self) -> tuple[float, float, float]:
+        """Medians: CPU seconds of a bare call and of a refresh, and of their ratio by turns."""
+        pairs = zip(self.ours, self.bare, strict=True)
+        return (
+            statistics.median(window.cpu_each for window in self.bare),
+            statistics.median(window.cpu_each for window in self.ours),
+            statistics.median(ours.cpu_each / bare.cpu_each for ours, bare in pairs),
+        )
+
+    @property
+    def name(self) -> str:
+        """For the table."""
+        processes = "one worker" if self.processes == 1 else f"{self.processes} workers"
+        return f"{processes}, {self.lanes} lanes"
+
+
+def run(*, long: bool) -> list[Row]:
+    """Throughput below a full core and at it, and the CPU of a refresh."""
+    with Sandbox(access_token_lifetime=3600) as sandbox:
+        sandbox.faults("latency", seconds=LATENCY_SECONDS)
+        sandbox.faults("no_rotation", users=BARE)
+        bare_tokens = [answer["refresh_token"] for answer in sandbox.connect(BARE).values()]
+        connect_people(sandbox, PEOPLE)
+        turns = 5 if long else 3
+        few, usual, many, two = (
+            _turns(sandbox, bare_tokens, lanes=lanes, processes=processes, turns=turns)
+            for lanes, processes, turns in (
+                (32, 1, 1),
+                (64, 1, turns),
+                (128, 1, turns),
+                (200, 2, turns),
+            )
+        )
+        reuses = sandbox.summary()["totals"]["reuses_of_dead_token"]
+    SpotifyToken.objects.all().delete()
+    return [
+        _waiting(few),
+        _waiting(usual),
+        _full(many, wanted=400),
+        _full(two, wanted=600, chart=_chart([few, usual, many, two])),
+        _cpu(usual, goal="at most 2.0 x bare"),
+        _cpu(many, goal=""),
+        Row(
+            what="dead refresh tokens presented meanwhile",
+            target="0",
+            figure=str(reuses),
+            met=reuses == 0,
+        ),
+    ]
+
+
+def _turns(
+    sandbox: Sandbox, bare_tokens: Sequence[str], *, lanes: int, processes: int, turns: int
+) -> Turns:
+    bare, ours = [], []
+    with workers(sandbox, lanes=lanes, processes=processes) as running:
+        for _ in range(turns):
+            bare.append(
+                bare_calls(
+                    sandbox.url,
+                    bare_tokens[:lanes],
+                    warm_up=WARM_UP_SECONDS,
+                    seconds=WINDOW_SECONDS,
+                    processes=processes,
+                )
+            )
+            ours.append(refreshing(sandbox, running))
+    return Turns(lanes=lanes, processes=processes, bare=bare, ours=ours)
+
+
+def refreshing(sandbox: Sandbox, running: Sequence[LocalProcess]) -> Window:
+    """Let all tokens be due, and watch workers refresh them in steady state."""
+    make_all_due()
+    sweep()
+    before = refreshes(sandbox)
+    watch(running, lambda: 0, seconds=WARM_UP_SECONDS)
+    window = watch(running, lambda: refreshes(sandbox), seconds=WINDOW_SECONDS)
+    done = refreshes(sandbox) - before
+    make_none_due()
+    wait_until_idle(sandbox)
+    if done >= SpotifyToken.objects.count():
+        raise RuntimeError("everything was refreshed before the window had ended")
+    return window
+
+
+def _waiting(turns: Turns) -> Row:
+    """Below a full core, lanes do nothing but wait for the endpoint."""
+    bare, ours = turns.rates
+    ideal = turns.lanes / LATENCY_SECONDS
+    return Row(
+        what=f"refreshes, {turns.name}",
+        target=f"{per_second(0.9 * ideal)}: 90 % of lanes / latency",
+        figure=f"{per_second(ours)}: {ours / ideal:.0%}",
+        floor=f"{per_second(bare)} bare, same threads",
+        met=ours >= 0.9 * ideal,
+    )
+
+
+def _full(turns: Turns, *, wanted: float, chart: Chart | None = None) -> Row:
+    bare, ours = turns.rates
+    met = ours >= wanted
+    return Row(
+        what=f"refreshes, {turns.name}",
+        target=f"{per_second(wanted)}, where the floor allows",
+        figure=per_second(ours),
+        floor=f"{per_second(bare)} bare, same threads and processes",
+        # The floor does the least that a refresh must do.
+        met=True if met else (False if bare >= wanted else None),
+        chart=chart,
+    )
+
+
+def _cpu(turns: Turns, *, goal: str) -> Row:
+    bare, ours, ratio = turns.cpu
+    return Row(
+        what=f"CPU of a refresh, {turns.name}",
+        target=goal,
+        figure=f"{milli(ours)}: {ratio:.2f} x",
+        floor=f"{milli(bare)} bare call",
+        met=ratio <= 2.0 if goal else None,
+    )
+
+
+def _chart(all_turns: Sequence[Turns]) -> Chart:
+    return Chart(
+        name="refreshing",
+        title="Refreshes a second, token endpoint with 200 ms latency",
+        unit="per second",
+        labels=[turns.name for turns in all_turns],
+        series={
+            "bare requests.post": [turns.rates[0] for turns in all_turns],
+            "refreshes, claim to commit": [turns.rates[1] for turns in all_turns],
+        },
+    )
