@@ -23,8 +23,8 @@ from accounts.people import person_for  # noqa: E402
 from spotify_auth import connection, lanes, tokens  # noqa: E402
 from spotify_auth.models import SpotifyToken  # noqa: E402
 from tests.benchmarks.dashboard_data import measure_dashboard_data  # noqa: E402
-from tests.benchmarks.storage import measure_storage  # noqa: E402
 from tests.benchmarks.peers.__main__ import main as compare_with_peers  # noqa: E402
+from tests.benchmarks.storage import measure_storage  # noqa: E402
 from tests.conftest import grant_of  # noqa: E402
 from tests.sandbox_client import Sandbox  # noqa: E402
 
