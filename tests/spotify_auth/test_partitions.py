@@ -270,7 +270,7 @@ def partial_due_indexes() -> set[str]:
 
 
 def plan_of_claim(sql: str, **parameters: int) -> str:
-    """What PostgreSQL does for the claim, as text; the statement before it sets bounds."""
+    """What PostgreSQL does for the claim: its last statement, since the first sets bounds."""
     _, claim = sql.split(";\n")
     with transaction.atomic(), database.cursor() as cursor:
         cursor.execute(f"EXPLAIN (COSTS OFF) {claim}", parameters)
