@@ -5,8 +5,10 @@ is written when all of them have run.
 """
 
 import logging
+import sys
 import time
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from importlib import import_module
 
 import django
@@ -32,9 +34,9 @@ PARTS = (
 """Modules beside this one, each with a TITLE and `run(*, long: bool) -> list[Row]`."""
 
 
-def main() -> None:
-    """Run the parts that are named, or all."""
-    options = _options()
+def main(arguments: Sequence[str]) -> None:
+    """Run the parts that are named, or all; only all of them make a page."""
+    options = _options(arguments)
     logging.disable(logging.INFO)  # of this process; workers log as they always do
     call_command("migrate", verbosity=0)
     started, load = time.monotonic(), report.load_average()
@@ -60,12 +62,13 @@ class _Options:
     long: bool
 
 
-def _options() -> _Options:
+def _options(arguments: Sequence[str]) -> _Options:
     parser = ArgumentParser(prog="make bench", description="The benchmarks.")
+    # argparse checks the empty list of `nargs="*"` against the choices too.
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=str(PARTS))
     parser.add_argument("--long", action="store_true", help="hours instead of minutes")
-    return parser.parse_args(namespace=_Options())
+    return parser.parse_args(arguments, namespace=_Options())
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
