@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
+from django.db import OperationalError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -122,7 +123,19 @@ class SpotifyTokenAdmin(ReadOnlyAdmin):
                 "opts": self.opts,
             }
             return TemplateResponse(request, "admin/spotify_auth/confirm_revoke.html", context)
-        revoked = sum(connection.revoke(user_id=user_id) for user_id in chosen)
+        revoked, busy = 0, 0
+        for user_id in chosen:
+            try:
+                revoked += connection.revoke(user_id=user_id)
+            except OperationalError:
+                busy += 1
+        if busy:
+            self.message_user(
+                request,
+                f"{busy} tokens were being refreshed for longer than this page can wait: "
+                "revoke them once more.",
+                messages.WARNING,
+            )
         self.message_user(
             request,
             f"{revoked} tokens were erased here. Spotify has no revocation endpoint: to end the "

@@ -4,8 +4,9 @@ import re
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.db import connection as database
 from django.test import Client
-from pytest_django import DjangoCaptureOnCommitCallbacks
+from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from accounts.models import User
 from spotify_auth import admin as token_admin
@@ -155,3 +156,24 @@ def test_more_than_the_limit_are_refused_and_nothing_is_done(
     assert all("More than 2 tokens are selected, and nothing was done" in a for a in answers)
     assert {token_of(user).status for user in users} == {"active"}
     assert "2 tokens were erased" in act(admin, "revoke", *users[:2], confirmed="yes")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_revoking_says_which_lock_did_not_come_free(
+    admin: Client, connect: Connect, settings: Settings
+) -> None:
+    settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = -2  # so that it waits for a second: 2 x -2 + 5
+    busy, free = connect("user-1"), connect("user-2")
+    other = database.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute(
+                "SELECT FROM spotify_auth_spotifytoken WHERE user_id = %s FOR UPDATE", [busy.pk]
+            )
+            answer = act(admin, "revoke", busy, free, confirmed="yes")
+    finally:
+        other.close()
+
+    assert "1 tokens were being refreshed" in answer
+    assert [token_of(user).status for user in (busy, free)] == ["active", "revoked"]
