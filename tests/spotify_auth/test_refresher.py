@@ -331,6 +331,7 @@ def claim(**changes: object) -> Claim:
         "generation": 1,
         "refresh_token": b"sealed",
         "cause": "schedule",
+        "asked_by": "",
         "failures": 0,
         "suspected": False,
         "lifetime": 3600.0,
