@@ -132,13 +132,14 @@ def elsewhere() -> Iterator[Elsewhere]:
 
 
 def make_due(user: User, *, expired: bool = False) -> None:
-    """Let a token be due since a moment ago, and perhaps expired."""
+    """Let a token be due since a minute ago, and perhaps expired."""
+    # A minute, since a test in one transaction claims by the clock of its beginning.
     changes = {
         "refreshed_at": Now() - timedelta(seconds=100),
-        "due_at": Now() - timedelta(seconds=1),
+        "due_at": Now() - timedelta(seconds=60),
     }
     if expired:
-        changes["expires_at"] = Now() - timedelta(seconds=1)
+        changes["expires_at"] = Now() - timedelta(seconds=60)
     SpotifyToken.objects.filter(pk=user.pk).update(**changes)
 
 
