@@ -38,6 +38,8 @@ CASES = {
     "quiet": QUIET,
     "slow": replace(QUIET, latency=2.0, lanes=15),
     "answers": replace(QUIET, outage=AWAY),
+    # Lanes enough that the back-off, and not their number, says how often is asked.
+    "backs off": replace(QUIET, outage=replace(AWAY, seconds=3600), lanes=60),
     "hangs": replace(QUIET, outage=replace(AWAY, failing=Failing.HANGS)),
     "pauses": replace(QUIET, outage=replace(AWAY, failing=Failing.PAUSES)),
     "ours": replace(QUIET, outage=replace(AWAY, failing=Failing.OURS)),

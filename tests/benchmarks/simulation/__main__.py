@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from string import Template
 
-from tests.benchmarks.simulation import incident_tables, limit_tables, measured, quiet_tables
-from tests.benchmarks.simulation.load import Load
+from tests.benchmarks.simulation import incident_tables, limit_tables, measured, quiet_tables, words
+from tests.benchmarks.simulation.load import MINUTE, Load
 from tests.benchmarks.simulation.sampled import SAMPLE, SampledSimulation
-from tests.benchmarks.simulation.scenario import Scenario
+from tests.benchmarks.simulation.scenario import Scenario, mean_load
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = Path(__file__).with_name("page.md")
@@ -46,6 +46,7 @@ def write_report(*, into: Path, sample: int) -> None:
     page = Template(PAGE.read_text()).substitute(
         date=f"{datetime.now(UTC):%Y-%m-%d}",
         sample=f"{sample:,}",
+        noise=words.percent((mean_load(sample) * MINUTE) ** -0.5),
         cpu=f"{measured.WORKER_CPU_SECONDS * 1000:.1f}",
         database=f"{measured.DATABASE_PER_SECOND:,}",
         warm=f"{measured.WAL_BYTES_WARM:,}",

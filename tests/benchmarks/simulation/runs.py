@@ -21,7 +21,7 @@ SIZES = {"1 million": 1_000_000, "10 million": 10_000_000, "100 million": 100_00
 BEGINS = DAY
 """The second day, so that a quiet day comes first."""
 LATENCIES = (0.05, 0.2, 2.0)
-FACTORS = (0.7, 0.8, 0.9, 1.0, 1.1, 2.0)
+FACTORS = (0.9, 1.0, 1.1, 1.5, 2.0)
 """Lanes, as a multiple of what Little's law says is busy on average."""
 
 ACTIVITIES = (
