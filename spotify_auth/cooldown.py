@@ -1,7 +1,7 @@
 """A pause of all token-endpoint traffic, shared by all workers through Redis.
 
-Started when Spotify limits us, refuses our own credentials, or answers `invalid_grant`
-to so many that the fault must be its own (`outage`).
+Started when Spotify limits us, refuses our own credentials, answers nobody, or answers
+`invalid_grant` to so many that the fault must be its own (`outage`).
 
 When a pause is over, one lane goes first and probes. Its success ends the cool-down;
 what started it starts it again. All times are Redis's, in milliseconds in the scripts.
@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 CLIENT_REFUSED_SECONDS = 60.0
 OUTAGE_SECONDS = 15.0
+UNAVAILABLE_SECONDS = 5.0
 RATE_LIMITED_SECONDS = 30.0
 """For a 429 without a usable Retry-After."""
 LONGEST_SECONDS = 3600.0
@@ -55,6 +56,7 @@ class Reason(StrEnum):
     RATE_LIMITED = "rate_limited"
     CLIENT_REFUSED = "client_refused"
     OUTAGE = "outage"
+    UNAVAILABLE = "unavailable"
 
 
 class Admission(StrEnum):

@@ -1,8 +1,9 @@
-"""Whether an `invalid_grant` can be believed: the outage guard.
+"""What the history of all tokens says about Spotify: the outage guard.
 
 A Spotify outage once answered `invalid_grant` to nearly everybody, and cost a service
-most of its users. The history of all tokens knows better than a single answer does, so
-the guard needs no memory of its own.
+most of its users. And when nobody is answered, a million rows that each back off on
+their own still ask ten times as often as they ever refresh. The history knows better
+than a single answer does, so the guard needs no memory of its own.
 """
 
 from django.conf import settings
@@ -12,6 +13,9 @@ from spotify_auth.claims import Claim
 
 LOOKED_AT = 1000
 """Events that are looked at, the newest first: enough for a share, and quick."""
+
+FAILED_IN_A_ROW = 20
+"""So many of the latest exchanges, all failed within a minute: nobody is answered."""
 
 _RECENT = """
 SELECT count(*) FILTER (WHERE outcome IN ('suspected', 'reconnect_required')),
@@ -30,6 +34,15 @@ SELECT EXISTS (SELECT FROM spotify_auth_spotifytoken AS other
                    WHERE other.user_id <> token.user_id AND other.status = 'active')
 FROM spotify_auth_spotifytoken AS token
 WHERE token.user_id = %s
+"""
+_LATEST = """
+SELECT count(*) FROM (
+    SELECT outcome, at FROM spotify_auth_tokenevent
+    WHERE duration_ms IS NOT NULL
+    ORDER BY id DESC
+    LIMIT %s
+) AS latest
+WHERE outcome IN ('retry', 'answer_unknown') AND at > now() - interval '1 minute'
 """
 _AN_ANSWER_WAS_LOST = """
 SELECT EXISTS (SELECT FROM spotify_auth_tokenevent
@@ -51,6 +64,14 @@ def is_outage() -> bool:
     share = refused / (refused + refreshed)
     many: bool = refused >= settings.OUTAGE_GUARD_REFUSALS
     return many and bool(share >= settings.OUTAGE_GUARD_SHARE)
+
+
+def nobody_is_answered() -> bool:
+    """Whether the latest exchanges, this one included, have all failed."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LATEST, [FAILED_IN_A_ROW - 1])
+        before: int = cursor.fetchone()[0]
+    return before == FAILED_IN_A_ROW - 1
 
 
 def others_were_refreshed(claim: Claim) -> bool:

@@ -30,12 +30,18 @@ from spotify_auth.cooldown import (
     CLIENT_REFUSED_SECONDS,
     OUTAGE_SECONDS,
     RATE_LIMITED_SECONDS,
+    UNAVAILABLE_SECONDS,
     Admission,
     Reason,
 )
 from spotify_auth.encryption import DecryptionError
 from spotify_auth.models import Cause, Outcome, SpotifyToken
-from spotify_auth.outage import an_answer_was_lost, is_outage, others_were_refreshed
+from spotify_auth.outage import (
+    an_answer_was_lost,
+    is_outage,
+    nobody_is_answered,
+    others_were_refreshed,
+)
 from spotify_auth.results import put_off, write_failure, write_grant
 from spotify_auth.verdicts import judge
 
@@ -169,6 +175,8 @@ def _under_the_lock(work: _Work, claim: Claim, *, probing: bool) -> Outcome | No
         return outcome
     except AccountsServiceError as error:
         work.unanswered |= isinstance(error, AnswerUnknown)
+        if probing or nobody_is_answered():
+            cooldown.start(Reason.UNAVAILABLE, seconds=UNAVAILABLE_SECONDS)
         return _fail(claim, error, started)
     except DecryptionError as error:
         logger.error("undecryptable user_id=%s reason=%s", claim.user_id, error)

@@ -12,6 +12,7 @@ from local.process import free_port
 from spotify_auth import cooldown, refresher
 from spotify_auth.cooldown import Admission, Reason
 from spotify_auth.models import Outcome, SpotifyToken
+from spotify_auth.outage import FAILED_IN_A_ROW
 from tests.conftest import Connect, make_due, token_of
 from tests.processes import wait_for
 from tests.sandbox_client import Sandbox
@@ -183,6 +184,41 @@ def test_a_false_mass_invalid_grant_costs_nobody_anything(
     assert {token_of(user).status for user in users} == {"active"}
     assert {token_of(user).generation for user in users} == {2}
     assert not SpotifyToken.objects.filter(suspected_at__isnull=False).exists()
+
+
+def test_when_nobody_is_answered_one_asks_for_all(
+    connect: Connect, spotify: Sandbox, settings: Settings
+) -> None:
+    users = [connect(f"user-{n}") for n in range(60)]
+    spotify.faults("unavailable")
+
+    for _ in range(10):
+        while refresher.refresh_next() is not None:
+            pass
+        pass_the_pause(settings)
+    # Twenty until it was plain, and then one at a time.
+    assert spotify.stats()["totals"]["refreshes_attempted"] == FAILED_IN_A_ROW + 9
+    spotify.clear()
+    for user in users:
+        make_due(user)
+    while refresher.refresh_next() is not None:
+        pass
+
+    assert {token_of(user).generation for user in users} == {2}
+
+
+def test_some_who_are_not_answered_do_not_stop_the_others(
+    connect: Connect, spotify: Sandbox
+) -> None:
+    users = [connect(f"user-{n}") for n in range(60)]
+    unlucky = [user.account_id for user in users[::2]]
+    spotify.faults("unavailable", users=unlucky)
+
+    while refresher.refresh_next() is not None:
+        pass
+
+    assert spotify.stats()["totals"]["refreshes"] == 30
+    assert cooldown.admit() is Admission.GO
 
 
 def test_few_users_are_guarded_by_the_lack_of_any_success(

@@ -19,6 +19,7 @@ SIX_MONTHS = 185 * DAY
 SMALLEST_LIFE = 10.0
 """ACCESS_TOKEN_MINIMUM_SECONDS."""
 OUTAGE_REFUSALS, OUTAGE_SHARE, OUTAGE_WINDOW = 3, 0.5, 300.0
+FAILED_IN_A_ROW, PAUSE_WHEN_UNAVAILABLE = 20, 5.0
 PAUSE_IN_AN_OUTAGE, PAUSE_WHEN_REFUSED, PAUSE_WHEN_LIMITED = 15.0, 60.0, 30.0
 
 
@@ -106,6 +107,7 @@ class Model:
         self.now = 0.0
         self._order = 0
         self._approvals = 0
+        self._exchanges: list[tuple[float, Event]] = []
 
     def moment(self) -> Moment:
         """The present, later than all that was before."""
@@ -298,6 +300,8 @@ class Model:
             return None
         if answer.kind is Kind.REFUSED:
             return self._refused(flight, person)
+        if flight.probing or self._nobody_is_answered():
+            self.hints.start_pause(self.now, PAUSE_WHEN_UNAVAILABLE)
         unknown = answer.kind is Kind.UNKNOWN
         outcome = Outcome.ANSWER_UNKNOWN if unknown else Outcome.RETRY
         return self._fail(flight, person, outcome, answer.error)
@@ -329,6 +333,13 @@ class Model:
         )
         answered = refused + recent.count(Outcome.REFRESHED)
         return refused >= OUTAGE_REFUSALS and refused / answered >= OUTAGE_SHARE
+
+    def _nobody_is_answered(self) -> bool:
+        failed = {Outcome.RETRY, Outcome.ANSWER_UNKNOWN}
+        latest = self._exchanges[1 - FAILED_IN_A_ROW :]
+        return len(latest) == FAILED_IN_A_ROW - 1 and all(
+            event.outcome in failed and self.now - at < 60 for at, event in latest
+        )
 
     def _others_were_served(self, person: Person) -> bool:
         assert person.suspected
@@ -373,4 +384,7 @@ class Model:
         rotated: bool = False,
         error: str = "",
     ) -> None:
-        person.events.append((self.now, Event(cause, outcome, before, after, rotated, error)))
+        happened = (self.now, Event(cause, outcome, before, after, rotated, error))
+        person.events.append(happened)
+        if outcome not in {Outcome.CONNECTED, Outcome.DISCONNECTED, Outcome.REVOKED}:
+            self._exchanges.append(happened)
