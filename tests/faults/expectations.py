@@ -96,11 +96,13 @@ CASES: dict[str, Case] = {
     ),
     # Other servers' habits.
     "no rotation": _refreshed(rotated=False, no_rotation={}),
+    "a blank scope": _refreshed(blank_scope={}),
     "reuse would revoke": _refreshed(reuse_revokes_grant={}),
     "the old access token dies": _refreshed(old_access_token_dies={}),
     # The Web API's faults are no concern of the token's.
     "the Web API fails": _refreshed(web_api_error={}),
     "the Web API is slow": _refreshed(web_api_latency={"seconds": 0.1}),
+    "the Web API waits for several calls": _refreshed(web_api_together={"calls": 2}),
     # What is for good.
     "the app removed": _condemned(
         "invalid_grant", "Spotify no longer accepts this connection", revoke={}

@@ -72,7 +72,7 @@ class Struck:
     works: bool
     """Whether Spotify takes the recovered access token, and whose it is."""
     dead_shown: int
-    """Dead refresh tokens shown to Spotify after the fault had ended."""
+    """Dead refresh tokens shown to Spotify after the fault had ended, or after the log-in."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -210,10 +210,10 @@ class Victims:
         wait_for(self._all_have_come_to_their_end, what="what the faults come to", seconds=60)
 
     def _all_have_come_to_their_end(self) -> bool:
-        refresh_once(self._others)
         for name, case in CASES.items():
             if name not in self.states:
                 self._look(name, case, self._users[name])
+        refresh_once(self._others)
         return len(self.states) == len(CASES)
 
     def _look(self, name: str, case: Case, user: User) -> None:
@@ -221,6 +221,7 @@ class Victims:
         if newest is None or user.token_events.count() == self._events[name]:
             return
         if newest.outcome == Outcome.SUSPECTED != case.outcome:
+            refresh_once(self._others[:1])  # a refusal counts when somebody else is served
             due_now([user])  # the confirmation, early
             return
         self.states[name] = state_of(user)
@@ -230,12 +231,13 @@ class Victims:
         """End the faults; who must logs in, and the others are refreshed."""
         self._stack.sandbox.clear()
         wait_for(lambda: self._stack.sandbox.stats()["in_flight"] == 0, what="the held to end")
-        dead = {name: dead_shown(self._stack, user) for name, user in self._users.items()}
         alone = [user for name, user in self._users.items() if not CASES[name].by_login]
         for name, user in self._users.items():
             if CASES[name].by_login:
                 browser = Client(headers={"host": "127.0.0.1:8000"})
                 log_in(browser, self._stack.sandbox, user.display_name or "")
+        # Until the log-in a lane may go on asking with a token that it cannot know to be dead.
+        dead = {name: dead_shown(self._stack, user) for name, user in self._users.items()}
         refresh_once(alone)
         recovered = {name: state_of(user) for name, user in self._users.items()}
         refresh_once(list(self._users.values()))
