@@ -6,8 +6,9 @@ this process only, so:
 *   Before the request, the attempt is marked under its token and generation. Who finds
     the mark of an attempt that never came back knows that Spotify may have rotated:
     a refusal then means "the answer was lost" and not "the person revoked".
-*   If PostgreSQL fails after the answer, the grant is put here, encrypted. Whoever claims
-    that generation next stores it instead of asking Spotify again.
+*   As soon as Spotify has answered, the grant is put here, encrypted, and taken away after
+    the commit. If there is none, since PostgreSQL failed or this process was killed,
+    whoever claims that generation next stores it instead of asking Spotify again.
 *   A fresh mark without an end means that somebody may be about to do so: the row is
     left alone for a moment.
 *   After the commit the mark has no meaning any more, since its generation has passed.
@@ -57,7 +58,7 @@ _thread = threading.local()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rescued:
-    """A grant that could not be stored, and when its exchange began (UTC)."""
+    """A grant that is not stored yet, and when its exchange began (UTC)."""
 
     grant: Grant
     issued_at: datetime
@@ -130,8 +131,8 @@ def sweep_up() -> None:
         passed.clear()
 
 
-def rescue(user_id: int, generation: int, rescued: Rescued) -> bool:
-    """Put a grant that could not be stored into Redis, encrypted; False without Redis."""
+def keep(user_id: int, generation: int, rescued: Rescued) -> bool:
+    """Put a grant that is not stored yet into Redis, encrypted; False without Redis."""
     plain = json.dumps(
         {**dataclasses.asdict(rescued.grant), "issued_at": rescued.issued_at.isoformat()}
     )
@@ -139,9 +140,8 @@ def rescue(user_id: int, generation: int, rescued: Rescued) -> bool:
     try:
         hints.client().set(_keys(user_id, generation)[1], sealed, px=_KEPT_MILLISECONDS)
     except redis.RedisError as error:
-        logger.error("rescue_not_stored user_id=%s reason=%s", user_id, type(error).__name__)
+        logger.warning("grant_not_kept user_id=%s reason=%s", user_id, type(error).__name__)
         return False
-    logger.warning("rescue_stored user_id=%s generation=%s", user_id, generation)
     return True
 
 

@@ -154,6 +154,8 @@ def _under_the_lock(work: _Work, claim: Claim, *, probing: bool) -> Outcome | No
         else:
             granted = _exchange(claim)
             work.grant = attempts.Rescued(grant=granted, issued_at=claim.claimed_at)
+            # Before the write: this process may be killed while PostgreSQL takes its time.
+            attempts.keep(claim.user_id, claim.generation, work.grant)
             cause = claim.cause
     except RateLimited as error:
         seconds = error.retry_after if error.retry_after is not None else RATE_LIMITED_SECONDS
@@ -201,7 +203,7 @@ def _rescue(claim: Claim, grant: attempts.Rescued) -> None:
     process has been told to stop for a while: that is the last moment of this pair.
     """
     give_up: float | None = None
-    while not attempts.rescue(claim.user_id, claim.generation, grant):
+    while not attempts.keep(claim.user_id, claim.generation, grant):
         if _stored_directly(claim, grant):
             return
         if stopping.is_set():
@@ -210,6 +212,7 @@ def _rescue(claim: Claim, grant: attempts.Rescued) -> None:
                 logger.error("grant_lost user_id=%s generation=%s", claim.user_id, claim.generation)
                 return
         time.sleep(RETRY_SECONDS)
+    logger.warning("rescue_stored user_id=%s generation=%s", claim.user_id, claim.generation)
 
 
 def _stored_directly(claim: Claim, grant: attempts.Rescued) -> bool:

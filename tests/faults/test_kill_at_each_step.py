@@ -366,14 +366,14 @@ def assert_stored(seen: Survived) -> None:
 def assert_through_redis(seen: Survived) -> None:
     assert seen.events == [(RESCUE, REFRESHED)]
     assert seen.requests == 1
-    assert "rescue_stored" in seen.log
+    assert "rescue_replayed" in seen.log
 
 
 def assert_from_the_lane(seen: Survived) -> None:
     assert seen.events == [(RESCUE, REFRESHED)]
     assert seen.requests == 1
     assert "rescue_stored" not in seen.log
-    assert "rescue_replayed" in seen.log
+    assert "rescue_waits" in seen.log
 
 
 def assert_committed(seen: Survived) -> None:

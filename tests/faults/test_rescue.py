@@ -208,12 +208,12 @@ def test_who_comes_between_the_cut_and_the_rescue_waits(
 ) -> None:
     user, other = connect("user-1"), connect("user-2")
     rescuing, go_on = threading.Event(), threading.Event()
-    rescue = attempts.rescue
+    keep = attempts.keep
 
-    def slow_rescue(*args: object) -> bool:
+    def slow_keep(*args: object) -> bool:
         rescuing.set()
         go_on.wait(timeout=20)
-        return rescue(*args)  # type: ignore[arg-type]
+        return keep(*args)  # type: ignore[arg-type]
 
     def run() -> None:
         try:
@@ -221,7 +221,7 @@ def test_who_comes_between_the_cut_and_the_rescue_waits(
         finally:
             database.close()
 
-    monkeypatch.setattr(attempts, "rescue", slow_rescue)
+    monkeypatch.setattr(attempts, "keep", slow_keep)
     SpotifyToken.objects.filter(pk=other.pk).update(due_at=token_of(user).expires_at)
     after_the_answer(monkeypatch, cut_the_connection)
     with ThreadPoolExecutor(1) as pool:
