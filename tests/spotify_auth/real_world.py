@@ -203,7 +203,7 @@ class World:
         older = replace(rescued, issued_at=rescued.issued_at - timedelta(seconds=seconds))
         url = settings.REDIS_URL
         settings.REDIS_URL = self._redis_url
-        assert attempts.rescue(user_id, generation, older)
+        assert attempts.keep(user_id, generation, older)
         settings.REDIS_URL = url
         self.redis.pexpire(key, left)
 
