@@ -8,7 +8,7 @@ TITLE = "Beside what people use today"
 
 
 def run(*, long: bool) -> list[Row]:
-    """Each under both policies; docs/peers.md says how each is set up."""
+    """Each under each policy; docs/peers.md says how each is set up."""
     return [
         Row(
             what=" ".join(
