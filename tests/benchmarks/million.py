@@ -121,7 +121,7 @@ class Refreshing:
         """What autovacuum would do at the end of this minute."""
         if self._dead > self._threshold:
             with connection.cursor() as cursor:
-                cursor.execute("VACUUM ANALYZE spotify_auth_spotifytoken")
+                cursor.execute("VACUUM spotify_auth_spotifytoken")
             self._dead = 0
             self.vacuums += 1
 
