@@ -88,7 +88,7 @@ def fill(name: str, *, tokens: int, now: datetime) -> None:
 
 @dataclass(kw_only=True)
 class Refreshing:
-    """Refreshing by SQL in simulated time, a minute at a time, in the order of `due_at`.
+    """Refreshing by SQL in simulated time, in the order of `due_at`.
 
     Autovacuum is off; VACUUM runs in the minutes in which autovacuum, looking once a
     minute as it does by default, would find its threshold passed.
@@ -105,9 +105,9 @@ class Refreshing:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE spotify_auth_spotifytoken SET (autovacuum_enabled = off)")
 
-    def minute(self) -> None:
-        """Refresh, in one statement, all that falls due in the next minute."""
-        self.clock += timedelta(minutes=1)
+    def pass_time(self, span: timedelta) -> None:
+        """Refresh, in one statement, all that falls due in the next while."""
+        self.clock += span
         with connection.cursor() as cursor:
             # The order of the index is the order in which lanes would come.
             cursor.execute("SET enable_bitmapscan = off; SET enable_seqscan = off")
@@ -121,7 +121,7 @@ class Refreshing:
         """What autovacuum would do at the end of this minute."""
         if self._dead > self._threshold:
             with connection.cursor() as cursor:
-                cursor.execute("VACUUM ANALYZE spotify_auth_spotifytoken")
+                cursor.execute("VACUUM spotify_auth_spotifytoken")
             self._dead = 0
             self.vacuums += 1
 
