@@ -116,6 +116,7 @@ class Director:
                 self._sessions_lost_at = time.monotonic()
         else:
             did = self._program(kind)
+        database.close()  # our own session may have been cut as well
         self.injected[kind] += 1
         print(f"{started:7.1f} s  {kind}{did and ': ' + did}", file=sys.stderr, flush=True)
 

@@ -22,6 +22,8 @@ class Plan:
     minimum: float
     pace: float
     """Multiplies the length of each fault, and the pauses between them."""
+    memory_slack_mib: int = 4
+    """What a worker may hold at the end beyond 105 % of what it held half-way."""
     lanes_per_worker: int = 16
     readers: int = 2
 
@@ -69,5 +71,7 @@ def short_plan(*, seed: int) -> Plan:
         sweep=0.3,
         minimum=1,
         pace=0.15,
+        # Half a minute warms nothing up: only a gross leak would show.
+        memory_slack_mib=24,
         lanes_per_worker=8,
     )

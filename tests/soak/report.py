@@ -14,9 +14,9 @@ from tests.soak.readers import Readers
 from tests.soak.watch import ForcedLogin, Watch, medians
 
 MIB = 1024 * 1024
-MEMORY_SLACK_SHARE, MEMORY_SLACK_MIB = 0.05, 4
-"""How much a worker may hold at the end beyond what it held half-way: its start is left
-out, since caches and threads fill then. A leak would grow on in the second half."""
+MEMORY_SLACK_SHARE = 0.05
+"""How much more a worker may hold at the end than half-way, beside the plan's slack. Its
+start is left out, since caches and threads fill then; a leak would grow on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,7 +111,8 @@ class Report:
 
     def _is_flat(self, samples: list[tuple[float, int]]) -> bool:
         _, middle, end = medians(samples, seconds=self._seconds)
-        return 0 < end <= middle * (1 + MEMORY_SLACK_SHARE) + MEMORY_SLACK_MIB * MIB
+        slack = self._plan.memory_slack_mib * MIB
+        return 0 < end <= middle * (1 + MEMORY_SLACK_SHARE) + slack
 
 
 def _is_excused(forced: ForcedLogin) -> bool:
