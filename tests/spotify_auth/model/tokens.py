@@ -307,6 +307,11 @@ class Model:
         return self._fail(flight, person, outcome, answer.error)
 
     def _refused(self, flight: Flight, person: Person) -> Outcome:
+        flight.unanswered |= any(
+            event.before == person.generation
+            and (event.outcome == Outcome.ANSWER_UNKNOWN or event.error == "answer_lost")
+            for _, event in person.events
+        )
         error = "answer_lost" if flight.unanswered else "invalid_grant"
         if self.now - person.authorized.at >= SIX_MONTHS:
             error = "six_months_over"
@@ -318,7 +323,7 @@ class Model:
             flight.unanswered = False
             return self._fail(flight, person, Outcome.RECONNECT_REQUIRED, error)
         outcome = self._fail(flight, person, Outcome.SUSPECTED, error)
-        person.suspected = person.suspected or flight.claimed
+        person.suspected = person.suspected or self.moment()
         return outcome
 
     def _is_outage(self) -> bool:
