@@ -14,7 +14,7 @@ from spotify_auth.claims import Claim
 LOOKED_AT = 1000
 """Events that are looked at, the newest first: enough for a share, and quick."""
 
-FAILED_IN_A_ROW = 20
+FAILED_IN_A_ROW = 50
 """So many of the latest exchanges, all failed within a minute: nobody is answered."""
 
 _RECENT = """

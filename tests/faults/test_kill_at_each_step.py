@@ -31,7 +31,8 @@ from tests.faults.stack import Stack, started_stack
 from tests.processes import wait_for
 from tests.spotify_auth.test_views import log_in
 
-pytestmark = pytest.mark.cluster
+# One process of pytest-xdist has the rounds that all of these tests look at.
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("kill_at_each_step")]
 
 STEPS = (
     "due, not claimed",

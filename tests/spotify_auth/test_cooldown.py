@@ -196,7 +196,7 @@ def test_when_nobody_is_answered_one_asks_for_all(
         while refresher.refresh_next() is not None:
             pass
         pass_the_pause(settings)
-    # Twenty until it was plain, and then one at a time.
+    # Fifty until it was plain, and then one at a time.
     assert spotify.stats()["totals"]["refreshes_attempted"] == FAILED_IN_A_ROW + 9
     spotify.clear()
     for user in users:
