@@ -21,14 +21,14 @@ from tests.soak.watch import Watch
 DECK = [*PROCESS_KINDS, *PROCESS_KINDS, *SANDBOX_KINDS]
 
 ONCE_THROUGH = [
-    *("access tokens expire early", "worker SIGKILL", "latency", "worker frozen"),
+    *("access tokens expire early", "held after", "worker SIGKILL", "latency", "worker frozen"),
     *("answer lost", "beat SIGKILL", "slow drip of a new pair", "no rotation"),
     *("latency after rotating", "worker SIGTERM", "connection reset", "garbage"),
     *("429", "5xx", "old access token dies", "slow drip", "reuse revokes the grant"),
-    *("invalid_grant to everybody", "Web API error", "Web API latency"),
-    # A refused client pauses all for a minute; the pause is lost with Redis.
-    *("invalid_client", "Redis SIGKILL", "grace window", "held before", "PostgreSQL read-only"),
-    *("held after", "all sessions cut", "PostgreSQL SIGKILL", "PostgreSQL immediate restart"),
+    *("invalid_grant to everybody", "invalid_client", "Web API error", "Web API latency"),
+    # The minute's pause after a refused client is lost with Redis.
+    *("Redis SIGKILL", "grace window", "PostgreSQL read-only", "held before"),
+    *("all sessions cut", "PostgreSQL SIGKILL", "PostgreSQL immediate restart"),
 ]
 """For the short form. Redis is lost far from those who need its hints."""
 
