@@ -12,7 +12,7 @@ import pytest
 
 from local.process import ROOT, run_step
 
-pytestmark = [pytest.mark.cluster]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
 
 def test_nobody_pays_for_kills_and_faults_but_with_a_lost_answer() -> None:

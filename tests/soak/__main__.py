@@ -58,7 +58,7 @@ def _soak(plan: Plan, postgres: Postgres, redis: Redis, sandbox: Sandbox) -> int
         director = Director(cast, watch)
         with Readers(cast.user_ids, threads=plan.readers, seed=plan.seed) as readers:
             director.run()
-            settled = director.settle(most_seconds=4 * plan.longest_exchange)
+            settled = director.settle(most_seconds=plan.settle_seconds)
         report = Report(cast, director, watch, readers, settled=settled)
         for line in report.lines():
             print(line)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from spotify_auth.cooldown import CLIENT_REFUSED_SECONDS
 from spotify_auth.schedule import longest_exchange
 
 
@@ -31,6 +32,11 @@ class Plan:
     def longest_exchange(self) -> float:
         """After this an exchange has ended, and nobody waits for its grant any more."""
         return longest_exchange(self.deadline)
+
+    @property
+    def settle_seconds(self) -> float:
+        """How long recovery may take: the longest pause of the service, and some exchanges."""
+        return CLIENT_REFUSED_SECONDS + 4 * self.longest_exchange
 
     def settings(self) -> dict[str, str]:
         """The settings of the service that follow from the plan."""

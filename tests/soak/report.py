@@ -105,7 +105,8 @@ class Report:
             start, middle, end = (value / MIB for value in medians(samples, seconds=self._seconds))
             yield f"memory of {name}, MiB: {start:.1f} start, {middle:.1f} middle, {end:.1f} end"
         start, middle, end = medians(self._connections, seconds=self._seconds)
-        yield f"connections: {start} start, {middle} middle, {end} end"
+        most = max((count for _, count in self._connections), default=0)
+        yield f"connections: {start} start, {middle} middle, {end} end, {most} at the most"
         for goal in self.goals():
             yield f"{'ok    ' if goal.met else 'MISSED'}  {goal.words}"
 
