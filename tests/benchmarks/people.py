@@ -73,5 +73,5 @@ def _set_due(moment: str, *, where: str) -> None:
             UPDATE spotify_auth_spotifytoken SET due_at = {moment}
             WHERE user_id IN (SELECT user_id FROM spotify_auth_spotifytoken WHERE {where}
                               FOR UPDATE SKIP LOCKED)
-            """
+            """  # noqa: S608  (both are constants of ours)
         )
