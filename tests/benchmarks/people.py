@@ -56,16 +56,22 @@ def _connect(sandbox: Sandbox, names: Iterable[str]) -> list[User]:
 
 def make_all_due() -> None:
     """Let every token be due, in a random order; the access tokens still live."""
-    with database.cursor() as cursor:
-        cursor.execute(
-            "UPDATE spotify_auth_spotifytoken SET due_at = now() - random() * interval '1 minute'"
-        )
+    _set_due("now() - random() * interval '1 minute'", where="true")
 
 
 def make_none_due() -> None:
     """Let nothing be due for the next hour: lanes end after the exchange in hand."""
+    _set_due("now() + interval '1 hour'", where="due_at <= now()")
+
+
+def _set_due(moment: str, *, where: str) -> None:
+    # A token that a lane holds is left to it: waiting for one lane after the other while
+    # holding the rows of many could end in a deadlock.
     with database.cursor() as cursor:
         cursor.execute(
-            "UPDATE spotify_auth_spotifytoken SET due_at = now() + interval '1 hour' "
-            "WHERE due_at <= now()"
+            f"""
+            UPDATE spotify_auth_spotifytoken SET due_at = {moment}
+            WHERE user_id IN (SELECT user_id FROM spotify_auth_spotifytoken WHERE {where}
+                              FOR UPDATE SKIP LOCKED)
+            """  # noqa: S608  (both are constants of ours)
         )
