@@ -4,6 +4,7 @@ The claim is one SQL statement, since its cost bounds how many tokens a machine 
 (docs/decisions.md). It must run inside a transaction: the lock lasts until that ends.
 """
 
+import time
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,6 +12,9 @@ from django.conf import settings
 from django.db import connection
 
 from spotify_auth.schedule import STATEMENT_SECONDS, longest_exchange
+
+ANEW_SECONDS = 1.0
+"""How often a claim of this process begins at the very left of the due index."""
 
 # Both in one round trip. The bounds end with the transaction, and so do no harm behind a
 # pooler. The last ends the lock of a worker that hangs in its exchange.
@@ -24,7 +28,7 @@ SELECT user_id, generation, refresh_token, due_cause,
        failures, suspected_at IS NOT NULL,
        extract(epoch FROM expires_at - refreshed_at)::float,
        extract(epoch FROM now() - refreshed_at)::float,
-       now(), reauthorize_by <= now()
+       now(), reauthorize_by <= now(), due_at
 FROM spotify_auth_spotifytoken
 WHERE status = 'active' AND due_at <= now() {and_only}
 ORDER BY due_at
@@ -32,6 +36,7 @@ LIMIT 1
 FOR UPDATE SKIP LOCKED
 """
 _NEXT = _CLAIM.format(and_only="")
+_NEXT_FROM = _CLAIM.format(and_only="AND due_at >= %(due_from)s")
 _OF_USER = _CLAIM.format(and_only="AND user_id = %(user_id)s")
 # A token that Spotify refused once would tell nothing about an outage.
 _FOR_PROBE = _CLAIM.format(and_only="AND suspected_at IS NULL")
@@ -53,11 +58,38 @@ class Claim:
     claimed_at: datetime
     """Start of the transaction, in UTC: from here a grant's lifetime is counted."""
     six_months_over: bool
+    due_at: datetime
+
+
+@dataclass(slots=True)
+class _Start:
+    """Where in the due index the claims of this process begin, and until when they may."""
+
+    due_at: datetime | None = None
+    until: float = 0.0
+    """By this process's monotonic clock."""
+
+
+_start = _Start()
 
 
 def claim_next() -> Claim | None:
-    """The most urgent due token that nobody else holds, if there is one."""
-    return _claim(_NEXT)
+    """The most urgent due token that nobody else holds, if there is one.
+
+    While any transaction is open, say that of an exchange that hangs, nothing refreshed
+    since it began is dead for PostgreSQL, and a claim from the very left looks at all of it
+    in the table. So claims begin where the last one of this process found its token, and
+    once a second at the very left, for what stands there again: nudged, or given back.
+    """
+    if _start.due_at and time.monotonic() < _start.until:
+        claim = _claim(_NEXT_FROM, due_from=_start.due_at)
+        if claim is not None:
+            _start.due_at = claim.due_at
+            return claim
+    claim = _claim(_NEXT)
+    if claim is not None:
+        _start.due_at, _start.until = claim.due_at, time.monotonic() + ANEW_SECONDS
+    return claim
 
 
 def claim_of_user(user_id: int) -> Claim | None:
@@ -70,7 +102,7 @@ def claim_for_probe() -> Claim | None:
     return _claim(_FOR_PROBE) or claim_next()
 
 
-def _claim(sql: str, **parameters: int) -> Claim | None:
+def _claim(sql: str, **parameters: int | datetime) -> Claim | None:
     exchange = longest_exchange(settings.TOKEN_ENDPOINT_DEADLINE_SECONDS)
     bounds = {"statement": f"{STATEMENT_SECONDS}s", "exchange": f"{exchange}s"}
     with connection.cursor() as cursor:
@@ -80,7 +112,7 @@ def _claim(sql: str, **parameters: int) -> Claim | None:
     if row is None:
         return None
     user_id, generation, refresh_token, cause, asked_by, failures, suspected = row[:7]
-    lifetime, used, claimed_at, six_months_over = row[7:]
+    lifetime, used, claimed_at, six_months_over, due_at = row[7:]
     return Claim(
         user_id=user_id,
         generation=generation,
@@ -93,4 +125,5 @@ def _claim(sql: str, **parameters: int) -> Claim | None:
         lifetime_used=used,
         claimed_at=claimed_at,
         six_months_over=six_months_over,
+        due_at=due_at,
     )

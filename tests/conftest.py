@@ -17,7 +17,7 @@ from pytest_django import Settings
 
 from accounts.models import User
 from accounts.people import person_for
-from spotify_auth import connection
+from spotify_auth import claims, connection
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.models import SpotifyToken
 from spotify_auth.web_api import pause
@@ -75,6 +75,7 @@ def sandbox_process() -> Iterator[Sandbox]:
 def no_cooldown(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Forget the pauses and marks of earlier tests, and leave none to later ones."""
     monkeypatch.setattr(pause, "_memory", pause._Memory())
+    monkeypatch.setattr(claims, "_start", claims._Start())
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         _forget_all(client)
         yield

@@ -99,15 +99,17 @@ def run(*, long: bool) -> list[Row]:
 
 
 class _Session:
-    """A thread with a session of its own in one of the databases."""
+    """A thread with a session of its own in one of the databases, as in a process of its own."""
 
     def __init__(self, name: str) -> None:
         self._thread = ThreadPoolExecutor(1)
+        self._start = claims._Start()
         with database_of(name):
             # Looked up in the thread, whose connection is another than ours.
             self.do(lambda: database.ensure_connection())
 
     def do(self, work: Callable[[], Result]) -> Result:
+        claims._start = self._start
         return self._thread.submit(work).result()
 
     def close(self) -> None:

@@ -338,6 +338,7 @@ def claim(**changes: object) -> Claim:
         "lifetime_used": 2700.0,
         "claimed_at": datetime.now(UTC),
         "six_months_over": False,
+        "due_at": datetime.now(UTC),
     }
     return Claim(**{**values, **changes})  # type: ignore[arg-type]
 
