@@ -7,6 +7,7 @@ drawing needs no script and no size of its own. `accounts/_timeline.html` paints
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import zip_longest
 
 from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenEvent
 
@@ -124,7 +125,7 @@ def timeline(
     if token.closed_at:
         erased.append(token.closed_at)
     covered = _covered(lives, erased)
-    lifetime = lives[-1].expires - lives[-1].issued
+    lifetime = max(lives[-1].expires - lives[-1].issued, TOLERANCE)
     start = min(max(lives[0].issued, now - LIFETIMES_SHOWN * lifetime), now - lifetime / 20)
     scale = _Scale(start, max(lives[-1].expires, now) + lifetime / 20)
     active = token.status == SpotifyToken.Status.ACTIVE
@@ -160,7 +161,7 @@ def _lives(token: SpotifyToken, history: Sequence[TokenEvent]) -> list[_Life]:
     """Each access token's life; the row knows that of the newest to the microsecond."""
     grants = [e for e in history if e.outcome in _GRANTED and e.generation_after is not None]
     lives = []
-    for grant, following in zip(grants, [*grants[1:], None], strict=True):
+    for grant, following in zip_longest(grants, grants[1:]):
         issued = _issued(grant, following)
         expires = issued + timedelta(seconds=grant.lifetime_granted or 0)
         if grant.generation_after == token.generation:
