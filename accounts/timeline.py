@@ -18,6 +18,8 @@ TOLERANCE = timedelta(seconds=1)
 
 _DIGIT = 3.0
 """The width of a digit in the narrowest drawing, in per cent."""
+_LABEL = 28.0
+"""The width of "10 min ago" and half a "now" in it, in per cent."""
 _GRANTED = {Outcome.CONNECTED, Outcome.REFRESHED}
 _ERASED = {Outcome.DISCONNECTED, Outcome.REVOKED}
 
@@ -69,6 +71,8 @@ class Timeline:
     """Where the next refresh is due; blank when there is none to come."""
     shown_seconds: float
     """How far the drawing reaches back."""
+    start_labelled: bool
+    """Whether its beginning is far enough from now for words at both."""
     fresh_seconds: float | None
     """For how long the token has been fresh without a gap; None when it is not fresh now."""
     refreshed: int
@@ -149,6 +153,7 @@ def timeline(
         ],
         now=scale.at(now),
         due=scale.at(token.due_at) if active and now < token.due_at < scale.end else "",
+        start_labelled=scale.percent(now) >= _LABEL,
         shown_seconds=(now - scale.start).total_seconds(),
         fresh_seconds=(now - since).total_seconds() if fresh_now else None,
         refreshed=sum(life.refresh and life.issued >= since for life in lives),

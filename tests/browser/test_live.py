@@ -118,7 +118,7 @@ def test_the_drawing_grows_with_each_refresh_and_moves_nothing(
     visitor.log_in()
     page.goto(f"{stack.url}/connection/")
     drawing = page.locator("#timeline")
-    expect(drawing).to_contain_text("Not refreshed since.")
+    expect(drawing).to_contain_text("Not refreshed yet.")
     expect(drawing.locator(".pair")).to_have_count(1)
     button = page.get_by_role("button", name="Switch account")
     button.focus()
