@@ -26,10 +26,11 @@ def dashboard_data(request: HttpRequest) -> HttpResponseBase:
         parts = dashboard.load(request.user, asked_by=reading.page_of(request))
     except TokenUnavailable as error:
         return problem_of(error).as_json()
+    soon = reconnect_soon(request.user.pk)
     response = JsonResponse(
         {
             "parts": {name: _as_json(part) for name, part in parts.items()},
-            "reconnect_by": reconnect_soon(request.user.pk),
+            "reconnect_by": soon.at if soon else None,
         }
     )
     return _cached_for_a_moment(request, response, whole=not any(p.error for p in parts.values()))

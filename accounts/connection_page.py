@@ -7,11 +7,26 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db.models.functions import Now
 
+from accounts.timeline import Timeline, timeline
+from spotify_auth import cooldown
 from spotify_auth.models import SpotifyToken, TokenEvent
 
 EVENTS_SHOWN = 20
+EVENTS_DRAWN = 60
 WARN_BEFORE = timedelta(days=30)
 """How long before the six months are over people are asked to reconnect."""
+URGENT_BEFORE = timedelta(days=7)
+"""From when on they are asked louder."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReconnectBy:
+    """When the six months end, if that is soon."""
+
+    at: datetime
+    days: int
+    """Whole days that are left."""
+    urgent: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,47 +35,78 @@ class Connection:
 
     state: str
     """connected, reconnecting, reconnect_required or not_connected."""
+    trouble: str
+    """Why it is still reconnecting; see `trouble_of`."""
     token: SpotifyToken | None
     now: datetime | None
     events: Sequence[TokenEvent]
-    reconnect_by: datetime | None
-    """When the six months end, if that is soon."""
+    timeline: Timeline | None
+    reconnect_by: ReconnectBy | None
+
+    @property
+    def shown(self) -> str:
+        """A word that changes whenever the page has something else to say."""
+        return f"{self.state}-{self.trouble}" if self.trouble else self.state
 
 
 def connection_of(user_id: int) -> Connection:
     """The state of a user's connection, without the tokens themselves."""
-    row = (
+    row = _row(user_id)
+    events = list(TokenEvent.objects.filter(user_id=user_id)[:EVENTS_DRAWN])
+    if row is None:
+        state, drawing = "not_connected", None
+    else:
+        state = _state(row, now=row.now)
+        drawing = timeline(row, events, now=row.now) if state != "not_connected" else None
+    return Connection(
+        state=state,
+        trouble=_trouble(row) if row and state == "reconnecting" else "",
+        token=row,
+        now=row.now if row else None,
+        events=events[:EVENTS_SHOWN],
+        timeline=drawing,
+        reconnect_by=_reconnect_soon(row, now=row.now) if row else None,
+    )
+
+
+def reconnect_soon(user_id: int) -> ReconnectBy | None:
+    """When a user's six months end, if that is soon and the connection still works."""
+    row = _row(user_id)
+    return _reconnect_soon(row, now=row.now) if row else None
+
+
+def trouble_of(user_id: int) -> str:
+    """Why a stale token has not been renewed yet, as far as that is known.
+
+    client_refused, rate_limited, unavailable, or blank: it simply takes a moment.
+    """
+    row = _row(user_id)
+    return _trouble(row) if row else ""
+
+
+def _row(user_id: int) -> SpotifyToken | None:
+    return (
         SpotifyToken.objects.filter(user_id=user_id)
         .defer("access_token", "refresh_token")
         .annotate(now=Now())
         .first()
     )
-    return Connection(
-        state=_state(row, now=row.now) if row else "not_connected",
-        token=row,
-        now=row.now if row else None,
-        events=list(TokenEvent.objects.filter(user_id=user_id)[:EVENTS_SHOWN]),
-        reconnect_by=_reconnect_soon(row, now=row.now) if row else None,
+
+
+def _trouble(token: SpotifyToken) -> str:
+    reason = cooldown.reason()
+    if reason in {cooldown.Reason.CLIENT_REFUSED, cooldown.Reason.RATE_LIMITED}:
+        return reason
+    return "unavailable" if reason or token.failures else ""
+
+
+def _reconnect_soon(token: SpotifyToken, *, now: datetime) -> ReconnectBy | None:
+    left = token.reauthorize_by - now
+    if left >= WARN_BEFORE or token.status != SpotifyToken.Status.ACTIVE:
+        return None
+    return ReconnectBy(
+        at=token.reauthorize_by, days=max(left.days, 0), urgent=left < URGENT_BEFORE
     )
-
-
-def reconnect_soon(user_id: int) -> datetime | None:
-    """When a user's six months end, if that is soon and the connection still works."""
-    return (
-        SpotifyToken.objects.filter(
-            user_id=user_id,
-            status=SpotifyToken.Status.ACTIVE,
-            reauthorize_by__lt=Now() + WARN_BEFORE,
-        )
-        .values_list("reauthorize_by", flat=True)
-        .first()
-    )
-
-
-def _reconnect_soon(token: SpotifyToken, *, now: datetime) -> datetime | None:
-    """The same for a row in hand."""
-    soon = token.reauthorize_by < now + WARN_BEFORE
-    return token.reauthorize_by if soon and token.status == SpotifyToken.Status.ACTIVE else None
 
 
 def _state(token: SpotifyToken, *, now: datetime) -> str:

@@ -14,11 +14,17 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from accounts import dashboard as dashboard_data
 from accounts import deletion
-from accounts.connection_page import connection_of, reconnect_soon
+from accounts.connection_page import connection_of, reconnect_soon, trouble_of
 from accounts.forms import ReminderForm
 from accounts.requests import SignedInRequest
+from spotify_auth.problems import RETRY_SECONDS
 from spotify_auth.tokens import NotConnected, ReconnectRequired, TokenStale
-from spotify_auth.web_api import Unauthorized
+from spotify_auth.web_api import NotAllowed, RateLimited, Unauthorized, Unavailable
+
+TROUBLE_SECONDS = 10
+"""When to ask again while Spotify answers nothing of what a page needs."""
+_OF_EVERYBODY = {NotAllowed.code, RateLimited.code, Unavailable.code}
+"""What is said once, when it is true of all parts."""
 
 
 @require_safe
@@ -38,7 +44,7 @@ def dashboard(request: SignedInRequest) -> HttpResponse:
     """The person's music, or why it cannot be shown; htmx asks for the content alone."""
     template = "accounts/_dashboard.html" if request.htmx else "accounts/dashboard.html"
     context = _dashboard_context(request.user.pk)
-    if context["state"] == "reconnecting" and _shows(request, "reconnecting"):
+    if "ask_again" in context and _shows(request, context["shown"]):
         return HttpResponse(status=HTTPStatus.NO_CONTENT)  # htmx leaves the page as it is
     return render(request, template, context)
 
@@ -58,7 +64,7 @@ def _connection_page(
     shown = connection_of(request.user.pk)
     context = {
         "connection": shown,
-        "unchanged": _shows(request, shown.state),
+        "unchanged": _shows(request, shown.shown),
         "reminder": reminder,
     }
     return render(request, template, context, status=status)
@@ -94,25 +100,43 @@ def reminder(request: SignedInRequest) -> HttpResponse:
     return _connection_page(request, reminder=form, status=HTTPStatus.BAD_REQUEST)
 
 
-def _shows(request: SignedInRequest, state: str) -> bool:
-    """Whether the page that polls shows this state already, and should not say it again."""
-    return bool(request.htmx) and request.GET.get("shown") == state
+def _shows(request: SignedInRequest, words: object) -> bool:
+    """Whether the page that polls says this already, and should not say it again."""
+    return bool(request.htmx) and request.GET.get("shown") == words
 
 
 def _dashboard_context(user_id: int) -> dict[str, object]:
-    """What the dashboard is made from. `waiting` lets the page ask again by itself."""
+    """What the dashboard is made from.
+
+    `ask_again` is in how many seconds the page asks by itself, if it does, and `shown` a
+    word that changes whenever it has something else to say.
+    """
     try:
         parts = dashboard_data.load(user_id, asked_by="accounts:dashboard")
     except TokenStale:
-        return {"state": "reconnecting", "waiting": True}
+        trouble = trouble_of(user_id)
+        return {
+            "state": "reconnecting",
+            "trouble": trouble,
+            "shown": f"reconnecting-{trouble}" if trouble else "reconnecting",
+            "ask_again": RETRY_SECONDS,
+        }
     except ReconnectRequired as error:
         return {"state": "reconnect_required", "reason": error.reason}
     except NotConnected:
         return {"state": "not_connected"}
-    waiting = any(part.error == Unauthorized.code for part in parts.values())
-    return {
+    context: dict[str, object] = {
         "state": "connected",
         "parts": parts,
-        "waiting": waiting,
         "reconnect_by": reconnect_soon(user_id),
     }
+    errors = {part.error for part in parts.values()}
+    if Unauthorized.code in errors:
+        # Never the same twice: the parts that are there are shown with the rest.
+        return {**context, "shown": "", "ask_again": RETRY_SECONDS}
+    if len(errors) == 1 and errors <= _OF_EVERYBODY:
+        (error,) = errors
+        context["trouble"] = error
+        if error != NotAllowed.code:  # that takes an operator
+            context |= {"shown": error, "ask_again": TROUBLE_SECONDS}
+    return context

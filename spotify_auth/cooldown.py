@@ -108,6 +108,19 @@ def start(reason: Reason, *, seconds: float) -> None:
     logger.log(level, "%s reason=%s seconds=%.0f", state, reason, milliseconds / 1000)
 
 
+def reason() -> str:
+    """Why all refreshing pauses, for a page that waits for it; blank if it does not.
+
+    Also blank without Redis, after a second at the most.
+    """
+    try:
+        value = hints.client().get(_HALF_OPEN)
+    except redis.RedisError as error:
+        logger.warning("cooldown_unknown reason=%s", type(error).__name__)
+        return ""
+    return value.decode() if isinstance(value, bytes) else ""
+
+
 def end() -> None:
     """A probe succeeded: everybody may go."""
     try:

@@ -24,13 +24,15 @@ def moment(value: datetime, now: datetime) -> SafeString:
 
 
 def in_words(seconds: float) -> str:
-    """Seconds from now, in the largest unit that fits twice: a minute and a half is 90 s."""
-    whole = round(abs(seconds))
-    if whole == 0:
+    """Seconds from now, as `lasting` has them: "in 34 s", "90 s ago", "now"."""
+    if not round(abs(seconds)):
         return "now"
-    size, unit = next(
-        (unit for unit in _UNITS if whole >= 2 * unit[0]),
-        _UNITS[-1],
-    )
-    amount = f"{whole // size} {unit}"
-    return f"in {amount}" if seconds > 0 else f"{amount} ago"
+    return f"in {lasting(seconds)}" if seconds > 0 else f"{lasting(seconds)} ago"
+
+
+@register.filter
+def lasting(seconds: float) -> str:
+    """A length of time in the largest unit that fits twice: a minute and a half is 90 s."""
+    whole = round(abs(seconds))
+    size, unit = next((unit for unit in _UNITS if whole >= 2 * unit[0]), _UNITS[-1])
+    return f"{whole // size} {unit}"

@@ -4,9 +4,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import pytest
+from axe_playwright_python.base import AXE_SCRIPT
 from django.conf import settings
+from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
 
 from accounts.models import User
@@ -24,6 +27,7 @@ from tests.sandbox_client import Sandbox
 LIFETIME = 12
 """Seconds that an access token of the browser's sandbox lives."""
 
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SCREENSHOTS = ROOT / ".local" / "screenshots"
 
 
@@ -52,6 +56,16 @@ class Visitor:
         self.page.locator(f'button[value="{persona}"]').click()
         self.page.wait_for_url(f"{self.url}/dashboard/")
 
+    def be(self, user: User) -> None:
+        """Be logged in as this user from now on."""
+        client = Client()
+        client.force_login(user)
+        name = settings.SESSION_COOKIE_NAME
+        self.context.clear_cookies(name=name)
+        self.context.add_cookies(
+            [{"name": name, "value": client.cookies[name].value, "url": self.url}]
+        )
+
     def tab_to(self, target: Locator) -> None:
         """Walk to an element with the Tab key alone."""
         for _ in range(30):
@@ -59,6 +73,33 @@ class Visitor:
             if target.evaluate("element => element === document.activeElement"):
                 return
         raise AssertionError(f"the Tab key does not reach {target}")
+
+    def look(self, name: str) -> None:
+        """See the page as it is, light and dark, wide and narrow: it fits, and has no barriers.
+
+        A picture of each is kept for people to look at.
+        """
+        for scheme in SCHEMES:
+            self.page.emulate_media(color_scheme=scheme)
+            for width in (320, 1200):
+                self.page.set_viewport_size({"width": width, "height": 800})
+                self.screenshot(f"{name}-{scheme}-{width}")
+                assert self.page.evaluate("document.documentElement.scrollWidth") <= width
+            # The scheme changes colours alone, and the whole search takes a second.
+            rules = () if scheme == "light" else ("color-contrast",)
+            assert self.barriers(*rules) == [], f"{name}, {scheme}"
+
+    def barriers(self, *rules: str) -> list[str]:
+        """What axe-core finds wrong with the page, by these rules or by all, a line each."""
+        if not self.page.evaluate("'axe' in window"):
+            self.page.evaluate(AXE_SCRIPT)
+        options = {"resultTypes": ["violations"], **({"runOnly": rules} if rules else {})}
+        found = self.page.evaluate("options => axe.run(options)", options)["violations"]
+        return [
+            f"{rule['id']}: {node['html'][:200]} ({node['failureSummary']})"
+            for rule in found
+            for node in rule["nodes"]
+        ]
 
     def screenshot(self, name: str) -> None:
         """Keep a picture for people to look at."""

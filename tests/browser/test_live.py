@@ -109,3 +109,48 @@ def test_a_part_that_was_not_allowed_can_be_allowed_by_reconnecting(
 
     expect(page.get_by_role("cell", name="The person logged in")).to_have_count(2)
     assert User.objects.count() == 1
+
+
+def test_the_drawing_grows_with_each_refresh_and_moves_nothing(
+    stack: Stack, visitor: Visitor
+) -> None:
+    page = visitor.page
+    visitor.log_in()
+    page.goto(f"{stack.url}/connection/")
+    drawing = page.locator("#timeline")
+    expect(drawing).to_contain_text("Not refreshed yet.")
+    expect(drawing.locator(".pair")).to_have_count(1)
+    button = page.get_by_role("button", name="Switch account")
+    button.focus()
+    page.evaluate(
+        """() => {
+            window.shifted = 0
+            new PerformanceObserver(list => {
+                for (const entry of list.getEntries()) window.shifted += entry.value
+            }).observe({ type: "layout-shift" })
+        }"""
+    )
+
+    expect(drawing.locator(".pair")).to_have_count(2, timeout=30_000)
+
+    expect(drawing).to_contain_text("Refreshed 1 time in that time")
+    expect(drawing).to_contain_text("Fresh without a gap for")
+    expect(drawing.locator(".gap")).to_have_count(0)
+    wait_for_poll(page)
+    assert page.evaluate("window.shifted") == 0
+    expect(button).to_be_focused()
+
+
+def test_links_keep_the_keyboards_place_while_a_page_waits_for_a_renewal(
+    stack: Stack, visitor: Visitor
+) -> None:
+    page = visitor.page
+    visitor.log_in()
+    stack.sandbox.faults("web_api_error", status=401, path="/v1/me/playlists")
+    page.goto(f"{stack.url}/dashboard/")
+    link = page.locator("#top_tracks-3")
+    link.focus()
+
+    wait_for_poll(page)
+
+    expect(link).to_be_focused()

@@ -1,11 +1,9 @@
 """Pages that somebody may meet: refused, broken, empty, hostile; keyboard; the admin."""
 
-from datetime import timedelta
 from typing import Literal
 
 import pytest
-from django.db.models.functions import Now
-from playwright.sync_api import expect
+from playwright.sync_api import Request, expect
 
 from accounts.models import User
 from spotify_auth.models import SpotifyToken
@@ -92,20 +90,15 @@ def test_the_address_of_a_failed_login_is_told_to_nobody(stack: Stack, visitor: 
 
 
 @pytest.mark.parametrize("persona", ["newcomer", "podcaster", "commuter", "trickster"])
-@pytest.mark.parametrize("width", [320, 1200])
-def test_odd_data_renders_harmlessly(
-    stack: Stack, visitor: Visitor, persona: str, width: int
-) -> None:
+def test_odd_data_renders_harmlessly(stack: Stack, visitor: Visitor, persona: str) -> None:
     page = visitor.page
     dialogs: list[str] = []
     page.on("dialog", lambda dialog: dialogs.append(dialog.message))
-    page.set_viewport_size({"width": width, "height": 800})
 
     visitor.log_in(persona)
 
     expect(page.get_by_role("heading", name="Your playlists")).to_be_visible()
-    visitor.screenshot(f"dashboard-{persona}-{width}")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    visitor.look(f"dashboard-{persona}")
     assert page.locator('a[href^="javascript:"]').count() == 0
     assert page.locator("main script").count() == 0
     assert dialogs == []
@@ -128,37 +121,56 @@ def test_the_keyboard_alone_logs_in_and_out(stack: Stack, visitor: Visitor) -> N
     expect(page.get_by_role("button", name="Log in with Spotify")).to_be_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_fit_and_follow_the_colour_scheme(
-    stack: Stack, visitor: Visitor, scheme: Literal["light", "dark"]
+def test_the_skip_link_leads_past_the_navigation(stack: Stack, visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.log_in()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+
+    expect(page.locator("main")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Open your profile on Spotify")).to_be_focused()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "background"), [("light", "rgb(246, 247, 249)"), ("dark", "rgb(18, 21, 28)")]
+)
+def test_pages_follow_the_colour_scheme(
+    stack: Stack, visitor: Visitor, scheme: Literal["light", "dark"], background: str
 ) -> None:
     page = visitor.page
     page.emulate_media(color_scheme=scheme)
-    backgrounds = {"light": "rgb(246, 247, 249)", "dark": "rgb(18, 21, 28)"}
+    page.goto(stack.url)
 
-    def look_at(path: str, name: str) -> None:
-        page.goto(stack.url + path)
-        for width in (1280, 320):
-            page.set_viewport_size({"width": width, "height": 800})
-            visitor.screenshot(f"{name}-{scheme}-{width}")
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert background == backgrounds[scheme]
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == background
 
-    look_at("/", "home")
-    visitor.log_in()
-    look_at("/dashboard/", "dashboard")
-    look_at("/connection/", "connection")
-    SpotifyToken.objects.update(reauthorize_by=Now() + timedelta(days=3))
-    look_at("/dashboard/", "reconnect-soon")
-    SpotifyToken.objects.update(status="reconnect_required")
-    look_at("/dashboard/", "reconnect-required")
-    look_at("/connection/", "connection-reconnect-required")
-    page.get_by_role("button", name="Disconnect Spotify").click()
-    look_at("/dashboard/", "not-connected")
-    look_at("/connection/", "connection-not-connected")
-    look_at("/nothing/", "not-found")
+
+def test_a_page_that_is_none(stack: Stack, visitor: Visitor) -> None:
+    visitor.page.goto(f"{stack.url}/nothing/")
+
+    visitor.look("not-found")
     assert "404" in visitor.complaints.pop()
+
+
+@pytest.mark.parametrize("path", ["/", "/dashboard/", "/connection/"])
+def test_a_page_weighs_under_60_kilobytes(stack: Stack, visitor: Visitor, path: str) -> None:
+    """As it is transferred by gunicorn: page, styles and script, without pictures."""
+    page = visitor.page
+    visitor.log_in()
+    weights: dict[str, int] = {}
+
+    def weigh(request: Request) -> None:
+        if request.resource_type in {"document", "stylesheet", "script"}:
+            sizes = request.sizes()
+            weights[request.url] = sizes["responseBodySize"] + sizes["responseHeadersSize"]
+
+    visitor.context.new_cdp_session(page).send("Network.clearBrowserCache")
+    page.on("requestfinished", weigh)
+    page.goto(stack.url + path, wait_until="networkidle" if path == "/" else "load")
+
+    assert len(weights) == 3
+    assert min(weights.values()) > 1000
+    assert sum(weights.values()) < 60_000
 
 
 def test_an_administrator_refreshes_and_revokes(stack: Stack, visitor: Visitor) -> None:

@@ -29,12 +29,11 @@ def test_logs_in_sees_two_refreshes_and_logs_out(stack: Stack, visitor: Visitor)
         lambda: picture.evaluate("image => image.complete && image.naturalWidth > 0"),
         what="a picture to be loaded",
     )
-    visitor.screenshot("dashboard")
     page.get_by_role("link", name="Connection").click()
     expect(page.get_by_role("status")).to_contain_text("Connected")
     refreshed = page.get_by_role("cell", name="Refreshed, new refresh token")
     expect(refreshed).to_have_count(2, timeout=2 * SOON)
-    visitor.screenshot("connection")
+    visitor.look("connection-refreshed")
 
     counts = stack.sandbox.stats("listener")
     assert (counts["refreshes_attempted"], counts["reuses_of_dead_token"]) == (2, 0)
@@ -53,7 +52,7 @@ def test_recovers_by_itself_when_the_worker_returns(stack: Stack, visitor: Visit
     time.sleep(2 * LIFETIME)  # two lifetimes without a worker
     page.goto(f"{stack.url}/dashboard/")
     expect(page.get_by_role("heading", name="Reconnecting to Spotify")).to_be_visible()
-    visitor.screenshot("reconnecting")
+    visitor.look("reconnecting")
     other_tab = visitor.context.new_page()
     other_tab.goto(f"{stack.url}/connection/")
     expect(other_tab.get_by_role("status")).to_contain_text("Reconnecting")
@@ -75,7 +74,6 @@ def test_a_revoked_person_is_asked_to_reconnect_and_can(stack: Stack, visitor: V
 
     page.goto(f"{stack.url}/connection/")
     expect(page.get_by_role("status")).to_contain_text("Reconnect required", timeout=2 * SOON)
-    visitor.screenshot("reconnect-required")
     page.get_by_role("link", name="Dashboard").click()
     expect(page.get_by_role("heading", name="Please reconnect Spotify")).to_be_visible()
     page.get_by_role("button", name="Reconnect Spotify").click()
