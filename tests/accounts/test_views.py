@@ -154,7 +154,11 @@ def test_without_redis_no_trouble_is_known(
     [
         ({"status": 503}, "Spotify is not answering", True),
         ({"status": 429, "retry_after": "60"}, "asks us to slow down", True),
-        ({"status": 403, "message": "User not registered in the Developer Dashboard"}, "list", False),
+        (
+            {"status": 403, "message": "User not registered in the Developer Dashboard"},
+            "list",
+            False,
+        ),
     ],
 )
 def test_what_is_true_of_all_parts_is_said_once(
