@@ -104,9 +104,7 @@ def _reconnect_soon(token: SpotifyToken, *, now: datetime) -> ReconnectBy | None
     left = token.reauthorize_by - now
     if left >= WARN_BEFORE or token.status != SpotifyToken.Status.ACTIVE:
         return None
-    return ReconnectBy(
-        at=token.reauthorize_by, days=max(left.days, 0), urgent=left < URGENT_BEFORE
-    )
+    return ReconnectBy(at=token.reauthorize_by, days=max(left.days, 0), urgent=left < URGENT_BEFORE)
 
 
 def _state(token: SpotifyToken, *, now: datetime) -> str:

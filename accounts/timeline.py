@@ -35,7 +35,7 @@ class Stretch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
-    """One generation: the time in which its access token was the newest, and the rest of its life."""
+    """One generation: while its access token was the newest, and the rest of its life."""
 
     generation: int
     lane: int
@@ -116,9 +116,7 @@ class _Scale:
         return end > self.start and start < self.end
 
 
-def timeline(
-    token: SpotifyToken, events: Iterable[TokenEvent], *, now: datetime
-) -> Timeline:
+def timeline(token: SpotifyToken, events: Iterable[TokenEvent], *, now: datetime) -> Timeline:
     """The drawing of a token's recent history.
 
     `events` are its newest, in any order, and perhaps none; `now` is PostgreSQL's.
@@ -190,15 +188,15 @@ def _issued(grant: TokenEvent, following: TokenEvent | None) -> datetime:
     return issued
 
 
-def _covered(
-    lives: Sequence[_Life], erased: Sequence[datetime]
-) -> list[tuple[datetime, datetime]]:
+def _covered(lives: Sequence[_Life], erased: Sequence[datetime]) -> list[tuple[datetime, datetime]]:
     """The times in which some access token was alive, joined where they touch."""
     spans: list[tuple[datetime, datetime]] = []
     for life in lives:
         end = _cut(life, erased)
-        if spans and life.issued <= spans[-1][1] + TOLERANCE and not _between(
-            erased, spans[-1][0], life.issued
+        if (
+            spans
+            and life.issued <= spans[-1][1] + TOLERANCE
+            and not _between(erased, spans[-1][0], life.issued)
         ):
             spans[-1] = (spans[-1][0], max(spans[-1][1], end))
         else:
@@ -256,9 +254,7 @@ def _failed(event: TokenEvent) -> bool:
     return event.outcome not in _GRANTED | _ERASED
 
 
-def _troubles(
-    history: Sequence[TokenEvent], *, now: datetime
-) -> list[tuple[datetime, datetime]]:
+def _troubles(history: Sequence[TokenEvent], *, now: datetime) -> list[tuple[datetime, datetime]]:
     """From each first failure to what ended it, or to now."""
     spans = []
     began: datetime | None = None

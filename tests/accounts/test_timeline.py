@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -189,7 +190,7 @@ def test_neighbours_lie_in_different_lanes_and_only_the_last_six_lifetimes_are_d
     assert drawing.shown_seconds == 600
     assert drawing.fresh_seconds == 3000
     lanes = [pair.lane for pair in drawing.pairs]
-    assert all(one != other for one, other in zip(lanes, lanes[1:], strict=False))
+    assert all(one != other for one, other in pairwise(lanes))
     assert len(drawing.pairs) == 9
 
 

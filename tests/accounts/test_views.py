@@ -1,5 +1,6 @@
 """The pages, without a browser: states, who may see what, and what they cost."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
@@ -9,8 +10,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
+from accounts.connection_page import connection_of, trouble_of
 from accounts.models import User
-from spotify_auth import connection
+from spotify_auth import connection, cooldown
 from spotify_auth.models import SpotifyToken
 from tests.conftest import Connect, make_due
 from tests.sandbox_client import SCOPES, Sandbox
@@ -100,6 +102,93 @@ def test_a_poll_that_would_change_nothing_is_answered_with_nothing(
     assert (response.status_code, response.content) == (204, b"")
 
 
+def test_a_poll_that_has_something_new_to_say_is_answered(
+    client: Client, listener: User, spotify: Sandbox
+) -> None:
+    make_due(listener, expired=True)
+    cooldown.start(cooldown.Reason.RATE_LIMITED, seconds=60)
+    hx = {"hx-request": "true"}
+
+    assert b"slow down" in client.get("/dashboard/?shown=reconnecting", headers=hx).content
+    again = client.get("/dashboard/?shown=reconnecting-rate_limited", headers=hx)
+    assert again.status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("pause", "failures", "trouble"),
+    [
+        (None, 0, ""),
+        (None, 2, "unavailable"),
+        (cooldown.Reason.OUTAGE, 0, "unavailable"),
+        (cooldown.Reason.RATE_LIMITED, 0, "rate_limited"),
+        # Our own credentials are the reason, whatever the row has seen before.
+        (cooldown.Reason.CLIENT_REFUSED, 2, "client_refused"),
+    ],
+)
+def test_the_trouble_behind_a_stale_token_is_known(
+    listener: User, pause: cooldown.Reason | None, failures: int, trouble: str
+) -> None:
+    make_due(listener, expired=True)
+    SpotifyToken.objects.update(failures=failures)
+    if pause:
+        cooldown.start(pause, seconds=60)
+
+    shown = connection_of(listener.pk)
+
+    assert (shown.state, shown.trouble) == ("reconnecting", trouble)
+    assert trouble_of(listener.pk) == trouble
+
+
+def test_without_redis_no_trouble_is_known(
+    listener: User, settings: Settings, no_cooldown: None
+) -> None:
+    make_due(listener, expired=True)
+    cooldown.start(cooldown.Reason.RATE_LIMITED, seconds=60)
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+
+    assert trouble_of(listener.pk) == ""
+
+
+@pytest.mark.parametrize(
+    ("fault", "words", "asks_again"),
+    [
+        ({"status": 503}, "Spotify is not answering", True),
+        ({"status": 429, "retry_after": "60"}, "asks us to slow down", True),
+        (
+            {"status": 403, "message": "User not registered in the Developer Dashboard"},
+            "list",
+            False,
+        ),
+    ],
+)
+def test_what_is_true_of_all_parts_is_said_once(
+    client: Client,
+    listener: User,
+    spotify: Sandbox,
+    fault: Mapping[str, object],
+    words: str,
+    asks_again: bool,
+) -> None:
+    spotify.faults("web_api_error", **fault)
+
+    content = client.get("/dashboard/").content.decode()
+
+    assert content.count(words) == 1
+    assert "Your top artists" not in content
+    assert ("hx-trigger" in content) is asks_again
+
+
+def test_a_page_comes_back_when_spotify_answers_again(
+    client: Client, listener: User, spotify: Sandbox
+) -> None:
+    hx = {"hx-request": "true"}
+    spotify.faults("web_api_error")
+    assert client.get("/dashboard/?shown=unavailable", headers=hx).status_code == 204
+    spotify.clear()
+
+    assert b"Maya Lindqvist" in client.get("/dashboard/?shown=unavailable", headers=hx).content
+
+
 def test_a_status_that_is_shown_already_is_not_said_again(client: Client, listener: User) -> None:
     polled = client.get("/connection/?shown=connected", headers={"hx-request": "true"}).content
 
@@ -124,6 +213,26 @@ def test_people_are_asked_to_reconnect_before_the_six_months_end(
 
     for path in ("/dashboard/", "/connection/"):
         assert (b"Please reconnect by" in client.get(path).content) is asked
+
+
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [
+        (timedelta(days=8), "Please reconnect by"),
+        (timedelta(days=6, hours=1), "Only 6 days left"),
+        (timedelta(days=1, hours=1), "Only 1 day left"),
+        (timedelta(hours=3), "Only hours left"),
+    ],
+)
+def test_people_are_asked_louder_in_the_last_week(
+    client: Client, listener: User, left: timedelta, words: str
+) -> None:
+    SpotifyToken.objects.update(reauthorize_by=Now() + left)
+
+    for path in ("/dashboard/", "/connection/"):
+        content = client.get(path).content.decode()
+        assert words in content
+        assert "Reconnect now" in content
 
 
 def test_the_dashboard_asks_again_while_it_waits(client: Client, listener: User) -> None:
