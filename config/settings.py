@@ -4,6 +4,7 @@
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -225,6 +226,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_timeout": 5,
 }
 CELERY_TASK_IGNORE_RESULT = True
+# Else Celery closes the thread's database connection before and after each task, and a
+# lane begins with a log-in to PostgreSQL. CONN_MAX_AGE and config/celery.py see to it.
+CELERY_DB_REUSE_MAX = sys.maxsize
 CELERY_TASK_DEFAULT_QUEUE = "keeper"
 # Lanes have a queue of their own, so that the sweep can see how many are waiting.
 CELERY_TASK_ROUTES = {"spotify_auth.lane": {"queue": "lanes"}}

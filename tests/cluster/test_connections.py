@@ -1,0 +1,76 @@
+"""A worker's connections to PostgreSQL: kept from task to task, and replaced when they break."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection as database
+from pytest_celery import CeleryTestSetup
+
+from accounts.models import User
+from tests.cluster.test_cluster import connect_users
+from tests.conftest import make_due, token_of
+from tests.processes import LocalProcess, wait_for, worker_process
+from tests.sandbox_client import Sandbox
+
+pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def lifetime() -> int:
+    """Longer than the test: nothing is refreshed but what the test asks for."""
+    return 120
+
+
+@pytest.fixture
+def cluster_size() -> tuple[int, int]:
+    """A beat, for the worker of one thread that the test starts."""
+    return 0, 1
+
+
+@pytest.fixture
+def worker(celery_setup: CeleryTestSetup, service_env: dict[str, str]) -> Iterator[LocalProcess]:
+    """A worker of one thread, which therefore runs every task."""
+    process = worker_process("one", env=service_env, concurrency=1)
+    process.ready()
+    yield process
+    process.teardown()
+
+
+def refresh(user: User) -> None:
+    """Let the worker refresh this user once more."""
+    before = token_of(user).generation
+    make_due(user)
+    wait_for(lambda: token_of(user).generation == before + 1, what="the refresh")
+
+
+def sessions() -> list[int]:
+    """The process ids of all sessions on the test database but our own."""
+    with database.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+            "AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+        return [pid for (pid,) in cursor.fetchall()]
+
+
+def test_a_thread_keeps_its_connection(worker: LocalProcess, fast_sandbox: Sandbox) -> None:
+    (user,) = connect_users(fast_sandbox, count=1)
+    refresh(user)
+    (first,) = sessions()
+
+    refresh(user)
+
+    assert sessions() == [first]
+
+
+def test_a_connection_that_broke_is_replaced(worker: LocalProcess, fast_sandbox: Sandbox) -> None:
+    (user,) = connect_users(fast_sandbox, count=1)
+    refresh(user)
+    (first,) = sessions()
+    with database.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", [first])
+
+    refresh(user)
+
+    assert sessions() != [first]
+    assert "lane_ended" not in worker.logs()  # it was found before a lane needed it
