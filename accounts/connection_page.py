@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db.models.functions import Now
@@ -51,28 +51,25 @@ class Connection:
 
 def connection_of(user_id: int) -> Connection:
     """The state of a user's connection, without the tokens themselves."""
-    row = _row(user_id)
+    token, now = _token_and_now(user_id)
     events = list(TokenEvent.objects.filter(user_id=user_id)[:EVENTS_DRAWN])
-    if row is None:
-        state, drawing = "not_connected", None
-    else:
-        state = _state(row, now=row.now)
-        drawing = timeline(row, events, now=row.now) if state != "not_connected" else None
+    state = _state(token, now=now) if token else "not_connected"
+    connected = token if state != "not_connected" else None
     return Connection(
         state=state,
-        trouble=_trouble(row) if row and state == "reconnecting" else "",
-        token=row,
-        now=row.now if row else None,
+        trouble=_trouble(token) if token and state == "reconnecting" else "",
+        token=token,
+        now=now if token else None,
         events=events[:EVENTS_SHOWN],
-        timeline=drawing,
-        reconnect_by=_reconnect_soon(row, now=row.now) if row else None,
+        timeline=timeline(connected, events, now=now) if connected else None,
+        reconnect_by=_reconnect_soon(token, now=now) if token else None,
     )
 
 
 def reconnect_soon(user_id: int) -> ReconnectBy | None:
     """When a user's six months end, if that is soon and the connection still works."""
-    row = _row(user_id)
-    return _reconnect_soon(row, now=row.now) if row else None
+    token, now = _token_and_now(user_id)
+    return _reconnect_soon(token, now=now) if token else None
 
 
 def trouble_of(user_id: int) -> str:
@@ -80,17 +77,19 @@ def trouble_of(user_id: int) -> str:
 
     client_refused, rate_limited, unavailable, or blank: it simply takes a moment.
     """
-    row = _row(user_id)
-    return _trouble(row) if row else ""
+    token, _ = _token_and_now(user_id)
+    return _trouble(token) if token else ""
 
 
-def _row(user_id: int) -> SpotifyToken | None:
-    return (
+def _token_and_now(user_id: int) -> tuple[SpotifyToken | None, datetime]:
+    """The row without the tokens themselves, and PostgreSQL's clock, from one query."""
+    row = (
         SpotifyToken.objects.filter(user_id=user_id)
         .defer("access_token", "refresh_token")
         .annotate(now=Now())
         .first()
     )
+    return (row, row.now) if row else (None, datetime.min.replace(tzinfo=UTC))
 
 
 def _trouble(token: SpotifyToken) -> str:

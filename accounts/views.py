@@ -135,8 +135,8 @@ def _dashboard_context(user_id: int) -> dict[str, object]:
         # Never the same twice: the parts that are there are shown with the rest.
         return {**context, "shown": "", "ask_again": RETRY_SECONDS}
     if len(errors) == 1 and errors <= _OF_EVERYBODY:
-        (error,) = errors
-        context["trouble"] = error
-        if error != NotAllowed.code:  # that takes an operator
-            context |= {"shown": error, "ask_again": TROUBLE_SECONDS}
+        (code,) = errors
+        context["trouble"] = code
+        if code != NotAllowed.code:  # that takes an operator
+            context |= {"shown": code, "ask_again": TROUBLE_SECONDS}
     return context

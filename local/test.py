@@ -5,18 +5,13 @@ import signal
 import sys
 
 from local import chromium
-from local.process import LOCAL, exit_code, interrupt_on, run_in_front
+from local.process import exit_code, interrupt_on, run_in_front
 from local.testing import temporary_services
 
 # Two a core, since tests mostly wait; each may have a cluster or a browser of its own.
 PROCESSES = min(2 * (os.cpu_count() or 1), 8)
 
-EVERYTHING = [
-    *("-n", str(PROCESSES)),
-    "--cov",
-    "--cov-report=term",
-    f"--cov-report=html:{LOCAL / 'htmlcov'}",
-]
+EVERYTHING = ["-n", str(PROCESSES)]
 
 
 def main(arguments: list[str]) -> int:

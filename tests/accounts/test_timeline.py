@@ -38,7 +38,7 @@ def drawn(
     issued = newest.at if newest else ago(10)
     token = SpotifyToken(
         status=status,
-        generation=newest.generation_after if newest else 41,
+        generation=newest.generation_after or 41 if newest else 41,
         refreshed_at=issued,
         expires_at=issued + timedelta(seconds=LIFETIME),
         due_at=issued + timedelta(seconds=75),
