@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from accounts.timeline import Timeline, timeline
 from spotify_auth import cooldown
 from spotify_auth.models import SpotifyToken, TokenEvent
+from spotify_auth.tokens import UNDECRYPTABLE
 
 EVENTS_SHOWN = 20
 EVENTS_DRAWN = 60
@@ -113,4 +114,6 @@ def _state(token: SpotifyToken, *, now: datetime) -> str:
         return "reconnect_required"
     # As the dashboard sees it: a token with too little life left is not given out.
     needed = timedelta(seconds=settings.ACCESS_TOKEN_MINIMUM_SECONDS)
-    return "connected" if token.expires_at > now + needed else "reconnecting"
+    if token.expires_at > now + needed:
+        return "connected"
+    return "reconnect_required" if token.last_error == UNDECRYPTABLE else "reconnecting"

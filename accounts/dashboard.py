@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from accounts.text import storable
 from spotify_auth import web_api
 from spotify_auth.tokens import Person
 from spotify_auth.web_api import Answer, WebApiError
@@ -112,8 +113,8 @@ def _playable(source: dict[str, Any]) -> Item:
 def _item(source: dict[str, Any], *, name: str = "", detail: str = "", images: Any = None) -> Item:
     pictures = images or source.get("images") or []
     return Item(
-        name=(name or source.get("name") or "").strip() or "Untitled",
-        detail=detail,
+        name=storable(name or source.get("name") or "").strip() or "Untitled",
+        detail=storable(detail),
         picture=_web_address(pictures[0].get("url")) if pictures else "",
         link=_web_address((source.get("external_urls") or {}).get("spotify")),
     )

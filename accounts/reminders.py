@@ -8,7 +8,14 @@ none.
 """
 
 import logging
-from smtplib import SMTPException, SMTPRecipientsRefused
+import time
+from smtplib import (
+    SMTPAuthenticationError,
+    SMTPException,
+    SMTPRecipientsRefused,
+    SMTPResponseException,
+    SMTPSenderRefused,
+)
 from urllib.parse import urljoin
 
 from django.conf import settings
@@ -22,6 +29,8 @@ from accounts.models import ReconnectReminder
 from spotify_auth.models import SpotifyToken
 
 logger = logging.getLogger(__name__)
+
+LONGEST_SECONDS = 10.0
 
 # Who comes late to a day (a new address, say) gets the most urgent mail alone.
 _DECIDE = """
@@ -41,14 +50,16 @@ ON CONFLICT DO NOTHING
 def remind() -> int:
     """Send what is to be sent by now; how many mails went out.
 
-    Ends at the first mail that the mail server does not take: the rest waits for the
-    next call.
+    Ends at the first mail that fails for the mail server's own reasons, and after
+    LONGEST_SECONDS, since a worker that is told to stop waits for it: the rest waits for
+    the next call.
     """
+    give_up = time.monotonic() + LONGEST_SECONDS
     with connection.cursor() as cursor:
         cursor.execute(_DECIDE)
     sent = 0
     try:
-        while (outcome := _send_next()) is not None:
+        while time.monotonic() < give_up and (outcome := _send_next()) is not None:
             sent += outcome
     except (OSError, SMTPException) as error:
         logger.error("reminder_not_sent reason=%s", type(error).__name__)
@@ -84,13 +95,22 @@ def _send_next() -> bool | None:
             from_email=None,
             recipient_list=[reminder.user.email],
         )
-    except SMTPRecipientsRefused:
-        # The address is wrong, and will be in an hour: it must not hold up the others.
+    except (SMTPRecipientsRefused, SMTPResponseException) as error:
+        if not _is_about_this_mail(error):
+            raise
+        # It will be refused again: it must not hold up the others.
         logger.warning("reminder_refused user_id=%s days=%s", reminder.user_id, reminder.days)
     else:
         logger.info("reminder_sent user_id=%s days=%s", reminder.user_id, reminder.days)
     ReconnectReminder.objects.filter(pk=reminder.pk).update(sent_at=Now())
     return True
+
+
+def _is_about_this_mail(error: SMTPRecipientsRefused | SMTPResponseException) -> bool:
+    """Whether the server refuses this address or this mail for good, and would take others."""
+    if isinstance(error, SMTPAuthenticationError | SMTPSenderRefused):
+        return False
+    return isinstance(error, SMTPRecipientsRefused) or error.smtp_code >= 500
 
 
 def _still_true(reminder: ReconnectReminder) -> bool:

@@ -172,7 +172,7 @@ TIME_ZONE = "UTC"
 USE_I18N = False
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+STATIC_ROOT = env.text("STATIC_ROOT", str(BASE_DIR / "staticfiles"))
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
@@ -241,7 +241,7 @@ CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "spotify_auth.sweep", "schedule": REFRESH_SWEEP_SECONDS},
     "house-keeping": {"task": "spotify_auth.house_keeping", "schedule": 3600},
-    "remind": {"task": "accounts.remind", "schedule": 3600},
+    "remind": {"task": "accounts.remind", "schedule": 600},
 }
 
 # --- Logging ---------------------------------------------------------------------------

@@ -114,6 +114,7 @@ def _defaults(given: Mapping[str, str]) -> dict[str, str]:
         "SPOTIFY_REDIRECT_URI": f"http://127.0.0.1:{port}/spotify/callback/",
         "WORKER_CONCURRENCY": "16",
         "PYTHONUNBUFFERED": "1",
+        "STATIC_ROOT": str(LOCAL / "staticfiles"),
     }
     if "SPOTIFY_CLIENT_ID" not in given:
         sandbox_port = given.get("SANDBOX_PORT", str(DEFAULT_PORTS["SANDBOX_PORT"]))

@@ -9,10 +9,22 @@ from django.db.models.functions import Now
 from spotify_auth import login_attempts
 from spotify_auth.models import TokenEvent
 
+AT_ONCE = 5000
+"""Events a transaction: a long one would keep what lanes leave from being vacuumed."""
+
 
 def delete_expired() -> None:
     """Delete old events, log-ins that never came back, and expired sessions."""
-    oldest = Now() - timedelta(days=settings.TOKEN_EVENT_RETENTION_DAYS)
-    TokenEvent.objects.filter(at__lt=oldest).delete()
+    while _delete_some_events():
+        pass
     login_attempts.delete_expired()
     call_command("clearsessions")
+
+
+def _delete_some_events() -> bool:
+    """Delete the oldest events that are too old; whether there may be more."""
+    oldest = Now() - timedelta(days=settings.TOKEN_EVENT_RETENTION_DAYS)
+    old = TokenEvent.objects.filter(at__lt=oldest).order_by("at").values_list("pk", flat=True)
+    found = list(old[:AT_ONCE])
+    TokenEvent.objects.filter(pk__in=found).delete()
+    return len(found) == AT_ONCE

@@ -18,18 +18,22 @@ FAILED_IN_A_ROW = 50
 """So many of the latest exchanges, all failed within a minute: nobody is answered."""
 
 _RECENT = """
-SELECT count(*) FILTER (WHERE outcome IN ('suspected', 'reconnect_required')),
+SELECT count(DISTINCT user_id) FILTER (
+           WHERE outcome IN ('suspected', 'reconnect_required') AND user_id <> %(user_id)s),
        count(*) FILTER (WHERE outcome = 'refreshed')
 FROM (
-    SELECT outcome FROM spotify_auth_tokenevent
-    WHERE at > now() - make_interval(secs => %s)
+    SELECT outcome, user_id FROM spotify_auth_tokenevent
+    WHERE at > now() - make_interval(secs => %(window)s)
     ORDER BY at DESC
-    LIMIT %s
+    LIMIT %(looked_at)s
 ) AS recent
 """
 _OTHERS_WERE_REFRESHED = """
-SELECT EXISTS (SELECT FROM spotify_auth_spotifytoken AS other
-               WHERE other.user_id <> token.user_id AND other.refreshed_at > token.suspected_at)
+SELECT EXISTS (SELECT FROM spotify_auth_tokenevent AS event
+               WHERE event.at > token.suspected_at  -- for the index; the next says when it began
+                 AND event.at - event.duration_ms * interval '1 millisecond' > token.suspected_at
+                 AND event.outcome = 'refreshed' AND event.cause <> 'rescue'
+                 AND event.user_id <> token.user_id)
     OR NOT EXISTS (SELECT FROM spotify_auth_spotifytoken AS other
                    WHERE other.user_id <> token.user_id AND other.status = 'active')
 FROM spotify_auth_spotifytoken AS token
@@ -51,16 +55,24 @@ SELECT EXISTS (SELECT FROM spotify_auth_tokenevent
 """
 
 
-def is_outage() -> bool:
-    """Whether so many are refused, this one included, that the fault must be Spotify's.
+def is_outage(claim: Claim) -> bool:
+    """Whether so many people are refused, this one included, that the fault must be Spotify's.
 
     OUTAGE_GUARD_REFUSALS within OUTAGE_GUARD_WINDOW_SECONDS, and OUTAGE_GUARD_SHARE of
-    all that were answered in that time.
+    all that were answered in that time. People count and not refusals: one who removed
+    the app is refused again and again, and must not pause everybody.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_RECENT, [settings.OUTAGE_GUARD_WINDOW_SECONDS, LOOKED_AT])
-        before, refreshed = cursor.fetchone()
-    refused = before + 1
+        cursor.execute(
+            _RECENT,
+            {
+                "user_id": claim.user_id,
+                "window": settings.OUTAGE_GUARD_WINDOW_SECONDS,
+                "looked_at": LOOKED_AT,
+            },
+        )
+        others, refreshed = cursor.fetchone()
+    refused = others + 1
     share = refused / (refused + refreshed)
     many: bool = refused >= settings.OUTAGE_GUARD_REFUSALS
     return many and bool(share >= settings.OUTAGE_GUARD_SHARE)

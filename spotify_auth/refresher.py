@@ -168,7 +168,9 @@ def _under_the_lock(work: _Work, claim: Claim, *, probing: bool) -> Outcome | No
     except GrantRefused as error:
         # First of all: what follows asks the database, which may fail.
         work.unanswered |= error.code == ANSWER_LOST
-        believable = not _is_outage(probing=probing) and others_were_refreshed(claim)
+        # A token that was refused before tells nothing about Spotify when it probes.
+        outage = _is_outage(claim, probing=probing and not claim.suspected)
+        believable = claim.suspected and not outage and others_were_refreshed(claim)
         work.unanswered |= an_answer_was_lost(claim)
         why = _why_refused(claim, lost=work.unanswered)
         outcome = _fail(claim, why, started, believable=believable)
@@ -255,9 +257,9 @@ def _back_off(claim: Claim) -> Outcome:
         return _fail(claim, AccountsServiceError("unstorable"), time.monotonic())
 
 
-def _is_outage(*, probing: bool) -> bool:
+def _is_outage(claim: Claim, *, probing: bool) -> bool:
     """Whether so many are refused that the fault must be Spotify's; then all pause."""
-    outage = is_outage() or probing
+    outage = is_outage(claim) or probing
     if outage:
         cooldown.start(Reason.OUTAGE, seconds=OUTAGE_SECONDS)
     return outage

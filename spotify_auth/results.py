@@ -38,7 +38,7 @@ _DUE = "%(issued_at)s + make_interval(secs => %(due_in)s)"
 _DUE_UNLESS_DORMANT = f"""
 CASE WHEN (SELECT seen_at FROM accounts_user WHERE id = user_id)
           > now() - make_interval(days => %(dormant_after)s)
-     THEN {_DUE} ELSE reauthorize_by END
+     THEN {_DUE} ELSE greatest(reauthorize_by, {_DUE}) END
 """  # noqa: S608  (every value is a parameter)
 
 _WRITE_GRANT = f"""

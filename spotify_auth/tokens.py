@@ -21,6 +21,9 @@ from spotify_auth.models import Cause, SpotifyToken
 
 logger = logging.getLogger(__name__)
 
+UNDECRYPTABLE = "undecryptable"
+"""The row's error when no key opens its tokens."""
+
 Person = AbstractBaseUser | AnonymousUser | int
 """A user, as a request has it, or a primary key."""
 
@@ -120,12 +123,14 @@ def access_token_for(user: Person, *, minimum_seconds: float | None = None) -> A
     if status != SpotifyToken.Status.ACTIVE:
         raise NotConnected(f"the token is {status}")
     if (expires_at - now).total_seconds() <= minimum_seconds:
+        if last_error == UNDECRYPTABLE:
+            raise ReconnectRequired(last_error)  # no refresh can mend it
         raise TokenStale(generation)
     try:
         value = SpotifyToken.unseal("access_token", sealed, user_id=user_id)
     except DecryptionError as error:
         logger.error("undecryptable user_id=%s reason=%s", user_id, error)
-        raise ReconnectRequired("undecryptable") from None
+        raise ReconnectRequired(UNDECRYPTABLE) from None
     return AccessToken(
         value=value,
         expires_at=expires_at,

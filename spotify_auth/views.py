@@ -19,6 +19,7 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts.models import User
 from accounts.people import person_for
 from accounts.requests import SignedInRequest
+from accounts.text import storable
 from spotify_auth import connection, login_attempts, web_api
 from spotify_auth.accounts_service import authorization
 from spotify_auth.accounts_service.errors import (
@@ -43,9 +44,12 @@ def login(request: HttpRequest) -> HttpResponse:
 def reconnect(request: HttpRequest) -> HttpResponse:
     """The link in a reminder: straight to Spotify, and then to the connection page.
 
-    A GET, since a mail can hold no form. Whoever is made to follow it gains nothing for
-    anybody else: Spotify asks the person in front of it, as who they are there.
+    A GET, since a mail can hold no form. Whoever is made to follow it is logged in as who
+    they are at Spotify. But it links no account to a user who has none yet: what another
+    site can cause must not decide who may log in as an administrator.
     """
+    if isinstance(request.user, User) and not request.user.account_id:
+        return redirect("accounts:connection")
     return _to_spotify(next_url=reverse("accounts:connection"), switch=False)
 
 
@@ -154,9 +158,13 @@ def _who(access_token: str) -> tuple[str, str]:
     except web_api.WebApiError:
         raise LoginProblem("no_answer") from None
     account_id, name = profile.get("account_id"), profile.get("display_name")
-    if not isinstance(account_id, str) or not 0 < len(account_id) <= 255 or "\0" in account_id:
+    if (
+        not isinstance(account_id, str)
+        or not 0 < len(account_id) <= 255
+        or account_id != storable(account_id)
+    ):
         raise LoginProblem("no_account_id")
-    return account_id, name.replace("\0", "")[:255] if isinstance(name, str) else ""
+    return account_id, storable(name)[:255] if isinstance(name, str) else ""
 
 
 def _safe_next(request: HttpRequest) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from accounts import dashboard
 from accounts.dashboard import CALLS, Item, Part, load
 from spotify_auth import web_api
 from tests.conftest import Connect
@@ -100,3 +101,10 @@ def test_reads_odd_answers(
     monkeypatch: pytest.MonkeyPatch, name: str, answer: Any, part: Part
 ) -> None:
     assert load_from({name: answer}, monkeypatch)[name] == part
+
+
+def test_text_that_no_page_can_hold_is_replaced() -> None:
+    item = dashboard._item({"name": "half an emoji \ud83d"}, detail="NUL \0 here")
+
+    assert (item.name, item.detail) == ("half an emoji ?", "NUL  here")
+    (item.name + item.detail).encode()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from smtplib import SMTPRecipientsRefused, SMTPServerDisconnected
+from smtplib import SMTPDataError, SMTPRecipientsRefused, SMTPServerDisconnected
 from threading import Barrier
 
 import pytest
@@ -31,6 +31,15 @@ class RefusingBackend(EmailBackend):
     def send_messages(self, messages: Sequence[EmailMessage]) -> int:
         if "user-1@example.com" in messages[0].to:
             raise SMTPRecipientsRefused({"user-1@example.com": (550, b"no such user")})
+        return super().send_messages(messages)
+
+
+class ParticularBackend(EmailBackend):
+    """A mail server that finds something wrong with the mail to user-1."""
+
+    def send_messages(self, messages: Sequence[EmailMessage]) -> int:
+        if "user-1@example.com" in messages[0].to:
+            raise SMTPDataError(554, b"message rejected")
         return super().send_messages(messages)
 
 
@@ -128,12 +137,13 @@ def test_a_mail_server_that_fails_gets_it_again(connect: Connect, settings: Sett
     assert [remind(), remind()] == [1, 0]
 
 
-def test_a_refused_address_does_not_hold_up_the_others(
-    connect: Connect, settings: Settings
+@pytest.mark.parametrize("backend", ["RefusingBackend", "ParticularBackend"])
+def test_a_refused_mail_does_not_hold_up_the_others(
+    connect: Connect, settings: Settings, backend: str
 ) -> None:
     listener(connect, "user-1", left=timedelta(days=5))
     listener(connect, "user-2", left=timedelta(days=5))
-    settings.EMAIL_BACKEND = f"{__name__}.RefusingBackend"
+    settings.EMAIL_BACKEND = f"{__name__}.{backend}"
 
     remind()
 

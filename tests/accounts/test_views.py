@@ -156,7 +156,7 @@ def test_without_redis_no_trouble_is_known(
         ({"status": 429, "retry_after": "60"}, "asks us to slow down", True),
         (
             {"status": 403, "message": "User not registered in the Developer Dashboard"},
-            "list",
+            "on its list of users",
             False,
         ),
     ],

@@ -159,7 +159,7 @@ def test_a_page_weighs_under_60_kilobytes(stack: Stack, visitor: Visitor, path: 
     visitor.log_in()
     asked: list[Request] = []
     visitor.context.new_cdp_session(page).send("Network.clearBrowserCache")
-    page.on("request", asked.append)
+    page.on("request", lambda request: asked.append(request))
     page.goto(stack.url + path)
 
     parts = [r for r in asked if r.resource_type in {"document", "stylesheet", "script"}]

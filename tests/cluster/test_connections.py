@@ -30,10 +30,16 @@ def cluster_size() -> tuple[int, int]:
 @pytest.fixture
 def worker(celery_setup: CeleryTestSetup, service_env: dict[str, str]) -> Iterator[LocalProcess]:
     """A worker of one thread, which therefore runs every task."""
+    global _others
+    _others = sessions()
     process = worker_process("one", env=service_env, concurrency=1)
     process.ready()
     yield process
     process.teardown()
+
+
+_others: list[int] = []
+"""Sessions that were there before the worker."""
 
 
 def refresh(user: User) -> None:
@@ -44,13 +50,13 @@ def refresh(user: User) -> None:
 
 
 def sessions() -> list[int]:
-    """The process ids of all sessions on the test database but our own."""
+    """The process ids of the worker's sessions on the test database."""
     with database.cursor() as cursor:
         cursor.execute(
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
             "AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
         )
-        return [pid for (pid,) in cursor.fetchall()]
+        return [pid for (pid,) in cursor.fetchall() if pid not in _others]
 
 
 def test_a_thread_keeps_its_connection(worker: LocalProcess, fast_sandbox: Sandbox) -> None:

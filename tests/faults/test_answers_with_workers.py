@@ -192,6 +192,8 @@ def strike(stack: Stack, case: Case, user: User) -> None:
         page_of(user, "accounts:dashboard")
     else:
         make_due(user, expired=True)
+        # So long a life that the confirmation of a refusal does not come while we look.
+        row.update(refreshed_at=Now() - timedelta(seconds=LIFETIME))
 
 
 class Victims:

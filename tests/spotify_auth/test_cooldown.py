@@ -186,6 +186,22 @@ def test_a_false_mass_invalid_grant_costs_nobody_anything(
     assert not SpotifyToken.objects.filter(suspected_at__isnull=False).exists()
 
 
+def test_who_is_alone_is_believed_also_as_the_probe(
+    connect: Connect, spotify: Sandbox, settings: Settings
+) -> None:
+    user = connect()
+    spotify.faults("unavailable", times=1)
+    cooldown.start(Reason.UNAVAILABLE, seconds=5)  # whatever it was that paused all
+    spotify.revoke("user-1")
+
+    for _ in range(4):
+        pass_the_pause(settings)
+        make_due(user)
+        refresher.refresh_next()
+
+    assert token_of(user).status == "reconnect_required"
+
+
 def test_when_nobody_is_answered_one_asks_for_all(
     connect: Connect, spotify: Sandbox, settings: Settings
 ) -> None:

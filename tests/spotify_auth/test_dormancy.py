@@ -90,3 +90,13 @@ def make_expired_asleep(user: User) -> None:
     due_at = token_of(user).due_at
     make_due(user, expired=True)
     SpotifyToken.objects.filter(pk=user.pk).update(due_at=due_at)
+
+
+def test_a_token_that_outlives_its_six_months_is_not_refreshed_again_at_once(
+    connect: Connect, settings: Settings
+) -> None:
+    settings.REFRESH_DORMANT_AFTER = DAYS
+    user = sleeper(connect)
+    SpotifyToken.objects.filter(pk=user.pk).update(reauthorize_by=Now() - timedelta(days=1))
+
+    assert [refresh_next() for _ in range(2)] == [Outcome.REFRESHED, None]

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.db.models.functions import Now
 
-from spotify_auth import login_attempts
+from spotify_auth import housekeeping, login_attempts
 from spotify_auth.housekeeping import delete_expired
 from spotify_auth.models import LoginAttempt, TokenEvent
 from tests.conftest import Connect
@@ -22,6 +22,19 @@ def test_deletes_events_past_their_retention(connect: Connect) -> None:
     delete_expired()
 
     assert [event.user_id for event in TokenEvent.objects.all()] == [recent.pk]
+
+
+def test_deletes_many_events_in_several_transactions(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "AT_ONCE", 2)
+    for n in range(5):
+        connect(f"user-{n}")
+    TokenEvent.objects.update(at=Now() - timedelta(days=91))
+
+    delete_expired()
+
+    assert not TokenEvent.objects.exists()
 
 
 def test_deletes_logins_that_never_came_back() -> None:

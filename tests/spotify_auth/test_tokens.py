@@ -249,3 +249,12 @@ def test_a_lost_broker_costs_a_message_and_no_more(
 
     wait_for(lambda: "nudge_not_sent" in caplog.text, what="the message to fail")
     assert refresher.refresh_next() is not None  # the next sweep finds the row
+
+
+def test_a_stale_token_that_no_key_opens_asks_for_a_reconnect(connect: Connect) -> None:
+    user = connect(due=False)
+    make_due(user, expired=True)
+    SpotifyToken.objects.filter(pk=user.pk).update(last_error="undecryptable")
+
+    with pytest.raises(tokens.ReconnectRequired, match="undecryptable"):
+        tokens.access_token_for(user.pk)

@@ -406,3 +406,14 @@ def test_the_link_in_a_mail_reconnects_in_place(browser: Client, spotify: Sandbo
 
     assert back["Location"] == reverse("accounts:connection")
     assert token_of(User.objects.get()).generation == 2
+
+
+def test_the_link_links_no_account_to_an_administrator(
+    browser: Client, spotify: Sandbox, admin_user: User
+) -> None:
+    browser.force_login(admin_user)
+
+    response = browser.get(reverse("spotify_auth:reconnect"))
+
+    assert response["Location"] == reverse("accounts:connection")
+    assert not LoginAttempt.objects.exists()

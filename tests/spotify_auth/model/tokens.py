@@ -69,6 +69,8 @@ class Person:
     last_error: str = ""
     authorized: Moment = NEVER
     refreshed: Moment = NEVER
+    served: Moment = NEVER
+    """When the newest exchange began that was answered at once."""
     closed: Moment | None = None
     locked: bool = False
     adrift: bool = False
@@ -315,7 +317,7 @@ class Model:
         error = "answer_lost" if flight.unanswered else "invalid_grant"
         if self.now - person.authorized.at >= SIX_MONTHS:
             error = "six_months_over"
-        outage = self._is_outage() or flight.probing
+        outage = self._is_outage(person) or (flight.probing and not person.suspected)
         if outage:
             self.hints.start_pause(self.now, PAUSE_IN_AN_OUTAGE)
         if person.suspected and not outage and self._others_were_served(person):
@@ -326,17 +328,17 @@ class Model:
         person.suspected = person.suspected or self.moment()
         return outcome
 
-    def _is_outage(self) -> bool:
+    def _is_outage(self, person: Person) -> bool:
         recent = [
-            event.outcome
-            for person in self.people.values()
-            for at, event in person.events
+            (each, event.outcome)
+            for each in self.people.values()
+            for at, event in each.events
             if self.now - at < OUTAGE_WINDOW
         ]
-        refused = 1 + sum(
-            outcome in {Outcome.SUSPECTED, Outcome.RECONNECT_REQUIRED} for outcome in recent
-        )
-        answered = refused + recent.count(Outcome.REFRESHED)
+        refusals = {Outcome.SUSPECTED, Outcome.RECONNECT_REQUIRED}
+        refused_people = {id(each) for each, outcome in recent if outcome in refusals}
+        refused = 1 + len(refused_people - {id(person)})
+        answered = refused + sum(outcome == Outcome.REFRESHED for _, outcome in recent)
         return refused >= OUTAGE_REFUSALS and refused / answered >= OUTAGE_SHARE
 
     def _nobody_is_answered(self) -> bool:
@@ -349,7 +351,7 @@ class Model:
     def _others_were_served(self, person: Person) -> bool:
         assert person.suspected
         others = [other for other in self.people.values() if other is not person and other.status]
-        return any(other.refreshed > person.suspected for other in others) or not any(
+        return any(other.served > person.suspected for other in others) or not any(
             other.status == "active" for other in others
         )
 
@@ -360,6 +362,8 @@ class Model:
             return
         person.generation += 1
         person.pair, person.refreshed = rescue.pair, rescue.claimed
+        if cause != Cause.RESCUE:
+            person.served = rescue.claimed
         self._forgive(person)
         self._happened(
             *(person, cause, Outcome.REFRESHED, flight.generation, person.generation),
