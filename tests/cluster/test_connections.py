@@ -1,5 +1,6 @@
 """A worker's connections to PostgreSQL: kept from task to task, and replaced when they break."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -73,6 +74,7 @@ def test_a_connection_that_broke_is_replaced(worker: LocalProcess, fast_sandbox:
     (user,) = connect_users(fast_sandbox, count=1)
     refresh(user)
     (first,) = sessions()
+    time.sleep(0.5)  # the lane looks for more, and ends
     with database.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s)", [first])
 
