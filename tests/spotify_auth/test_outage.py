@@ -93,3 +93,10 @@ def test_one_person_who_is_refused_again_and_again_is_no_outage() -> None:
     happened(Outcome.SUSPECTED, 50, person="another who left")
 
     assert outage.is_outage(refused("me")) is False
+
+
+def test_this_person_counts_once(settings: Settings) -> None:
+    settings.OUTAGE_GUARD_REFUSALS = 2
+    happened(Outcome.SUSPECTED, 3, person="me")
+
+    assert outage.is_outage(refused("me")) is False
