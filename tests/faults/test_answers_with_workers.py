@@ -227,7 +227,10 @@ class Victims:
             refresh_once(self._others[:1])  # a refusal counts when somebody else is served
             due_now([user])  # the confirmation, early
             return
-        self.states[name] = state_of(user)
+        state = state_of(user)
+        if case.outcome is Outcome.RECONNECT_REQUIRED != state.events[0].outcome:
+            return  # a step on the way there, which came while we looked
+        self.states[name] = state
         self.dashboards[name] = words(page_of(user, "accounts:dashboard"))
 
     def recover(self) -> dict[str, Struck]:
