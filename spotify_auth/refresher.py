@@ -43,6 +43,7 @@ from spotify_auth.outage import (
     others_were_refreshed,
 )
 from spotify_auth.results import put_off, write_failure, write_grant
+from spotify_auth.tokens import UNDECRYPTABLE
 from spotify_auth.verdicts import judge
 
 logger = logging.getLogger(__name__)
@@ -184,7 +185,7 @@ def _under_the_lock(work: _Work, claim: Claim, *, probing: bool) -> Outcome | No
         return _fail(claim, error, started)
     except DecryptionError as error:
         logger.error("undecryptable user_id=%s reason=%s", claim.user_id, error)
-        return _fail(claim, AccountsServiceError("undecryptable"), started)
+        return _fail(claim, AccountsServiceError(UNDECRYPTABLE), started)
     kept = write_grant(
         claim,
         work.grant.grant,

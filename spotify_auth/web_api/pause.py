@@ -63,7 +63,7 @@ def start(seconds: float | None) -> float:
     now = time.monotonic()
     _memory.until = max(_memory.until, now + seconds)
     try:
-        if hints.client().eval(_START, 1, _KEY, int(seconds * 1000)):
+        if hints.run(_START, keys=[_KEY], args=[int(seconds * 1000)]):
             logger.warning("web_api_paused seconds=%.0f", seconds)
     except redis.RedisError as error:
         _memory.look_at = now + LOOK_AGAIN_SECONDS
