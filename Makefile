@@ -6,7 +6,6 @@ PYTHON ?= $(shell for name in python3.11 python3 python; do \
 	"$$name" -c '$(IS_3_11)' 2>/dev/null && command -v "$$name" && break; done)
 VENV_PYTHON = .venv/bin/python
 INSTALLED = .venv/installed
-BENCH_INSTALLED = .venv/installed-bench
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint bench simulate soak clean requirements
@@ -24,19 +23,19 @@ test: $(INSTALLED) ## run the tests; ARGS="tests/accounts -x" is passed to pytes
 lint: $(INSTALLED) ## ruff, mypy, import-linter, migrations, system checks
 	@exec $(VENV_PYTHON) -m local.lint
 
-bench: $(BENCH_INSTALLED) ## run the benchmarks
+bench: $(INSTALLED) ## run the benchmarks
 	@exec $(VENV_PYTHON) -m local.bench $(ARGS)
 
 soak: $(INSTALLED) ## break everything for 15 minutes; ARGS="--minutes 5 --users 200 --seed 7"
 	@exec $(VENV_PYTHON) -m local.soak $(ARGS)
 
-simulate: $(BENCH_INSTALLED) ## simulate up to 100 million users, and write docs/simulation.md
+simulate: $(INSTALLED) ## simulate up to 100 million users, and write docs/simulation.md
 	@exec $(VENV_PYTHON) -m tests.benchmarks.simulation $(ARGS)
 
 # The extras stay in the pins: without them pip before 23.3 takes coverage[toml] for another
 # package than coverage, and refuses the newer one that it finds because it has no hash.
 requirements: $(INSTALLED) ## pin requirements/*.txt anew from requirements/*.in
-	@for name in base production local bench peers; do \
+	@for name in base production local peers; do \
 		$(VENV_PYTHON) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 			--generate-hashes --no-strip-extras --no-header \
 			requirements/$$name.in -o requirements/$$name.txt || exit 1; \
@@ -59,7 +58,3 @@ $(INSTALLED): requirements/local.txt
 		--no-deps --require-hashes -r requirements/local.txt
 	@touch $(INSTALLED)
 
-$(BENCH_INSTALLED): $(INSTALLED) requirements/bench.txt
-	@"$(PYTHON)" -m pip --python $(VENV_PYTHON) install -qq --disable-pip-version-check \
-		--no-deps --require-hashes -r requirements/bench.txt
-	@touch $(BENCH_INSTALLED)

@@ -47,7 +47,12 @@ class Connection:
     @property
     def shown(self) -> str:
         """A word that changes whenever the page has something else to say."""
-        return f"{self.state}-{self.trouble}" if self.trouble else self.state
+        return shown(self.state, self.trouble)
+
+
+def shown(state: str, trouble: str) -> str:
+    """A word for what a page says of a state and of what makes it last."""
+    return f"{state}-{trouble}" if trouble else state
 
 
 def connection_of(user_id: int) -> Connection:

@@ -2,6 +2,7 @@
 
 from http import HTTPStatus
 
+from django.contrib import messages
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
@@ -14,7 +15,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from accounts import dashboard as dashboard_data
 from accounts import deletion
-from accounts.connection_page import connection_of, reconnect_soon, trouble_of
+from accounts.connection_page import connection_of, reconnect_soon, shown, trouble_of
 from accounts.forms import ReminderForm
 from accounts.requests import SignedInRequest
 from spotify_auth.problems import RETRY_SECONDS
@@ -61,10 +62,10 @@ def _connection_page(
     request: SignedInRequest, *, reminder: ReminderForm, status: int = HTTPStatus.OK
 ) -> HttpResponse:
     template = "accounts/_connection.html" if request.htmx else "accounts/connection.html"
-    shown = connection_of(request.user.pk)
+    found = connection_of(request.user.pk)
     context = {
-        "connection": shown,
-        "unchanged": _shows(request, shown.shown),
+        "connection": found,
+        "unchanged": _shows(request, found.shown),
         "reminder": reminder,
     }
     return render(request, template, context, status=status)
@@ -94,7 +95,11 @@ def reminder(request: SignedInRequest) -> HttpResponse:
     """Note where to remind the person; a blank address is none."""
     form = ReminderForm(request.POST, instance=request.user)
     if form.is_valid():
-        form.save()
+        email = form.save().email
+        messages.success(
+            request,
+            f"Saved: reminders go to {email}." if email else "Saved: no reminders are sent.",
+        )
         return redirect("accounts:connection")
     request.user.refresh_from_db()
     return _connection_page(request, reminder=form, status=HTTPStatus.BAD_REQUEST)
@@ -118,7 +123,7 @@ def _dashboard_context(user_id: int) -> dict[str, object]:
         return {
             "state": "reconnecting",
             "trouble": trouble,
-            "shown": f"reconnecting-{trouble}" if trouble else "reconnecting",
+            "shown": shown("reconnecting", trouble),
             "ask_again": RETRY_SECONDS,
         }
     except ReconnectRequired as error:

@@ -6,8 +6,7 @@ this process only, so:
 *   Before the request, the attempt is marked under its token and generation. Who finds
     the mark of an attempt that never came back knows that Spotify may have rotated:
     a refusal then means "the answer was lost" and not "the person revoked".
-*   As soon as Spotify has answered, the grant is put here, encrypted, and taken away after
-    the commit. If there is none, since PostgreSQL failed or this process was killed,
+*   If PostgreSQL fails after Spotify has answered, the grant is put here, encrypted:
     whoever claims that generation next stores it instead of asking Spotify again.
 *   A fresh mark without an end means that somebody may be about to do so: the row is
     left alone for a moment.
@@ -20,11 +19,10 @@ Redis holds no truth. While it is away, refreshing goes on without the hints.
 import dataclasses
 import json
 import logging
-import os
-import socket
 import threading
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import uuid4
 
 import redis
 from django.conf import settings
@@ -41,11 +39,12 @@ _BEGUN, _UNANSWERED = "begun", "unanswered"
 
 # Returns the rescued grant, the state of an earlier attempt and its age, and marks this
 # attempt unless an earlier one is in doubt. The age is by Redis's clock. Any further keys
-# are deleted: what this thread's earlier attempts left.
+# are deleted: what this thread's earlier attempts left. The script may run twice.
 _BEGIN = """
 if #KEYS > 2 then redis.call('UNLINK', unpack(KEYS, 3)) end
 local rescued = redis.call('GET', KEYS[2])
 local earlier = redis.call('GET', KEYS[1])
+if earlier == ARGV[1] then earlier = false end
 local age = 0
 if earlier then age = ARGV[2] - redis.call('PTTL', KEYS[1]) end
 local doubtful = earlier and string.sub(earlier, 1, 5) == 'begun' and age < tonumber(ARGV[3])
@@ -83,7 +82,7 @@ def begin(user_id: int, generation: int) -> Earlier:
         sealed, earlier, age = hints.run(
             _BEGIN,
             keys=[*_keys(user_id, generation), *passed],
-            args=[f"{_BEGUN} {socket.gethostname()}:{os.getpid()}", _KEPT_MILLISECONDS, longest],
+            args=[f"{_BEGUN} {uuid4()}", _KEPT_MILLISECONDS, longest],
         )
     except redis.RedisError as error:
         logger.warning("attempt_not_marked reason=%s", type(error).__name__)

@@ -1,7 +1,8 @@
 """Taking the most urgent due token, and with it its row lock.
 
 The claim is one SQL statement, since its cost bounds how many tokens a machine can keep
-(docs/decisions.md). It must run inside a transaction: the lock lasts until that ends.
+(docs/decisions.md). It must run inside a transaction, of which it is the first statement:
+the lock lasts until that ends.
 """
 
 import time
@@ -11,6 +12,7 @@ from datetime import datetime
 from django.conf import settings
 from django.db import connection
 
+from spotify_auth.joined_transaction import execute_first
 from spotify_auth.schedule import STATEMENT_SECONDS, longest_exchange
 
 ANEW_SECONDS = 1.0
@@ -106,7 +108,7 @@ def _claim(sql: str, **parameters: int | datetime) -> Claim | None:
     exchange = longest_exchange(settings.TOKEN_ENDPOINT_DEADLINE_SECONDS)
     bounds = {"statement": f"{STATEMENT_SECONDS}s", "exchange": f"{exchange}s"}
     with connection.cursor() as cursor:
-        cursor.execute(sql, {**bounds, **parameters})
+        execute_first(cursor, sql, {**bounds, **parameters})
         cursor.nextset()
         row = cursor.fetchone()
     if row is None:

@@ -13,12 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from django.db import DataError, Error, IntegrityError, connection, transaction
+from django.db import DataError, Error, IntegrityError, connection
 
 from spotify_auth import attempts, cooldown
 from spotify_auth.accounts_service.errors import (
     AccountsServiceError,
     AnswerUnknown,
+    AnswerUnreadable,
     ClientRefused,
     GrantRefused,
     RateLimited,
@@ -35,6 +36,7 @@ from spotify_auth.cooldown import (
     Reason,
 )
 from spotify_auth.encryption import DecryptionError
+from spotify_auth.joined_transaction import joined_transaction
 from spotify_auth.models import Cause, Outcome, SpotifyToken
 from spotify_auth.outage import (
     an_answer_was_lost,
@@ -91,7 +93,7 @@ def _refresh(take: Callable[[], Claim | None], *, probing: bool) -> Outcome | No
     """One claim, one exchange, one write. A probe always ends or hands on its task."""
     work = _Work()
     try:
-        with transaction.atomic():
+        with joined_transaction():
             work.claim = take()
             if work.claim is not None:
                 work.outcome = _under_the_lock(work, work.claim, probing=probing)
@@ -107,7 +109,7 @@ def _refresh(take: Callable[[], Claim | None], *, probing: bool) -> Outcome | No
             _end(work)
         raise
     finally:
-        if probing and work.outcome is Outcome.REFRESHED and not work.replayed:
+        if probing and work.grant and not work.replayed:
             cooldown.end()
         elif probing:
             cooldown.another_may_probe()
@@ -155,8 +157,6 @@ def _under_the_lock(work: _Work, claim: Claim, *, probing: bool) -> Outcome | No
         else:
             granted = _exchange(claim)
             work.grant = attempts.Rescued(grant=granted, issued_at=claim.claimed_at)
-            # Before the write: this process may be killed while PostgreSQL takes its time.
-            attempts.keep(claim.user_id, claim.generation, work.grant)
             cause = claim.cause
     except RateLimited as error:
         seconds = error.retry_after if error.retry_after is not None else RATE_LIMITED_SECONDS
@@ -179,7 +179,7 @@ def _under_the_lock(work: _Work, claim: Claim, *, probing: bool) -> Outcome | No
             work.unanswered = False
         return outcome
     except AccountsServiceError as error:
-        work.unanswered |= isinstance(error, AnswerUnknown)
+        work.unanswered |= isinstance(error, AnswerUnknown | AnswerUnreadable)
         if probing or nobody_is_answered():
             cooldown.start(Reason.UNAVAILABLE, seconds=UNAVAILABLE_SECONDS)
         return _fail(claim, error, started)
@@ -221,11 +221,8 @@ def _rescue(claim: Claim, grant: attempts.Rescued) -> None:
 def _stored_directly(claim: Claim, grant: attempts.Rescued) -> bool:
     try:
         connection.close()
-        with transaction.atomic():
-            # If the COMMIT had come through after all, the fence keeps this one out.
-            write_grant(
-                claim, grant.grant, issued_at=grant.issued_at, cause=Cause.RESCUE, duration=0
-            )
+        # If the COMMIT had come through after all, the fence keeps this one out.
+        write_grant(claim, grant.grant, issued_at=grant.issued_at, cause=Cause.RESCUE, duration=0)
     except Error as error:
         logger.warning("rescue_waits user_id=%s reason=%s", claim.user_id, type(error).__name__)
         return False
@@ -254,8 +251,7 @@ def _late(claim: Claim) -> Outcome:
 
 
 def _back_off(claim: Claim) -> Outcome:
-    with transaction.atomic():
-        return _fail(claim, AccountsServiceError("unstorable"), time.monotonic())
+    return _fail(claim, AccountsServiceError("unstorable"), time.monotonic())
 
 
 def _is_outage(claim: Claim, *, probing: bool) -> bool:

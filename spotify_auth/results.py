@@ -1,6 +1,7 @@
 """Writing what an exchange came to: the row and its event, in one SQL statement.
 
-Each statement is fenced: it writes only if the row still has the claimed generation.
+Each statement is the last of its transaction, and fenced: it writes only if the row still
+has the claimed generation.
 A grant's times are counted from the start of its exchange's transaction, so that an
 `expires_at` is never optimistic.
 """
@@ -18,6 +19,7 @@ from django.db import connection
 from spotify_auth import schedule
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.claims import Claim
+from spotify_auth.joined_transaction import execute_last
 from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenColumn
 from spotify_auth.verdicts import Verdict
 
@@ -154,13 +156,14 @@ def write_failure(claim: Claim, verdict: Verdict, *, duration: float) -> bool:
 def put_off(claim: Claim, *, seconds: float) -> None:
     """Let a row wait a moment, without an event: nothing was tried."""
     with connection.cursor() as cursor:
-        cursor.execute(_PUT_OFF, {"due_in": seconds, "user_id": claim.user_id})
+        execute_last(cursor, _PUT_OFF, {"due_in": seconds, "user_id": claim.user_id})
 
 
 def _write(sql: str, claim: Claim, duration: float, **parameters: Any) -> bool:
     """Write the row and its event; False when the fence kept a late result out."""
     with connection.cursor() as cursor:
-        cursor.execute(
+        execute_last(
+            cursor,
             sql,
             {
                 **parameters,

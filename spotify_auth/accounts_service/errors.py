@@ -5,6 +5,7 @@ AccountsServiceError
 |-- ClientRefused         our own credentials or request are wrong: every user would fail
 |-- RateLimited           429: the whole application should pause
 |-- Unavailable           Spotify could not answer, or not in a form that makes sense
+|   `-- AnswerUnreadable  it was a success, and what it granted cannot be told
 `-- AnswerUnknown         the request went out and no whole answer came: it may have counted
 """
 
@@ -39,6 +40,10 @@ class RateLimited(AccountsServiceError):
 
 class Unavailable(AccountsServiceError):
     """A refused connection, a 5xx, not JSON, missing fields or absurd values."""
+
+
+class AnswerUnreadable(Unavailable):
+    """A 200 without a usable grant. The request counted: Spotify may have rotated."""
 
 
 class AnswerUnknown(AccountsServiceError):

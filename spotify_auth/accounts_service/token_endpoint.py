@@ -14,6 +14,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError, ProxyError, SSLErr
 
 from spotify_auth.accounts_service.errors import (
     AnswerUnknown,
+    AnswerUnreadable,
     ClientRefused,
     GrantRefused,
     RateLimited,
@@ -59,7 +60,8 @@ def post(form: Mapping[str, str]) -> Grant:
         except (HTTPError, OSError):
             raise AnswerUnknown("answer_cut_short") from None
         if len(body) > ANSWER_BYTES:
-            raise Unavailable("answer_too_large")
+            unusable = AnswerUnreadable if response.status_code == 200 else Unavailable
+            raise unusable("answer_too_large")
         return _classify(response.status_code, response.headers, body)
 
 
@@ -120,10 +122,10 @@ def _json_object(body: bytes) -> dict[str, Any]:
 def _grant(answer: Mapping[str, Any]) -> Grant:
     access_token = answer.get("access_token")
     if not isinstance(access_token, str) or not access_token:
-        raise Unavailable("answer_without_access_token")
+        raise AnswerUnreadable("answer_without_access_token")
     refresh_token = answer.get("refresh_token")
     if not _is_visible(access_token) or not (refresh_token is None or _is_visible(refresh_token)):
-        raise Unavailable("answer_malformed")
+        raise AnswerUnreadable("answer_malformed")
     scope = answer.get("scope")
     return Grant(
         access_token=access_token,
@@ -143,7 +145,7 @@ def _lifetime(value: object) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:10])
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Unavailable("answer_without_expires_in")
+        raise AnswerUnreadable("answer_without_expires_in")
     if not 1 <= value <= LONGEST_LIFETIME:
-        raise Unavailable("expires_in_absurd")
+        raise AnswerUnreadable("expires_in_absurd")
     return int(value)

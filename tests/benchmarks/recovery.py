@@ -5,18 +5,17 @@ tokens age by two hours; then worker and beat start as they would anywhere. Read
 reading all the while.
 """
 
+import itertools
 import statistics
-import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 from django.db import connection as database
 
 from spotify_auth import tokens
 from spotify_auth.models import Outcome, SpotifyToken, TokenEvent
+from tests.background import Background
 from tests.benchmarks.charts import Chart
 from tests.benchmarks.people import connect_people
 from tests.benchmarks.refreshing import LATENCY_SECONDS, refreshing
@@ -30,7 +29,7 @@ PEOPLE = 20_000
 LANES = 64
 LIFETIME = 3600
 PAUSE_SECONDS = 0.01
-"""Between two reads of a reader: it shall notice, and not compete for the cores."""
+"""Between two reads of a reader."""
 
 
 def run(*, long: bool) -> list[Row]:
@@ -88,45 +87,25 @@ def _all_fresh() -> bool:
         return bool(cursor.fetchone()[0])
 
 
-class _Readers:
+class _Readers(Background):
     """Two threads that read tokens over and over: what they meet, and how long it takes."""
 
     def __init__(self, user_ids: Sequence[int]) -> None:
+        super().__init__(threads=2, pause=PAUSE_SECONDS)
         self.met: Counter[str] = Counter()
         self.seconds: list[float] = []
-        self._user_ids = user_ids
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._read, args=(n,)) for n in range(2)]
+        self._turns = [itertools.cycle(user_ids[n::2]) for n in range(2)]
 
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _read(self, place: int) -> None:
+    def turn(self, thread: int) -> None:
+        """Read the next of this thread's tokens."""
+        started = time.perf_counter()
         try:
-            while not self._stop.wait(PAUSE_SECONDS):
-                place += 7
-                started = time.perf_counter()
-                try:
-                    tokens.access_token_for(self._user_ids[place % len(self._user_ids)])
-                    met = "fresh"
-                except Exception as error:
-                    met = type(error).__name__
-                self.seconds.append(time.perf_counter() - started)
-                self.met[met] += 1
-        finally:
-            database.close()
+            tokens.access_token_for(next(self._turns[thread]))
+            met = "fresh"
+        except Exception as error:
+            met = type(error).__name__
+        self.seconds.append(time.perf_counter() - started)
+        self.met[met] += 1
 
 
 def _rows(

@@ -85,16 +85,16 @@ class Visitor:
                 self.page.set_viewport_size({"width": width, "height": 800})
                 self.screenshot(f"{name}-{scheme}-{width}")
                 assert self.page.evaluate("document.documentElement.scrollWidth") <= width
-            # The scheme changes colours alone, and the whole search takes a second.
-            rules = () if scheme == "light" else ("color-contrast",)
-            assert self.barriers(*rules) == [], f"{name}, {scheme}"
+            # The whole search takes a second: it is made wide in light, and narrow in dark.
+            if scheme == "dark":
+                self.page.set_viewport_size({"width": 320, "height": 800})
+            assert self.barriers() == [], f"{name}, {scheme}"
 
-    def barriers(self, *rules: str) -> list[str]:
-        """What axe-core finds wrong with the page, by these rules or by all, a line each."""
+    def barriers(self) -> list[str]:
+        """What axe-core finds wrong with the page, a line each."""
         if not self.page.evaluate("'axe' in window"):
             self.page.evaluate(AXE_SCRIPT)
-        options = {"resultTypes": ["violations"], **({"runOnly": rules} if rules else {})}
-        found = self.page.evaluate("options => axe.run(options)", options)["violations"]
+        found = self.page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
         return [
             f"{rule['id']}: {node['html'][:200]} ({node['failureSummary']})"
             for rule in found

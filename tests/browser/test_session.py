@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections import Counter
 
 import pytest
 from playwright.sync_api import expect
@@ -16,6 +17,15 @@ pytestmark = pytest.mark.browser
 
 SOON = 1000.0 * LIFETIME
 """Milliseconds in which a refresh must have become visible."""
+
+_BURST = """
+({path, count}) => Promise.all(Array.from({length: count}, async () => {
+    const answer = await fetch(path);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const heading = page.querySelector("main h1").textContent.trim();
+    return `${answer.status} ${new URL(answer.url).pathname} ${heading}`;
+}))
+"""
 
 
 def test_logs_in_sees_two_refreshes_and_logs_out(stack: Stack, visitor: Visitor) -> None:
@@ -103,6 +113,28 @@ def test_six_tabs_over_an_expiry_cause_one_refresh_a_lifetime(
     assert counts["refreshes_attempted"] == refreshed.count() >= 2
     assert counts["reuses_of_dead_token"] == 0
     assert min(event.lifetime_used or 0 for event in refreshed) >= int(LIFETIME * 0.7)
+
+
+def test_a_burst_of_dashboards_over_an_expiry_logs_nobody_out(
+    stack: Stack, visitor: Visitor
+) -> None:
+    page = visitor.page
+    visitor.log_in()
+
+    give_up = time.monotonic() + 2 * LIFETIME
+    seen: Counter[str] = Counter()
+    while time.monotonic() < give_up:
+        seen.update(page.evaluate(_BURST, {"path": "/dashboard/", "count": 30}))
+
+    assert set(seen) == {"200 /dashboard/ Maya Lindqvist"}, seen
+    assert seen.total() >= 300
+    counts = stack.sandbox.stats("listener")
+    refreshed = list(TokenEvent.objects.filter(outcome="refreshed"))
+    assert 2 <= len(refreshed) <= 3
+    assert counts["refreshes_attempted"] == len(refreshed)
+    assert counts["reuses_of_dead_token"] == 0
+    # None of them from a request: each was the worker's.
+    assert {event.worker.rpartition(":")[2] for event in refreshed} == {str(stack.worker.pid)}
 
 
 def test_disconnecting_and_connecting_again(stack: Stack, visitor: Visitor) -> None:

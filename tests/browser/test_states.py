@@ -3,6 +3,7 @@
 `visitor.look` sees each of them light and dark, wide and narrow.
 """
 
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -13,8 +14,9 @@ from playwright.sync_api import Page, expect
 
 from accounts.models import User
 from spotify_auth import cooldown
-from spotify_auth.models import SpotifyToken
+from spotify_auth.models import Outcome, SpotifyToken, TokenEvent
 from tests.browser.conftest import Stack, Visitor
+from tests.processes import wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -212,6 +214,46 @@ def test_another_account_and_one_that_belongs_to_somebody_else(
     visitor.be(User.objects.create(username="staff", is_staff=True))
     come_back_as("listener", "Connect Spotify", "This Spotify account belongs to another user here")
     visitor.look("linked-to-another")
+
+
+def test_an_address_is_kept_and_said_once(stack: Stack, visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.log_in()
+    page.goto(f"{stack.url}/connection/")
+    page.get_by_label("E-mail address").fill("maya@example.org")
+    page.get_by_role("button", name="Save").click()
+
+    said = page.get_by_text("Saved: reminders go to maya@example.org.")
+    expect(said).to_be_visible()
+    visitor.look("address-saved")
+    assert User.objects.get().email == "maya@example.org"
+    page.reload()
+    expect(said).to_have_count(0)
+
+
+def test_the_drawing_shows_failed_attempts_and_the_gap_they_left(
+    stack: Stack, visitor: Visitor
+) -> None:
+    page = visitor.page
+    visitor.log_in()
+    stack.sandbox.faults("unavailable", users=["listener"])
+    failed = TokenEvent.objects.filter(outcome=Outcome.RETRY)
+    wait_for(lambda: failed.count() >= 3, what="attempts to fail")
+    fresh = SpotifyToken.objects.filter(expires_at__gt=Now())
+    wait_for(lambda: not fresh.exists(), what="a gap", seconds=30)
+    time.sleep(2)  # a gap of less than a second would be none
+    stack.sandbox.clear()
+    wait_for(fresh.exists, what="the end of it", seconds=60)
+
+    page.goto(f"{stack.url}/connection/")
+    drawing = page.locator("#timeline")
+    expect(drawing.get_by_text("Fresh without a gap for")).to_be_visible()
+    expect(drawing.get_by_text("there was a gap of")).to_be_visible()
+    expect(drawing.locator("figcaption")).to_contain_text("attempts failed")
+    expect(drawing.locator(".gap")).to_have_count(1)
+    assert drawing.locator(".failure").count() >= 3
+    assert drawing.locator(".trouble").count() == 1
+    visitor.look("connection-after-a-gap")
 
 
 def test_an_address_that_is_none_is_said_beside_the_field(stack: Stack, visitor: Visitor) -> None:

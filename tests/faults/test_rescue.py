@@ -5,15 +5,14 @@ whether what is stored is the pair that works, and whether a dead token was ever
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
 import redis
 from django.db import Error, OperationalError
 from django.db import connection as database
-from django.db.backends.postgresql.base import DatabaseWrapper
 from pytest_django import Settings
 
 from accounts.models import User
@@ -23,6 +22,7 @@ from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.claims import Claim
 from spotify_auth.models import Cause, Outcome, SpotifyToken
 from tests.conftest import Connect, account_of, grant_of, make_due, token_of
+from tests.database_faults import commit_unacknowledged, cut_the_connection, locked_elsewhere
 from tests.processes import wait_for
 from tests.sandbox_client import Sandbox
 
@@ -42,30 +42,6 @@ def after_the_answer(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> No
         return grant
 
     patch.setattr(refresher, "_exchange", exchange_and_act)
-
-
-def cut_the_connection() -> None:
-    """End this thread's own session, as a restarted PostgreSQL would."""
-    with database.cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid()")
-        (pid,) = cursor.fetchone()
-    killer = database.copy()
-    with killer.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
-    killer.close()
-
-
-@contextmanager
-def locked_elsewhere(table: str) -> Iterator[None]:
-    """Hold a lock that keeps everybody from this table, as a migration might."""
-    other = database.copy()
-    try:
-        with other.cursor() as cursor:
-            cursor.execute("BEGIN")
-            cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
-            yield
-    finally:
-        other.close()
 
 
 def assert_nothing_was_lost(user: User, spotify: Sandbox, *, generation: int = 2) -> None:
@@ -135,19 +111,11 @@ def test_a_read_only_database_spends_nothing(connect: Connect, spotify: Sandbox)
 
 
 def test_a_commit_whose_acknowledgement_is_lost_is_recognised(
-    connect: Connect, spotify: Sandbox, monkeypatch: pytest.MonkeyPatch
+    connect: Connect, spotify: Sandbox
 ) -> None:
     user = connect()
-    commit = DatabaseWrapper._commit  # type: ignore[attr-defined]
-
-    def commit_and_lose_the_answer(self: DatabaseWrapper) -> None:
-        commit(self)
-        raise OperationalError("the connection was cut after COMMIT")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(DatabaseWrapper, "_commit", commit_and_lose_the_answer)
-        with pytest.raises(OperationalError):
-            refresher.refresh_next()
+    with commit_unacknowledged(), pytest.raises(OperationalError):
+        refresher.refresh_next()
 
     assert token_of(user).generation == 2
     assert refresher.refresh_next() is None

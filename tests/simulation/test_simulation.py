@@ -1,14 +1,9 @@
-"""The model against the event-by-event simulation, and both against arithmetic.
-
-Needs numpy, which `make bench` installs (requirements/bench.txt).
-"""
+"""The model against the event-by-event simulation, and both against arithmetic."""
 
 import math
 from dataclasses import replace
 
 import pytest
-
-pytest.importorskip("numpy", reason="the simulation's numpy comes with `make bench`")
 
 from spotify_auth import schedule
 from tests.benchmarks.simulation.exact import ExactSimulation

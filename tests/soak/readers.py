@@ -4,19 +4,18 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 from django.db import Error
 from django.db import connection as database
 
 from spotify_auth import tokens, web_api
+from tests.background import Background
 
 PAUSE_SECONDS = 0.01
 CALL_EVERY = 10
 
 
-class Readers:
+class Readers(Background):
     """Reads tokens over and over, and with every tenth calls the Web API as a page does.
 
     `reads` counts `fresh`, the names of the exceptions, and `database away`; `web_api`
@@ -25,38 +24,18 @@ class Readers:
     """
 
     def __init__(self, user_ids: Sequence[int], *, threads: int, seed: int) -> None:
+        super().__init__(threads=threads, pause=PAUSE_SECONDS)
         self.reads: Counter[str] = Counter()
         self.web_api: Counter[str] = Counter()
         self._user_ids = user_ids
-        self._stop = threading.Event()
         self._counting = threading.Lock()
-        self._threads = [
-            threading.Thread(target=self._read_on, args=(random.Random(seed + n),))
-            for n in range(threads)
-        ]
+        self._chances = [random.Random(seed + n) for n in range(threads)]
 
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _read_on(self, chance: random.Random) -> None:
-        try:
-            while not self._stop.wait(PAUSE_SECONDS):
-                calls = chance.randrange(CALL_EVERY) == 0
-                self._read(chance.choice(self._user_ids), calls=calls)
-        finally:
-            database.close()
+    def turn(self, thread: int) -> None:
+        """Look at somebody's page, and in one of ten cases call the Web API for it."""
+        chance = self._chances[thread]
+        calls = chance.randrange(CALL_EVERY) == 0
+        self._read(chance.choice(self._user_ids), calls=calls)
 
     def _read(self, user_id: int, *, calls: bool) -> None:
         called: str | None = None

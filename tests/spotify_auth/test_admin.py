@@ -41,6 +41,19 @@ def test_lists_filter_and_search(admin: Client, connect: Connect) -> None:
     assert admin.get(f"{EVENTS}?outcome__exact=connected").status_code == 200
 
 
+def test_a_list_of_millions_is_not_counted(
+    admin: Client, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_admin, "MOST_COUNTED", 3)
+    for number in range(5):
+        connect(f"user-{number}")
+
+    page = admin.get(EVENTS)
+
+    assert page.context["cl"].result_count == 3
+    assert admin.get(f"{EVENTS}?q=user-4").context["cl"].result_count == 1
+
+
 @pytest.mark.parametrize("path", ["add/", "{pk}/delete/"])
 def test_nothing_can_be_added_or_deleted(admin: Client, connect: Connect, path: str) -> None:
     user = connect()

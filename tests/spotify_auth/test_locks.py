@@ -11,10 +11,11 @@ from datetime import timedelta
 
 import pytest
 from django.db import Error
+from django.db import connection as database
 from django.db.models import F
 from pytest_django import Settings
 
-from spotify_auth import connection, refresher, results, tokens
+from spotify_auth import connection, refresher, tokens
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.claims import Claim
 from spotify_auth.models import Cause, Outcome, SpotifyToken
@@ -28,6 +29,7 @@ from tests.conftest import (
     token_of,
     waiting_for_a_lock,
 )
+from tests.database_faults import locked_elsewhere
 from tests.processes import wait_for
 from tests.sandbox_client import Sandbox
 
@@ -123,28 +125,19 @@ def test_a_nudge_does_not_wait_for_the_exchange_in_flight(
     first.result()
 
 
-def test_the_new_pair_is_committed_before_the_lock_is_released(
-    connect: Connect, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+def test_the_lock_ends_with_the_commit_of_the_new_pair(
+    connect: Connect, elsewhere: Elsewhere
 ) -> None:
     user = connect()
-    written, go_on = threading.Event(), threading.Event()
-    write_grant = results.write_grant
+    with locked_elsewhere("spotify_auth_tokenevent"):
+        first = elsewhere(refresh_user, user.pk)
+        wait_for(lambda: waiting_for_a_lock() == 1, what="the write to stand")
 
-    def slow_write(*args: object, **kwargs: object) -> bool:
-        result = write_grant(*args, **kwargs)  # type: ignore[arg-type]
-        written.set()
-        go_on.wait(timeout=10)
-        return result
+        # The row is written and its event is not: others see the old pair, and no way to it.
+        assert token_of(user).generation == 1
+        assert refresh_user(user.pk) is None
 
-    monkeypatch.setattr(refresher, "write_grant", slow_write)
-    first = elsewhere(refresh_user, user.pk)
-    written.wait(timeout=10)
-
-    # Written but not committed: others see the old pair and cannot take the row.
-    assert token_of(user).generation == 1
-    assert refresh_user(user.pk) is None
-    go_on.set()
-    first.result()
+    assert first.result() is Outcome.REFRESHED
     assert token_of(user).generation == 2
 
 
@@ -199,9 +192,11 @@ def test_a_late_result_does_not_overwrite_a_newer_generation(
     exchange = refresher._exchange
 
     def lose_the_lock(claim: Claim) -> Grant:
-        # What is left when the connection is cut under the lane and somebody else,
+        # What is left when the transaction is lost under the lane and somebody else,
         # here on the same connection, takes the row meanwhile.
         grant = exchange(claim)
+        with database.cursor() as cursor:
+            cursor.execute("ROLLBACK")
         answer = spotify.connect(["user-1"])["user-1"]
         newer = grant_of(answer)
         connection.connect(user_id=user.pk, grant=newer, issued_at=connection.database_now())

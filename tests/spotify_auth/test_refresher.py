@@ -281,6 +281,24 @@ def test_a_refusal_after_an_unanswered_attempt_is_a_lost_answer(
     assert token_of(user).last_error == "answer_lost"
 
 
+@pytest.mark.parametrize(
+    "body", ["<html>", '{"access_token": "a", "refresh_token": "r"}', "x" * 99_999]
+)
+def test_a_refusal_after_an_unreadable_success_is_a_lost_answer(
+    connect: Connect, spotify: Sandbox, body: str
+) -> None:
+    user = connect()
+    spotify.faults(fault="garbage", body=body, times=1)
+    assert refresh_next() is Outcome.RETRY
+    spotify.revoke("user-1")  # what the grant was, it is dead as if it had been rotated
+
+    for _ in range(2):
+        make_due(user)
+        refresh_next()
+
+    assert token_of(user).last_error == "answer_lost"
+
+
 def test_the_end_of_the_six_months_is_called_so(connect: Connect, spotify: Sandbox) -> None:
     user = connect()
     spotify.expire_refresh_token("user-1")

@@ -5,7 +5,8 @@ database sessions, lost answers, late results, a Redis that is away or forgets, 
 months that pass. Each step is done to the real service and to the model, and after each
 the two are compared: rows, history, hints, what readers get, what Spotify saw.
 
-HISTORIES=3000 tries so many instead of the usual number.
+HISTORIES=3000 tries so many instead of the usual number. SHRINK=1 looks for a shorter history
+that fails too, which takes minutes.
 """
 
 import logging
@@ -13,13 +14,11 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from unittest.mock import patch
 
 import pytest
 from django.db import Error, OperationalError
 from django.db import connection as database
-from django.db.backends.postgresql.base import DatabaseWrapper
-from hypothesis import HealthCheck, assume
+from hypothesis import HealthCheck, Phase, assume
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -36,6 +35,7 @@ from config import celery_app
 from spotify_auth import attempts, claims, connection, cooldown, refresher, tokens, web_api
 from spotify_auth.models import Cause, Outcome
 from spotify_auth.sandbox.state import account_id_of
+from tests.database_faults import commit_unacknowledged
 from tests.processes import wait_for
 from tests.sandbox_client import Sandbox
 from tests.spotify_auth.model import tokens as model
@@ -44,6 +44,7 @@ from tests.spotify_auth.model.tokens import Flight, Login, Model, Person, Readin
 from tests.spotify_auth.real_world import LOOKS_LIKE_A_TOKEN, RealLogin, Row, World
 
 HISTORIES = int(os.environ.get("HISTORIES", "40"))
+PHASES = [Phase.reuse, Phase.generate, *([Phase.shrink] if "SHRINK" in os.environ else [])]
 STEPS = 30
 LONGEST_SECONDS = 10.0
 """A history that takes longer proves nothing: pauses and marks would end by themselves."""
@@ -313,19 +314,7 @@ class TokenMachine(RuleBasedStateMachine):
         if flight is None:
             assert self._refresh_for_real(key) is None
             return
-        commit = DatabaseWrapper._commit  # type: ignore[attr-defined]
-        lost: list[None] = []
-
-        def commit_and_lose_the_answer(wrapper: DatabaseWrapper) -> None:
-            commit(wrapper)
-            if not lost:
-                lost.append(None)
-                raise OperationalError("the connection was cut after COMMIT")
-
-        with (
-            patch.object(DatabaseWrapper, "_commit", commit_and_lose_the_answer),
-            pytest.raises(OperationalError),
-        ):
+        with commit_unacknowledged(), pytest.raises(OperationalError):
             self._refresh_for_real(key)
         self.model.finish(flight, unacknowledged=True)
 
@@ -461,7 +450,7 @@ def world(
         world.redis.close()
 
 
-@pytest.mark.timeout(0)  # shrinking a history that fails takes minutes
+@pytest.mark.timeout(0)  # so many histories, and shrinking one, take minutes
 @pytest.mark.django_db(transaction=True)
 def test_every_history_is_as_the_model_says(world: World) -> None:
     with ThreadPoolExecutor(1) as lane:
@@ -472,6 +461,7 @@ def test_every_history_is_as_the_model_says(world: World) -> None:
                 stateful_step_count=STEPS,
                 deadline=None,
                 print_blob=True,
+                phases=PHASES,
                 suppress_health_check=list(HealthCheck),
             ),
         )

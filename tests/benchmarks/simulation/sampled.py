@@ -7,7 +7,7 @@ order of their sweep of falling due, at the rate that lanes and databases allow.
 """
 
 from collections import deque
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +69,7 @@ class SampledSimulation:
             self.sweep, now = sweep, sweep * SWEEP_SECONDS
             if self.sleepers:
                 woken = self.sleepers.visits(now, SWEEP_SECONDS)
-                self.load.woke(now, np.count_nonzero(self.expires[woken] < now))
+                self.load.woke(now, int(np.count_nonzero(self.expires[woken] < now)))
                 if woken.size:
                     self.queue.appendleft(woken)
             for chunk in self.calendar.pop(sweep, ()):
@@ -165,14 +165,15 @@ class SampledSimulation:
         wait = np.empty(tokens.size)
         for number in np.unique(failures):
             these = failures == number
-            fractions = self.random.random(np.count_nonzero(these))
+            fractions: Any = self.random.random(np.count_nonzero(these))
+            # The schedule's own functions take an array of fractions as well as one.
             wait[these] = schedule.back_off(int(number), fraction=fractions)
         self._plan(tokens, at + wait)
 
     def _refresh_after(self, size: int) -> Times:
-        # The schedule's own function takes an array of fractions as well as one.
-        waits: Times = schedule.refresh_after(LIFETIME_SECONDS, fraction=self.random.random(size))
-        return waits
+        fractions: Any = self.random.random(size)
+        waits: Any = schedule.refresh_after(LIFETIME_SECONDS, fraction=fractions)
+        return np.asarray(waits)
 
     def _plan(self, tokens: Tokens, due: Times) -> None:
         """Put each token under the first sweep, still to come, that finds it due."""

@@ -89,7 +89,7 @@ def test_lenient_where_nothing_is_at_stake(
     ],
 )
 def test_an_answer_that_makes_no_sense_is_not_used(spotify: Sandbox, body: str, code: str) -> None:
-    with pytest.raises(errors.Unavailable) as caught:
+    with pytest.raises(errors.AnswerUnreadable) as caught:
         answer(spotify, body)
 
     assert caught.value.code == code

@@ -75,13 +75,15 @@ class Answer:
     rotated: bool = False
     seconds: float | None = None
     error: str = ""
+    unreadable: bool = False
+    """A success that says nothing: it may have rotated."""
 
 
 _WITHOUT_CARRYING_OUT = {
     Weather.LIMITED: Answer(Kind.LIMITED, seconds=RETRY_AFTER),
     Weather.LIMITED_SILENTLY: Answer(Kind.LIMITED),
     Weather.UNAVAILABLE: Answer(Kind.UNAVAILABLE, error="http_503"),
-    Weather.HTML: Answer(Kind.UNAVAILABLE, error="answer_without_access_token"),
+    Weather.HTML: Answer(Kind.UNAVAILABLE, error="answer_without_access_token", unreadable=True),
     Weather.CLIENT_REFUSED: Answer(Kind.CLIENT_REFUSED),
     Weather.FALSE_REFUSAL: Answer(Kind.REFUSED),
     Weather.RESET: Answer(Kind.UNKNOWN, error="connection_cut"),

@@ -250,16 +250,20 @@ class Model:
         person.locked = person.adrift = False
         if flight.answer and flight.answer.kind is Kind.UNKNOWN:
             self._answer_again(flight)
+        if flight.answer:
+            flight.unanswered |= flight.answer.unreadable
         rescue = flight.rescue or self._granted(flight)
         outcome = None if cut else self._write(flight, rescue)
+        if outcome is Outcome.RECONNECT_REQUIRED and not unacknowledged:
+            flight.unanswered = False
         if rescue and (cut or unacknowledged):
             if not self.hints.rescue(place, rescue) and cut:
                 self._store(flight, rescue, cause=Cause.RESCUE)
         elif not flight.in_doubt:
             self.hints.end(place, self.now, unanswered=flight.unanswered)
         if flight.probing:
-            # A grant that was rescued earlier tells nothing about Spotify now.
-            if outcome is Outcome.REFRESHED and not flight.rescue:
+            # A grant tells that Spotify is well, stored or not; one rescued earlier does not.
+            if rescue and not flight.rescue:
                 self.hints.pause_is_over()
             else:
                 self.hints.another_may_probe()
@@ -322,7 +326,6 @@ class Model:
             self.hints.start_pause(self.now, PAUSE_IN_AN_OUTAGE)
         if person.suspected and not outage and self._others_were_served(person):
             person.status = "reconnect_required"
-            flight.unanswered = False
             return self._fail(flight, person, Outcome.RECONNECT_REQUIRED, error)
         outcome = self._fail(flight, person, Outcome.SUSPECTED, error)
         person.suspected = person.suspected or self.moment()

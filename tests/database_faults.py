@@ -1,0 +1,46 @@
+"""Faults of PostgreSQL as a client meets them, made on the test's own database."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import OperationalError
+from django.db import connection as database
+
+
+def cut_the_connection() -> None:
+    """End this thread's own session, as a restarted PostgreSQL would."""
+    with database.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone()
+    killer = database.copy()
+    with killer.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+    killer.close()
+
+
+@contextmanager
+def locked_elsewhere(table: str) -> Iterator[None]:
+    """Hold a lock that keeps everybody from this table, as a migration might."""
+    other = database.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+            yield
+    finally:
+        other.close()
+
+
+@contextmanager
+def commit_unacknowledged() -> Iterator[None]:
+    """This thread's COMMITs come through, and it does not learn of it."""
+
+    def lose_the_answer(execute: Callable[..., Any], sql: str, *how: Any) -> Any:
+        answer = execute(sql, *how)
+        if sql.endswith("COMMIT"):
+            raise OperationalError("the connection was cut after COMMIT")
+        return answer
+
+    with database.execute_wrapper(lose_the_answer):
+        yield

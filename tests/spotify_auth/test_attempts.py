@@ -1,0 +1,45 @@
+"""Marks of attempts in a real Redis, when the connection to it does not last."""
+
+import logging
+
+import pytest
+import redis
+from pytest_django import Settings
+
+from spotify_auth import attempts, hints
+
+pytestmark = pytest.mark.usefixtures("no_cooldown")
+
+MARK = "spotify_auth:attempt:7:1"
+
+
+def test_a_connection_that_was_closed_while_idle_costs_no_mark(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempts.begin(6, 1)
+    with redis.Redis.from_url(settings.REDIS_URL) as other, caplog.at_level(logging.WARNING):
+        # As a restart, or a time-out of the server's, would.
+        other.client_kill_filter(_type="normal", skipme=True)
+
+        attempts.begin(7, 1)
+
+        assert other.exists(MARK)
+    assert caplog.messages == []
+
+
+def test_a_mark_that_is_sent_twice_does_not_doubt_itself(settings: Settings) -> None:
+    # The connection may be lost after Redis has run the script; it is then sent again.
+    def send(mark: str) -> list[object]:
+        keys = [MARK, "spotify_auth:rescued:7:1"]
+        answer: list[object] = hints.run(attempts._BEGIN, keys=keys, args=[mark, 60_000, 29_000])
+        return answer[:2]
+
+    assert send("begun one") == [b"", b""]
+    assert send("begun one") == [b"", b""]
+    assert send("begun another") == [b"", b"begun one"]
+
+
+def test_the_marks_of_two_attempts_differ(settings: Settings) -> None:
+    attempts.begin(7, 1)
+
+    assert attempts.begin(7, 1).in_doubt
