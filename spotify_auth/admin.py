@@ -13,8 +13,8 @@ from django.utils.functional import cached_property
 from spotify_auth import connection, tokens
 from spotify_auth.models import Cause, SpotifyToken, TokenEvent
 
-MOST_REVOKED = 200
-"""Tokens that one request revokes: each waits for its lock, and the page for all of them."""
+MOST_AT_ONCE = 200
+"""Tokens that one action takes: each may wait for its lock, and the page for all of them."""
 MOST_COUNTED = 10_000
 """Rows of a list that have pages."""
 SHOWN = 20
@@ -97,7 +97,9 @@ class SpotifyTokenAdmin(ReadOnlyAdmin):
     @admin.action(description="Refresh now (in the background)", permissions=["manage"])
     def refresh_now(self, request: HttpRequest, queryset: QuerySet[SpotifyToken]) -> None:
         """Nudge the selected tokens; a worker refreshes them."""
-        chosen = list(queryset.values_list("user_id", "generation"))
+        chosen = self._chosen(request, queryset)
+        if chosen is None:
+            return
         nudged = sum(
             tokens.nudge(
                 user_id,
@@ -114,19 +116,29 @@ class SpotifyTokenAdmin(ReadOnlyAdmin):
             messages.SUCCESS if nudged else messages.WARNING,
         )
 
+    def _chosen(
+        self, request: HttpRequest, queryset: QuerySet[SpotifyToken]
+    ) -> list[tuple[int, int]] | None:
+        """Users and generations of the selected tokens; None, and a message, if too many."""
+        # One more than allowed, and no count: "select all" may mean a million.
+        chosen = list(queryset.values_list("user_id", "generation")[: MOST_AT_ONCE + 1])
+        if len(chosen) <= MOST_AT_ONCE:
+            return chosen
+        self.message_user(
+            request,
+            f"More than {MOST_AT_ONCE} tokens are selected, and nothing was done: each is taken "
+            "under its own lock. Narrow the list with the filters or the search.",
+            messages.ERROR,
+        )
+        return None
+
     @admin.action(description="Revoke (erase our copy)", permissions=["manage"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[SpotifyToken]) -> HttpResponse | None:
-        """Erase both tokens of the selected users, MOST_REVOKED at once, after a confirmation."""
-        # One more than allowed, and no count: "select all" may mean a million.
-        chosen = list(queryset.values_list("user_id", flat=True)[: MOST_REVOKED + 1])
-        if len(chosen) > MOST_REVOKED:
-            self.message_user(
-                request,
-                f"More than {MOST_REVOKED} tokens are selected, and nothing was done: each is "
-                "erased under its own lock. Narrow the list with the filters or the search.",
-                messages.ERROR,
-            )
+        """Erase both tokens of the selected users, after a confirmation."""
+        rows = self._chosen(request, queryset)
+        if rows is None:
             return None
+        chosen = [user_id for user_id, _ in rows]
         if request.POST.get("confirmed") != "yes":
             context = {
                 **self.admin_site.each_context(request),

@@ -34,6 +34,9 @@ from spotify_auth.schedule import longest_exchange
 
 logger = logging.getLogger(__name__)
 
+RESCUE_SECONDS = 10.0
+"""What a lane may need to find out that PostgreSQL is away, and to keep its grant here."""
+
 _KEPT_MILLISECONDS = 7 * 24 * 3600 * 1000
 _BEGUN, _UNANSWERED = "begun", "unanswered"
 
@@ -76,7 +79,7 @@ class Earlier:
 
 def begin(user_id: int, generation: int) -> Earlier:
     """Mark an attempt, and learn of earlier ones. The caller holds the row lock."""
-    longest = longest_exchange(settings.TOKEN_ENDPOINT_DEADLINE_SECONDS) * 1000
+    longest = (longest_exchange(settings.TOKEN_ENDPOINT_DEADLINE_SECONDS) + RESCUE_SECONDS) * 1000
     passed = _passed()
     try:
         sealed, earlier, age = hints.run(

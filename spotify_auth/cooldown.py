@@ -11,6 +11,7 @@ Redis holds no truth: while it is away there is no pause, and work goes on.
 import logging
 import time
 from enum import StrEnum
+from uuid import uuid4
 
 import redis
 from django.conf import settings
@@ -32,11 +33,12 @@ BELIEVED_SECONDS = 0.25
 _KEYS = [f"spotify_auth:cooldown:{name}" for name in ("pause", "half_open", "probe")]
 _PAUSE, _HALF_OPEN, _PROBE = _KEYS
 
-# 0: go. 1: go first, as the probe. 2: paused, or somebody else is probing.
+# 0: go. 1: go first, as the probe. 2: paused, or somebody else is probing. It may run twice.
 _ADMIT = """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 2 end
 if redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
-return redis.call('SET', KEYS[3], '1', 'NX', 'PX', ARGV[1]) and 1 or 2
+if redis.call('GET', KEYS[3]) == ARGV[2] then return 1 end
+return redis.call('SET', KEYS[3], ARGV[2], 'NX', 'PX', ARGV[1]) and 1 or 2
 """
 # A pause is never shortened by a later, shorter one. 1 if there was none before.
 _START = """
@@ -82,7 +84,7 @@ def admit() -> Admission:
     if now < _go_until:
         return Admission.GO
     try:
-        answer = hints.run(_ADMIT, keys=_KEYS, args=[_probe_milliseconds()])
+        answer = hints.run(_ADMIT, keys=_KEYS, args=[_probe_milliseconds(), str(uuid4())])
     except redis.RedisError as error:
         logger.warning("cooldown_unknown reason=%s", type(error).__name__)
         answer = 0

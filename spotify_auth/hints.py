@@ -29,7 +29,7 @@ _local = _Local()
 
 
 def client() -> redis.Redis:
-    """This thread's client; it never waits for more than a second. Raises redis.RedisError."""
+    """This thread's client; a dead server costs a second or two. Raises redis.RedisError."""
     if _local.client is None or _local.url != settings.REDIS_URL:
         _local.client = _connected(settings.REDIS_URL)
         _local.url = settings.REDIS_URL

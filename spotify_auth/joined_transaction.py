@@ -1,8 +1,8 @@
 """A transaction whose BEGIN goes with its first statement, and its COMMIT with its last.
 
 `transaction.atomic` sends BEGIN and COMMIT as messages of their own: two of the four round
-trips of a refresh, and an eighth of its CPU (docs/decisions.md). And once the last message
-is sent, PostgreSQL commits also if this process is killed before the answer.
+trips of a refresh to PostgreSQL (docs/decisions.md). And once the last message is sent,
+PostgreSQL commits also if this process is killed before the answer.
 
     with joined_transaction(), connection.cursor() as cursor:
         execute_first(cursor, "SELECT … FOR UPDATE", parameters)

@@ -19,7 +19,6 @@ from spotify_auth import attempts, cooldown
 from spotify_auth.accounts_service.errors import (
     AccountsServiceError,
     AnswerUnknown,
-    AnswerUnreadable,
     ClientRefused,
     GrantRefused,
     RateLimited,
@@ -101,12 +100,18 @@ def _refresh(take: Callable[[], Claim | None], *, probing: bool) -> Outcome | No
         # The database cannot hold this answer. Left as it is, the row would be claimed
         # first, for ever, by every lane.
         logger.error("unstorable reason=%s", type(error).__name__)
+        work.unanswered |= work.grant is not None
         work.outcome = _back_off(work.claim) if work.claim else None
     except Error:
         if work.claim and work.grant:
             _rescue(work.claim, work.grant)
         else:
             _end(work)
+        raise
+    except BaseException:
+        # Whatever else ends this lane, what Spotify granted must outlive it.
+        if work.claim and work.grant and not work.replayed:
+            attempts.keep(work.claim.user_id, work.claim.generation, work.grant)
         raise
     finally:
         if probing and work.grant and not work.replayed:
@@ -155,7 +160,12 @@ def _under_the_lock(work: _Work, claim: Claim, *, probing: bool) -> Outcome | No
             put_off(claim, seconds=IN_DOUBT_SECONDS)
             return Outcome.RETRY
         else:
-            granted = _exchange(claim)
+            try:
+                granted = _exchange(claim)
+            except AccountsServiceError as error:
+                # First of all: what follows asks the database, which may fail.
+                work.unanswered |= error.unanswered
+                raise
             work.grant = attempts.Rescued(grant=granted, issued_at=claim.claimed_at)
             cause = claim.cause
     except RateLimited as error:
@@ -166,9 +176,7 @@ def _under_the_lock(work: _Work, claim: Claim, *, probing: bool) -> Outcome | No
         logger.error("client_refused error=%s", error.code)
         cooldown.start(Reason.CLIENT_REFUSED, seconds=CLIENT_REFUSED_SECONDS)
         return None
-    except GrantRefused as error:
-        # First of all: what follows asks the database, which may fail.
-        work.unanswered |= error.code == ANSWER_LOST
+    except GrantRefused:
         # A token that was refused before tells nothing about Spotify when it probes.
         outage = _is_outage(claim, probing=probing and not claim.suspected)
         believable = claim.suspected and not outage and others_were_refreshed(claim)
@@ -179,7 +187,6 @@ def _under_the_lock(work: _Work, claim: Claim, *, probing: bool) -> Outcome | No
             work.unanswered = False
         return outcome
     except AccountsServiceError as error:
-        work.unanswered |= isinstance(error, AnswerUnknown | AnswerUnreadable)
         if probing or nobody_is_answered():
             cooldown.start(Reason.UNAVAILABLE, seconds=UNAVAILABLE_SECONDS)
         return _fail(claim, error, started)
@@ -251,7 +258,9 @@ def _late(claim: Claim) -> Outcome:
 
 
 def _back_off(claim: Claim) -> Outcome:
-    return _fail(claim, AccountsServiceError("unstorable"), time.monotonic())
+    error = AccountsServiceError("unstorable")
+    error.unanswered = True
+    return _fail(claim, error, time.monotonic())
 
 
 def _is_outage(claim: Claim, *, probing: bool) -> bool:
@@ -270,5 +279,6 @@ def _exchange(claim: Claim) -> Grant:
         # Once more, at once: a server with a grace window still takes the old token.
         try:
             return refresh(refresh_token)
-        except GrantRefused:
-            raise GrantRefused(ANSWER_LOST) from None
+        except AccountsServiceError as error:
+            error.unanswered = True
+            raise

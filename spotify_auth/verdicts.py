@@ -3,11 +3,7 @@
 from dataclasses import dataclass
 
 from spotify_auth import schedule
-from spotify_auth.accounts_service.errors import (
-    AccountsServiceError,
-    AnswerUnknown,
-    GrantRefused,
-)
+from spotify_auth.accounts_service.errors import AccountsServiceError, GrantRefused
 from spotify_auth.claims import Claim
 from spotify_auth.models import Outcome, SpotifyToken
 
@@ -45,7 +41,7 @@ def judge(
             due_in=schedule.confirm_after(claim.lifetime),
         )
     return Verdict(
-        outcome=Outcome.ANSWER_UNKNOWN if isinstance(error, AnswerUnknown) else Outcome.RETRY,
+        outcome=Outcome.ANSWER_UNKNOWN if error.unanswered else Outcome.RETRY,
         error=error.code,
         due_in=schedule.back_off(claim.failures + 1, fraction=fraction),
     )

@@ -17,6 +17,10 @@ class AccountsServiceError(Exception):
     carries a token, a code or anything else from the request.
     """
 
+    unanswered = False
+    """Whether Spotify may have carried out the request, or one before it, without our
+    learning what it granted."""
+
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
@@ -45,6 +49,10 @@ class Unavailable(AccountsServiceError):
 class AnswerUnreadable(Unavailable):
     """A 200 without a usable grant. The request counted: Spotify may have rotated."""
 
+    unanswered = True
+
 
 class AnswerUnknown(AccountsServiceError):
     """A time-out or a cut connection after the request was sent."""
+
+    unanswered = True

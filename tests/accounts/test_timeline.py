@@ -146,7 +146,7 @@ def test_failures_are_marked_until_one_succeeds() -> None:
 
     assert [failure.what for failure in drawing.failures] == [
         "Failed, will be tried again",
-        "No answer: Spotify may have rotated",
+        "No usable answer: Spotify may have rotated",
     ]
     assert [trouble.seconds for trouble in drawing.troubles] == [15]
     assert drawing.failed == 2

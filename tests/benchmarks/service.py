@@ -27,9 +27,11 @@ def environment(sandbox: Sandbox, *, lanes: int, **overrides: str) -> dict[str, 
 
 
 @contextmanager
-def workers(sandbox: Sandbox, *, lanes: int, processes: int = 1) -> Iterator[list[LocalProcess]]:
+def workers(
+    sandbox: Sandbox, *, lanes: int, processes: int = 1, **overrides: str
+) -> Iterator[list[LocalProcess]]:
     """Worker processes with so many lanes in all, ready for work and without any."""
-    env = environment(sandbox, lanes=lanes)
+    env = environment(sandbox, lanes=lanes, **overrides)
     running: list[LocalProcess] = []
     try:
         for n in range(processes):

@@ -85,8 +85,8 @@ CASES: dict[str, Case] = {
     # An answer that is no grant.
     "503": _tried_again("http_503", unavailable={}),
     "500 with an empty body": _tried_again("http_500", unavailable={"status": 500, "body": ""}),
-    "not JSON": _tried_again("answer_without_access_token", garbage={}),
-    "an absurd lifetime": _tried_again(
+    "not JSON": _unanswered("answer_without_access_token", garbage={}),
+    "an absurd lifetime": _unanswered(
         "expires_in_absurd", garbage={"body": '{"access_token": "a", "expires_in": 0}'}
     ),
     "one false invalid_grant": Case(

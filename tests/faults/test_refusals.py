@@ -48,6 +48,42 @@ def test_a_lost_answer_is_remembered_when_redis_is_lost(
     assert token_of(user).last_error == "answer_lost"
 
 
+@pytest.mark.parametrize("second", ["rate_limited", "unavailable", "invalid_client", "garbage"])
+def test_an_answer_stays_lost_whatever_the_repetition_is_told(
+    connect: Connect, spotify: Sandbox, settings: Settings, second: str
+) -> None:
+    user = connect()
+    spotify.faults("connection_reset", times=1)
+    spotify.faults(second, times=1)
+    refresh_next()
+    spotify.revoke("user-1")  # as if the first request had rotated
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        for key in client.scan_iter("spotify_auth:cooldown:*"):
+            client.delete(key)
+
+    while token_of(user).status == "active":
+        make_due(user)
+        assert refresh_next() is not None
+
+    assert token_of(user).last_error == "answer_lost"
+
+
+def test_an_unreadable_success_is_remembered_when_redis_is_lost(
+    connect: Connect, spotify: Sandbox, settings: Settings
+) -> None:
+    user = connect()
+    spotify.faults("garbage", times=1)
+    assert refresh_next() is Outcome.ANSWER_UNKNOWN
+    spotify.revoke("user-1")
+
+    lose_redis(settings)
+    while token_of(user).status == "active":
+        make_due(user)
+        assert refresh_next() is not None
+
+    assert token_of(user).last_error == "answer_lost"
+
+
 def test_who_was_served_while_the_refused_one_waited_proves_nothing(
     connect: Connect, spotify: Sandbox
 ) -> None:

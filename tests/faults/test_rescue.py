@@ -122,6 +122,27 @@ def test_a_commit_whose_acknowledgement_is_lost_is_recognised(
     assert_nothing_was_lost(user, spotify)
 
 
+@pytest.mark.parametrize("error", [MemoryError, SystemExit])
+def test_a_grant_outlives_whatever_ends_its_lane(
+    connect: Connect,
+    spotify: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[BaseException],
+) -> None:
+    user = connect()
+
+    def end() -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SpotifyToken, "seal", lambda *args, **kwargs: end())
+        with pytest.raises(error):
+            refresher.refresh_next()
+
+    assert refresher.refresh_next() is Outcome.REFRESHED
+    assert_nothing_was_lost(user, spotify)
+
+
 def test_without_redis_the_lane_holds_the_grant_until_postgresql_is_back(
     connect: Connect, spotify: Sandbox, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

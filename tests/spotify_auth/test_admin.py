@@ -161,7 +161,7 @@ def test_the_confirmation_names_some_and_counts_the_rest(
 def test_more_than_the_limit_are_refused_and_nothing_is_done(
     admin: Client, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(token_admin, "MOST_REVOKED", 2)
+    monkeypatch.setattr(token_admin, "MOST_AT_ONCE", 2)
     users = [connect(f"user-{n}") for n in range(3)]
 
     answers = [revoke_all(admin, users[0]), revoke_all(admin, users[0], confirmed="yes")]

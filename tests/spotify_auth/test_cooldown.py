@@ -9,7 +9,7 @@ from django.db import connection as database
 from pytest_django import Settings
 
 from local.process import free_port
-from spotify_auth import cooldown, refresher
+from spotify_auth import cooldown, hints, refresher
 from spotify_auth.cooldown import Admission, Reason
 from spotify_auth.models import Outcome, SpotifyToken
 from spotify_auth.outage import FAILED_IN_A_ROW
@@ -289,3 +289,16 @@ def test_a_probe_ends_even_when_postgresql_fails(
 
 def _a_probe_is_admitted() -> bool:
     return cooldown.admit() is Admission.PROBE
+
+
+def test_a_probe_that_is_asked_for_twice_does_not_wait_for_itself(
+    no_cooldown: None, settings: Settings
+) -> None:
+    # The connection to Redis may be lost after the script has run; it is then sent again.
+    cooldown.start(Reason.OUTAGE, seconds=1)
+    pass_the_pause(settings)
+
+    def ask(name: str) -> object:
+        return hints.run(cooldown._ADMIT, keys=cooldown._KEYS, args=[60_000, name])
+
+    assert [ask("one"), ask("one"), ask("another")] == [1, 1, 2]

@@ -206,7 +206,7 @@ def test_a_false_invalid_grant_costs_nothing(connect: Connect, spotify: Sandbox)
     ("fault", "outcome", "error"),
     [
         ({"fault": "unavailable"}, Outcome.RETRY, "http_503"),
-        ({"fault": "garbage"}, Outcome.RETRY, "answer_without_access_token"),
+        ({"fault": "garbage"}, Outcome.ANSWER_UNKNOWN, "answer_without_access_token"),
         # twice, since a first lost answer is tried again at once
         ({"fault": "connection_reset"}, Outcome.ANSWER_UNKNOWN, "connection_cut"),
         ({"fault": "latency", "seconds": 2}, Outcome.ANSWER_UNKNOWN, "timeout"),
@@ -289,7 +289,7 @@ def test_a_refusal_after_an_unreadable_success_is_a_lost_answer(
 ) -> None:
     user = connect()
     spotify.faults(fault="garbage", body=body, times=1)
-    assert refresh_next() is Outcome.RETRY
+    assert refresh_next() is Outcome.ANSWER_UNKNOWN
     spotify.revoke("user-1")  # what the grant was, it is dead as if it had been rotated
 
     for _ in range(2):
@@ -407,7 +407,7 @@ def test_an_answer_that_the_database_cannot_hold_backs_off(
 
     with monkeypatch.context() as patch:
         patch.setattr(refresher, "write_grant", overflow)
-        assert refresh_next() is Outcome.RETRY
+        assert refresh_next() is Outcome.ANSWER_UNKNOWN
     assert refresh_next() is Outcome.REFRESHED
 
     assert (token_of(broken).last_error, token_of(broken).failures) == ("unstorable", 1)

@@ -8,7 +8,9 @@ from tests.spotify_auth.model.spotify import Pair
 DAY = 24 * 3600.0
 KEPT = 7 * DAY
 LONGEST_EXCHANGE = 29.0
-"""Two deadlines and five seconds: so long a fresh mark makes others wait."""
+"""Two deadlines and five seconds."""
+DOUBTFUL = LONGEST_EXCHANGE + 10
+"""So long a fresh mark makes others wait: the rescue may take a while."""
 
 Place = tuple[str, int]
 """A user and a generation."""
@@ -47,7 +49,7 @@ class Hints:
         if self.away:
             return None, False, False
         rescue, begun = self.rescued.get(place), self.begun.get(place)
-        in_doubt = begun is not None and now - begun < LONGEST_EXCHANGE
+        in_doubt = begun is not None and now - begun < DOUBTFUL
         unanswered = place in self.unanswered or (begun is not None and not in_doubt)
         if not in_doubt:
             self.begun[place] = now
@@ -72,7 +74,7 @@ class Hints:
     def doubt_passes(self, place: Place) -> None:
         """The mark of this attempt becomes older than an exchange can last."""
         if place in self.begun:
-            self.begun[place] -= LONGEST_EXCHANGE + 11
+            self.begun[place] -= DOUBTFUL + 1
 
     def admit(self, now: float) -> tuple[bool, bool]:
         """Whether a lane may claim now, and whether it is the probe."""

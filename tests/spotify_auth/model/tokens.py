@@ -280,7 +280,7 @@ class Model:
     def _answer_again(self, flight: Flight) -> None:
         """No answer came, so Spotify is asked once more; a refusal then means "lost"."""
         flight.answer = self._ask(flight, again=True)
-        flight.unanswered |= flight.answer.kind in {Kind.REFUSED, Kind.UNKNOWN}
+        flight.unanswered |= flight.answer.kind is not Kind.GRANTED
 
     @staticmethod
     def _granted(flight: Flight) -> Rescue | None:
@@ -308,7 +308,7 @@ class Model:
             return self._refused(flight, person)
         if flight.probing or self._nobody_is_answered():
             self.hints.start_pause(self.now, PAUSE_WHEN_UNAVAILABLE)
-        unknown = answer.kind is Kind.UNKNOWN
+        unknown = answer.kind is Kind.UNKNOWN or answer.unreadable
         outcome = Outcome.ANSWER_UNKNOWN if unknown else Outcome.RETRY
         return self._fail(flight, person, outcome, answer.error)
 
