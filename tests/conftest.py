@@ -1,5 +1,6 @@
 """Fixtures that several rooms share: the sandbox Spotify, and people connected to it."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
@@ -13,7 +14,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection as database
 from django.db.models.functions import Now
-from pytest_django import Settings
+from pytest_django import DjangoDbBlocker, Settings
 
 from accounts.models import User
 from accounts.people import person_for
@@ -61,6 +62,29 @@ def _place_in_the_queue(item: pytest.Item) -> int:
     # The browser's modules stay whole, so that one of them is the longest piece of all.
     marks = {"browser": 0, "cluster": 1, "slow": 2}
     return min((marks[mark.name] for mark in item.iter_markers() if mark.name in marks), default=3)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sessions_that_outlive_the_tests(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[None]:
+    """End them, and say whose they are: the test database could not be dropped under them.
+
+    A worker that was killed in the middle of a statement leaves its backend for a moment.
+    """
+    yield
+    with django_db_blocker.unblock(), database.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT pid, client_port, state, backend_start, left(query, 100),
+                   pg_terminate_backend(pid, 5000)
+            FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid()
+              AND backend_type = 'client backend'
+            """
+        )
+        for row in cursor.fetchall():
+            print("A database session outlived the tests:", *row, file=sys.__stderr__)
 
 
 @pytest.fixture(scope="session")
