@@ -19,7 +19,7 @@ def test_a_connection_that_was_closed_while_idle_costs_no_mark(
     attempts.begin(6, 1)
     with redis.Redis.from_url(settings.REDIS_URL) as other, caplog.at_level(logging.WARNING):
         # As a restart, or a time-out of the server's, would.
-        other.client_kill_filter(_type="normal", skipme=True)
+        other.client_kill_filter(_id=str(hints.client().client_id()))
 
         attempts.begin(7, 1)
 
