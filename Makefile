@@ -57,4 +57,3 @@ $(INSTALLED): requirements/local.txt
 	@"$(PYTHON)" -m pip --python $(VENV_PYTHON) install -qq --disable-pip-version-check \
 		--no-deps --require-hashes -r requirements/local.txt
 	@touch $(INSTALLED)
-

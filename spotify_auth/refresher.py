@@ -19,6 +19,7 @@ from spotify_auth import attempts, cooldown
 from spotify_auth.accounts_service.errors import (
     AccountsServiceError,
     AnswerUnknown,
+    AnswerUnreadable,
     ClientRefused,
     GrantRefused,
     RateLimited,
@@ -160,14 +161,7 @@ def _under_the_lock(work: _Work, claim: Claim, *, probing: bool) -> Outcome | No
             put_off(claim, seconds=IN_DOUBT_SECONDS)
             return Outcome.RETRY
         else:
-            try:
-                granted = _exchange(claim)
-            except AccountsServiceError as error:
-                # First of all: what follows asks the database, which may fail.
-                work.unanswered |= error.unanswered
-                raise
-            work.grant = attempts.Rescued(grant=granted, issued_at=claim.claimed_at)
-            cause = claim.cause
+            work.grant, cause = _granted(work, claim), claim.cause
     except RateLimited as error:
         seconds = error.retry_after if error.retry_after is not None else RATE_LIMITED_SECONDS
         cooldown.start(Reason.RATE_LIMITED, seconds=seconds)
@@ -204,6 +198,15 @@ def _under_the_lock(work: _Work, claim: Claim, *, probing: bool) -> Outcome | No
     if kept and earlier.rescued:
         logger.warning("rescue_replayed user_id=%s generation=%s", claim.user_id, claim.generation)
     return Outcome.REFRESHED if kept else _late(claim)
+
+
+def _granted(work: _Work, claim: Claim) -> attempts.Rescued:
+    try:
+        return attempts.Rescued(grant=_exchange(claim), issued_at=claim.claimed_at)
+    except AccountsServiceError as error:
+        # Before anything else: what follows asks the database, which may fail.
+        work.unanswered |= error.unanswered
+        raise
 
 
 def _rescue(claim: Claim, grant: attempts.Rescued) -> None:
@@ -258,9 +261,7 @@ def _late(claim: Claim) -> Outcome:
 
 
 def _back_off(claim: Claim) -> Outcome:
-    error = AccountsServiceError("unstorable")
-    error.unanswered = True
-    return _fail(claim, error, time.monotonic())
+    return _fail(claim, AnswerUnreadable("unstorable"), time.monotonic())
 
 
 def _is_outage(claim: Claim, *, probing: bool) -> bool:

@@ -1,6 +1,6 @@
 """Fixtures that several rooms share: the sandbox Spotify, and people connected to it."""
 
-import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
@@ -65,26 +65,32 @@ def _place_in_the_queue(item: pytest.Item) -> int:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def sessions_that_outlive_the_tests(
+def no_session_outlives_the_tests(
     django_db_setup: None, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[None]:
-    """End them, and say whose they are: the test database could not be dropped under them.
+    """Name those that do: the test database could not be dropped, and nobody would know why.
 
     A worker that was killed in the middle of a statement leaves its backend for a moment.
     """
     yield
-    with django_db_blocker.unblock(), database.cursor() as cursor:
+    with django_db_blocker.unblock():
+        give_up = time.monotonic() + 15
+        while (left := _other_sessions()) and time.monotonic() < give_up:
+            time.sleep(0.1)
+    assert left == []
+
+
+def _other_sessions() -> list[tuple[object, ...]]:
+    with database.cursor() as cursor:
         cursor.execute(
             """
-            SELECT pid, client_port, state, backend_start, left(query, 100),
-                   pg_terminate_backend(pid, 5000)
-            FROM pg_stat_activity
+            SELECT pid, client_port, state, backend_start, left(query, 100) FROM pg_stat_activity
             WHERE datname = current_database() AND pid <> pg_backend_pid()
               AND backend_type = 'client backend'
             """
         )
-        for row in cursor.fetchall():
-            print("A database session outlived the tests:", *row, file=sys.__stderr__)
+        sessions: list[tuple[object, ...]] = cursor.fetchall()
+    return sessions
 
 
 @pytest.fixture(scope="session")
@@ -101,13 +107,14 @@ def no_cooldown(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator
     monkeypatch.setattr(pause, "_memory", pause._Memory())
     monkeypatch.setattr(claims, "_start", claims._Start())
     with redis.Redis.from_url(settings.REDIS_URL) as client:
-        _forget_all(client)
+        forget(client, "spotify_auth:*")
         yield
-        _forget_all(client)
+        forget(client, "spotify_auth:*")
 
 
-def _forget_all(client: redis.Redis) -> None:
-    for key in client.scan_iter("spotify_auth:*"):
+def forget(client: redis.Redis, names: str) -> None:
+    """Delete the keys with names like this."""
+    for key in client.scan_iter(names):
         client.delete(key)
 
 

@@ -20,13 +20,13 @@ def cut_the_connection() -> None:
 
 
 @contextmanager
-def locked_elsewhere(table: str) -> Iterator[None]:
-    """Hold a lock that keeps everybody from this table, as a migration might."""
+def locked_elsewhere(statement: str, *parameters: int) -> Iterator[None]:
+    """Hold what this statement locks, as another transaction might."""
     other = database.copy()
     try:
         with other.cursor() as cursor:
             cursor.execute("BEGIN")
-            cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+            cursor.execute(statement, parameters)
             yield
     finally:
         other.close()

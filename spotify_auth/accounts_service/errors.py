@@ -4,7 +4,7 @@ AccountsServiceError
 |-- GrantRefused          invalid_grant: this code or refresh token is not accepted
 |-- ClientRefused         our own credentials or request are wrong: every user would fail
 |-- RateLimited           429: the whole application should pause
-|-- Unavailable           Spotify could not answer, or not in a form that makes sense
+|-- Unavailable           Spotify could not answer
 |   `-- AnswerUnreadable  it was a success, and what it granted cannot be told
 `-- AnswerUnknown         the request went out and no whole answer came: it may have counted
 """
@@ -43,11 +43,14 @@ class RateLimited(AccountsServiceError):
 
 
 class Unavailable(AccountsServiceError):
-    """A refused connection, a 5xx, not JSON, missing fields or absurd values."""
+    """A refused connection, a 5xx, or anything else that no rule knows."""
 
 
 class AnswerUnreadable(Unavailable):
-    """A 200 without a usable grant. The request counted: Spotify may have rotated."""
+    """A 200 without a usable grant: not JSON, missing fields, absurd or unstorable values.
+
+    The request counted: Spotify may have rotated.
+    """
 
     unanswered = True
 

@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from spotify_auth.models import Outcome
 from spotify_auth.refresher import refresh_next, refresh_user
-from tests.conftest import Connect, make_due, token_of
+from tests.conftest import Connect, forget, make_due, token_of
 from tests.processes import wait_for
 from tests.sandbox_client import Sandbox
 
@@ -58,8 +58,7 @@ def test_an_answer_stays_lost_whatever_the_repetition_is_told(
     refresh_next()
     spotify.revoke("user-1")  # as if the first request had rotated
     with redis.Redis.from_url(settings.REDIS_URL) as client:
-        for key in client.scan_iter("spotify_auth:cooldown:*"):
-            client.delete(key)
+        forget(client, "spotify_auth:cooldown:*")
 
     while token_of(user).status == "active":
         make_due(user)

@@ -163,7 +163,8 @@ def test_a_statement_that_hangs_is_given_up_and_its_grant_rescued(
     monkeypatch.setattr(claims, "STATEMENT_SECONDS", 0.3)
     with ExitStack() as stack:
         after_the_answer(
-            monkeypatch, lambda: stack.enter_context(locked_elsewhere("spotify_auth_tokenevent"))
+            monkeypatch,
+            lambda: stack.enter_context(locked_elsewhere("LOCK TABLE spotify_auth_tokenevent")),
         )
         assert lanes.run_lane() == 0
     assert token_of(user).generation == 1

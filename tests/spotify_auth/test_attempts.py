@@ -27,7 +27,7 @@ def test_a_connection_that_was_closed_while_idle_costs_no_mark(
     assert caplog.messages == []
 
 
-def test_a_mark_that_is_sent_twice_does_not_doubt_itself(settings: Settings) -> None:
+def test_a_mark_that_is_sent_twice_does_not_doubt_itself() -> None:
     # The connection may be lost after Redis has run the script; it is then sent again.
     def send(mark: str) -> list[object]:
         keys = [MARK, "spotify_auth:rescued:7:1"]
@@ -39,7 +39,7 @@ def test_a_mark_that_is_sent_twice_does_not_doubt_itself(settings: Settings) -> 
     assert send("begun another") == [b"", b"begun one"]
 
 
-def test_the_marks_of_two_attempts_differ(settings: Settings) -> None:
+def test_the_marks_of_two_attempts_differ() -> None:
     attempts.begin(7, 1)
 
     assert attempts.begin(7, 1).in_doubt

@@ -5,9 +5,8 @@ is in flight" is a fact and not a matter of timing.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -16,7 +15,6 @@ from django.db import connection as database
 from django.db.models import F
 from pytest_django import Settings
 
-from accounts.models import User
 from spotify_auth import connection, refresher, tokens
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.claims import Claim
@@ -31,6 +29,7 @@ from tests.conftest import (
     token_of,
     waiting_for_a_lock,
 )
+from tests.database_faults import locked_elsewhere
 from tests.processes import wait_for
 from tests.sandbox_client import Sandbox
 
@@ -126,24 +125,12 @@ def test_a_nudge_does_not_wait_for_the_exchange_in_flight(
     first.result()
 
 
-@contextmanager
-def person_locked_elsewhere(user: User) -> Iterator[None]:
-    other = database.copy()
-    try:
-        with other.cursor() as cursor:
-            cursor.execute("BEGIN")
-            cursor.execute("SELECT FROM accounts_user WHERE id = %s FOR UPDATE", [user.pk])
-            yield
-    finally:
-        other.close()
-
-
 def test_the_lock_ends_with_the_commit_of_the_new_pair(
     connect: Connect, elsewhere: Elsewhere
 ) -> None:
     user = connect()
     # The foreign key of the event is checked at the end of all, as the COMMIT begins.
-    with person_locked_elsewhere(user):
+    with locked_elsewhere("SELECT FROM accounts_user WHERE id = %s FOR UPDATE", user.pk):
         first = elsewhere(refresh_user, user.pk)
         wait_for(lambda: waiting_for_a_lock() == 1, what="the COMMIT to stand")
 
