@@ -164,10 +164,15 @@ def test_more_than_the_limit_are_refused_and_nothing_is_done(
     monkeypatch.setattr(token_admin, "MOST_AT_ONCE", 2)
     users = [connect(f"user-{n}") for n in range(3)]
 
-    answers = [revoke_all(admin, users[0]), revoke_all(admin, users[0], confirmed="yes")]
+    answers = [
+        revoke_all(admin, users[0]),
+        revoke_all(admin, users[0], confirmed="yes"),
+        act(admin, "refresh_now", users[0], select_across="1"),
+    ]
 
     assert all("More than 2 tokens are selected, and nothing was done" in a for a in answers)
     assert {token_of(user).status for user in users} == {"active"}
+    assert {token_of(user).due_cause for user in users} == {Cause.SCHEDULE}
     assert "2 tokens were erased" in act(admin, "revoke", *users[:2], confirmed="yes")
 
 

@@ -1,4 +1,4 @@
-"""Marks of attempts in a real Redis, when the connection to it does not last."""
+"""Marks of attempts in a real Redis: how long they count, and connections that do not last."""
 
 import logging
 
@@ -7,6 +7,7 @@ import redis
 from pytest_django import Settings
 
 from spotify_auth import attempts, hints
+from spotify_auth.schedule import longest_exchange
 
 pytestmark = pytest.mark.usefixtures("no_cooldown")
 
@@ -43,3 +44,17 @@ def test_the_marks_of_two_attempts_differ() -> None:
     attempts.begin(7, 1)
 
     assert attempts.begin(7, 1).in_doubt
+
+
+@pytest.mark.parametrize(("seconds_more", "in_doubt"), [(5, True), (11, False)])
+def test_a_mark_is_doubted_until_its_grant_must_have_been_rescued(
+    settings: Settings, seconds_more: int, in_doubt: bool
+) -> None:
+    age = longest_exchange(settings.TOKEN_ENDPOINT_DEADLINE_SECONDS) + seconds_more
+    attempts.begin(7, 1)
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.pexpire(MARK, client.pttl(MARK) - int(age * 1000))
+
+    earlier = attempts.begin(7, 1)
+
+    assert (earlier.in_doubt, earlier.unanswered) == (in_doubt, not in_doubt)

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import redis
+from django.db import OperationalError
 from django.db import connection as database
 from pytest_django import Settings
 
@@ -14,6 +15,7 @@ from spotify_auth.cooldown import Admission, Reason
 from spotify_auth.models import Outcome, SpotifyToken
 from spotify_auth.outage import FAILED_IN_A_ROW
 from tests.conftest import Connect, make_due, token_of
+from tests.database_faults import commit_unacknowledged
 from tests.processes import wait_for
 from tests.sandbox_client import Sandbox
 
@@ -269,6 +271,20 @@ def test_a_truly_revoked_token_does_not_hold_the_others_in_the_cooldown(
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True)
+def test_a_probe_that_was_granted_ends_the_pause_also_when_postgresql_then_fails(
+    connect: Connect, spotify: Sandbox, settings: Settings
+) -> None:
+    connect()
+    cooldown.start(Reason.OUTAGE, seconds=60)
+    pass_the_pause(settings)
+
+    with commit_unacknowledged(), pytest.raises(OperationalError):
+        refresher.refresh_next()
+
+    assert cooldown.admit() is Admission.GO
+
+
 def test_a_probe_ends_even_when_postgresql_fails(
     connect: Connect, no_cooldown: None, settings: Settings
 ) -> None:
