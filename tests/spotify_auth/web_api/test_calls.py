@@ -51,6 +51,8 @@ def test_errors_are_typed_and_spare_the_other_calls(
 ) -> None:
     user = connect(due=False)
     spotify.faults("web_api_error", path="/v1/me/top", **fault)
+    # Both are on their way: after a 429, one that was sent later would fail at once.
+    spotify.faults("web_api_together", calls=2)
 
     answers = web_api.get_all(user.pk, {**ME, "top": CALLS["top_artists"]})
 
