@@ -244,7 +244,6 @@ CELERY_TASK_DEFAULT_QUEUE = "keeper"
 CELERY_TASK_ROUTES = {"spotify_auth.lane": {"queue": "lanes"}}
 # Lanes are long: a worker takes no more of them than it has threads for.
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
 # Every entry is an interval or a time of day: nothing needs to be remembered in a file.
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"

@@ -21,7 +21,6 @@ import json
 import logging
 import threading
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import uuid4
 
 import redis
@@ -60,10 +59,10 @@ _thread = threading.local()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rescued:
-    """A grant that is not stored yet, and when its exchange began (UTC)."""
+    """A grant that is not stored yet, and when its exchange began, as PostgreSQL writes it."""
 
     grant: Grant
-    issued_at: datetime
+    issued_at: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,9 +134,7 @@ def sweep_up() -> None:
 
 def keep(user_id: int, generation: int, rescued: Rescued) -> bool:
     """Put a grant that is not stored yet into Redis, encrypted; False without Redis."""
-    plain = json.dumps(
-        {**dataclasses.asdict(rescued.grant), "issued_at": rescued.issued_at.isoformat()}
-    )
+    plain = json.dumps({**dataclasses.asdict(rescued.grant), "issued_at": rescued.issued_at})
     sealed = cipher().encrypt(plain, place=_place(user_id, generation))
     try:
         hints.client().set(_keys(user_id, generation)[1], sealed, px=_KEPT_MILLISECONDS)
@@ -153,7 +150,7 @@ def _open(user_id: int, generation: int, sealed: bytes) -> Rescued | None:
     except DecryptionError as error:
         logger.error("rescue_undecryptable user_id=%s reason=%s", user_id, error)
         return None
-    issued_at = datetime.fromisoformat(plain.pop("issued_at"))
+    issued_at = plain.pop("issued_at")
     return Rescued(grant=Grant(**plain), issued_at=issued_at)
 
 

@@ -10,7 +10,6 @@ import io
 import socket
 import threading
 import time
-from http.cookiejar import DefaultCookiePolicy
 from ssl import SSLCertVerificationError
 from typing import Any
 
@@ -125,26 +124,31 @@ class BoundedSession(requests.Session):
     Connecting takes a quarter of that for each address of the host, and the time of the
     look-up, which Python cannot bound; if that was too long, nothing is sent.
 
-    It keeps no cookie, makes no retry and reads nothing from the environment: the
-    search for proxies and .netrc costs a quarter of a call's CPU, and a stray .netrc
-    would replace the Authorization header. OUTBOUND_PROXY_URL names a proxy.
+    It keeps no cookie, follows no redirect, makes no retry and reads nothing from the
+    environment: the search for proxies and .netrc costs a quarter of a call's CPU, and a
+    stray .netrc would replace the Authorization header. OUTBOUND_PROXY_URL names a proxy.
     """
 
     def __init__(self, *, total_seconds: float, proxy: str) -> None:
         super().__init__()
         self.trust_env = False
-        # Calls of several users share the connection: nothing may stick to it.
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.mount("http://", _DeadlineAdapter())
         self.mount("https://", _DeadlineAdapter())
         if proxy:
             self.proxies = {"http": proxy, "https": proxy}
         self._total_seconds = total_seconds
 
-    def send(
-        self, request: requests.PreparedRequest, *, deadline: float | None = None, **kwargs: Any
+    def send(  # type: ignore[override]  # takes less
+        self,
+        request: requests.PreparedRequest,
+        *,
+        deadline: float | None = None,
+        stream: bool = False,
     ) -> requests.Response:
-        """Start the clock, then do as requests does.
+        """Start the clock, and send over the adapter.
+
+        All that requests would do besides is to keep cookies, follow redirects and call
+        hooks. Calls of several users share a connection: nothing may stick to it.
 
         `deadline`, by `time.monotonic()`, is for a call that has begun before this one.
         """
@@ -152,15 +156,20 @@ class BoundedSession(requests.Session):
         left = self._total_seconds if deadline is None else deadline - now
         if left <= 0:
             raise requests.ConnectTimeout("the total deadline has passed", request=request)
-        # A quarter at the most, and twice at the worst (TCP, then TLS): at least half of
-        # the time is for the answer.
-        kwargs["timeout"] = (
-            min(LONGEST_CONNECT_SECONDS, left / 4),
-            min(LONGEST_READ_SECONDS, left),
-        )
-        kwargs["allow_redirects"] = False
         _local.deadline = now + left
-        return super().send(request, **kwargs)
+        response = self.get_adapter(request.url or "").send(
+            request,
+            stream=stream,
+            # A quarter at the most, and twice at the worst (TCP, then TLS): at least half
+            # of the time is for the answer.
+            timeout=(min(LONGEST_CONNECT_SECONDS, left / 4), min(LONGEST_READ_SECONDS, left)),
+            verify=True if self.verify is None else self.verify,
+            cert=self.cert,
+            proxies=self.proxies,
+        )
+        if not stream:
+            response.content  # noqa: B018  (reads it, within the deadline)
+        return response
 
 
 def session_of_this_thread(*, total_seconds: float) -> BoundedSession:

@@ -7,7 +7,6 @@ the lock lasts until that ends.
 
 import time
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from django.conf import settings
 from django.db import connection
@@ -30,7 +29,8 @@ SELECT user_id, generation, refresh_token, due_cause,
        failures, suspected_at IS NOT NULL,
        extract(epoch FROM expires_at - refreshed_at)::float,
        extract(epoch FROM now() - refreshed_at)::float,
-       now(), reauthorize_by <= now(), due_at
+       now()::text, reauthorize_by <= now(),
+       due_at::text AS due -- else ORDER BY would sort by the text
 FROM spotify_auth_spotifytoken
 WHERE status = 'active' AND due_at <= now() {and_only}
 ORDER BY due_at
@@ -38,7 +38,7 @@ LIMIT 1
 FOR UPDATE SKIP LOCKED
 """
 _NEXT = _CLAIM.format(and_only="")
-_NEXT_FROM = _CLAIM.format(and_only="AND due_at >= %(due_from)s")
+_NEXT_FROM = _CLAIM.format(and_only="AND due_at >= %(due_from)s::timestamptz")
 _OF_USER = _CLAIM.format(and_only="AND user_id = %(user_id)s")
 # A token that Spotify refused once would tell nothing about an outage.
 _FOR_PROBE = _CLAIM.format(and_only="AND suspected_at IS NULL")
@@ -46,7 +46,11 @@ _FOR_PROBE = _CLAIM.format(and_only="AND suspected_at IS NULL")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """A due token whose row is locked by the present transaction. Times in seconds."""
+    """A due token whose row is locked by the present transaction. Times in seconds.
+
+    Moments are text, as PostgreSQL writes them: nobody but PostgreSQL reads them again, and
+    datetimes of them, there and back, were a tenth of a refresh's CPU (docs/decisions.md).
+    """
 
     user_id: int
     generation: int
@@ -57,17 +61,17 @@ class Claim:
     suspected: bool
     lifetime: float
     lifetime_used: float
-    claimed_at: datetime
-    """Start of the transaction, in UTC: from here a grant's lifetime is counted."""
+    claimed_at: str
+    """Start of the transaction: from here a grant's lifetime is counted."""
     six_months_over: bool
-    due_at: datetime
+    due_at: str
 
 
 @dataclass(slots=True)
 class _Start:
     """Where in the due index the claims of this process begin, and until when they may."""
 
-    due_at: datetime | None = None
+    due_at: str | None = None
     until: float = 0.0
     """By this process's monotonic clock."""
 
@@ -104,7 +108,7 @@ def claim_for_probe() -> Claim | None:
     return _claim(_FOR_PROBE) or claim_next()
 
 
-def _claim(sql: str, **parameters: int | datetime) -> Claim | None:
+def _claim(sql: str, **parameters: int | str) -> Claim | None:
     exchange = longest_exchange(settings.TOKEN_ENDPOINT_DEADLINE_SECONDS)
     bounds = {"statement": f"{STATEMENT_SECONDS}s", "exchange": f"{exchange}s"}
     with connection.cursor() as cursor:

@@ -10,7 +10,6 @@ import logging
 import os
 import random
 import socket
-from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -35,7 +34,7 @@ FROM written
 """
 _FENCE = "user_id = %(user_id)s AND generation = %(generation)s AND status = 'active'"
 
-_DUE = "%(issued_at)s + make_interval(secs => %(due_in)s)"
+_DUE = "%(issued_at)s::timestamptz + make_interval(secs => %(due_in)s)"
 # Who has not been seen for so long sleeps until a page nudges, or the six months are over.
 _DUE_UNLESS_DORMANT = f"""
 CASE WHEN (SELECT seen_at FROM accounts_user WHERE id = user_id)
@@ -52,7 +51,7 @@ WITH written AS (
         scope = coalesce(nullif(%(scope)s, ''), scope),
         generation = generation + 1,
         refreshed_at = %(issued_at)s,
-        expires_at = %(issued_at)s + make_interval(secs => %(expires_in)s),
+        expires_at = %(issued_at)s::timestamptz + make_interval(secs => %(expires_in)s),
         due_at = {{due_at}},
         due_cause = '{Cause.SCHEDULE}', asked_by = '',
         failures = 0, suspected_at = NULL, last_error = ''
@@ -85,9 +84,7 @@ WITH written AS (
 """  # noqa: S608  (every value is a parameter)
 
 
-def write_grant(
-    claim: Claim, grant: Grant, *, issued_at: datetime, cause: str, duration: float
-) -> bool:
+def write_grant(claim: Claim, grant: Grant, *, issued_at: str, cause: str, duration: float) -> bool:
     """Store a new pair; False if the fence kept it out. `duration` is in seconds."""
 
     def seal(column: TokenColumn, value: str | None) -> bytes | None:

@@ -158,7 +158,12 @@ def celery_command(*arguments: str) -> list[str]:
 
 
 def worker_process(
-    name: str, *, env: Mapping[str, str], concurrency: int = 8, cwd: Path = ROOT
+    name: str,
+    *,
+    env: Mapping[str, str],
+    concurrency: int = 8,
+    ready_when: str = "ready.",
+    cwd: Path = ROOT,
 ) -> LocalProcess:
     """A real worker, started as the Procfile starts it; the code is that in `cwd`."""
     return LocalProcess(
@@ -166,10 +171,10 @@ def worker_process(
         celery_command(
             *("worker", "--pool", "threads", "--concurrency", str(concurrency)),
             *("--queues", "keeper,lanes", "--without-gossip", "--without-mingle"),
-            *("--loglevel", "INFO", "--hostname", f"{name}@localhost"),
+            *("--hostname", f"{name}@localhost"),
         ),
         env=env,
-        ready_when="ready.",
+        ready_when=ready_when,
         cwd=cwd,
     )
 
@@ -186,6 +191,4 @@ def web_process(name: str, *, env: Mapping[str, str]) -> LocalProcess:
 
 def beat_process(name: str, *, env: Mapping[str, str]) -> LocalProcess:
     """A real beat, started as the Procfile starts it."""
-    return LocalProcess(
-        name, celery_command("beat", "--loglevel", "INFO"), env=env, ready_when="maxinterval"
-    )
+    return LocalProcess(name, celery_command("beat"), env=env, ready_when="maxinterval")

@@ -32,10 +32,17 @@ def workers(
 ) -> Iterator[list[LocalProcess]]:
     """Worker processes with so many lanes in all, ready for work and without any."""
     env = environment(sandbox, lanes=lanes, **overrides)
+    # The banner, where the log does not hold the line that says so.
+    ready_when = "[queues]" if env.get("LOG_LEVEL") == "WARNING" else "ready."
     running: list[LocalProcess] = []
     try:
         for n in range(processes):
-            running.append(worker_process(f"worker{n}", env=env, concurrency=lanes // processes))
+            concurrency = lanes // processes
+            running.append(
+                worker_process(
+                    f"worker{n}", env=env, concurrency=concurrency, ready_when=ready_when
+                )
+            )
         for worker in running:
             worker.ready()
         yield running

@@ -35,7 +35,10 @@ def celery_worker_cluster(
     with zipfile.ZipFile(Path(__file__).with_name("previous.zip")) as previous:
         previous.extractall(tmp_path)
     processes = [
-        worker_process("previous", env=service_env, concurrency=3, cwd=tmp_path),
+        # It writes what --loglevel says, and not LOG_LEVEL: the banner alone.
+        worker_process(
+            "previous", env=service_env, concurrency=3, ready_when="[queues]", cwd=tmp_path
+        ),
         worker_process("present", env=service_env, concurrency=3),
         beat_process("beat", env=service_env),
     ]

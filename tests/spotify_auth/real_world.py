@@ -200,7 +200,8 @@ class World:
         sealed, left = self.redis.get(key), self.redis.pttl(key)
         rescued = attempts._open(user_id, generation, sealed)
         assert rescued
-        older = replace(rescued, issued_at=rescued.issued_at - timedelta(seconds=seconds))
+        issued_at = datetime.fromisoformat(rescued.issued_at) - timedelta(seconds=seconds)
+        older = replace(rescued, issued_at=issued_at.isoformat())
         url = settings.REDIS_URL
         settings.REDIS_URL = self._redis_url
         assert attempts.keep(user_id, generation, older)

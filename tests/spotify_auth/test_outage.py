@@ -42,9 +42,9 @@ def refused(person: str = "me") -> Claim:
         suspected=False,
         lifetime=3600,
         lifetime_used=2700,
-        claimed_at=database_now(),
+        claimed_at=str(database_now()),
         six_months_over=False,
-        due_at=database_now(),
+        due_at=str(database_now()),
     )
 
 

@@ -354,9 +354,9 @@ def claim(**changes: object) -> Claim:
         "suspected": False,
         "lifetime": 3600.0,
         "lifetime_used": 2700.0,
-        "claimed_at": datetime.now(UTC),
+        "claimed_at": str(datetime.now(UTC)),
         "six_months_over": False,
-        "due_at": datetime.now(UTC),
+        "due_at": str(datetime.now(UTC)),
     }
     return Claim(**{**values, **changes})  # type: ignore[arg-type]
 

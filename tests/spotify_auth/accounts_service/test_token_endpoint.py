@@ -4,13 +4,16 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+import requests
 from pytest_django import Settings
 
 from local.process import free_port
 from spotify_auth.accounts_service import errors
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.accounts_service.refreshing import refresh
+from spotify_auth.bounded_http import session_of_this_thread
 from tests.sandbox_client import Sandbox
+from tests.spotify_auth.accounts_service.servers import serving
 
 WHOLE = (
     '{"access_token": "a", "token_type": "Bearer", "expires_in": 3600,'
@@ -189,11 +192,12 @@ def test_an_error_carries_nothing_of_the_request(spotify: Sandbox) -> None:
     assert "the-refresh-token" not in str(caught.value)
 
 
-def test_cookies_of_one_user_do_not_stick_to_the_next(spotify: Sandbox) -> None:
-    from spotify_auth.bounded_http import session_of_this_thread
-
+def test_cookies_of_one_user_do_not_stick_to_the_next() -> None:
     session = session_of_this_thread(total_seconds=5)
-    form = {"client_id": "sandbox-client"}
-    session.get(f"{spotify.url}/authorize", params=form, timeout=5)
+    with serving(headers={"Set-Cookie": "persona=one"}) as server:
+        request = requests.Request("POST", server.url, data={"any": "form"})
+        answer = session.send(session.prepare_request(request))
+        next_one = session.prepare_request(request)
 
-    assert not list(session.cookies)
+    assert "Set-Cookie" in answer.headers
+    assert "Cookie" not in next_one.headers
