@@ -1,15 +1,21 @@
 """`make bench`: every part in its turn, a table, and the page docs/benchmarks.md.
 
 `python -m local.bench [--long] [PART …]`. Parts that are named are printed only; the page
-is written when all of them have run.
+is written when all of them have run. `--long` runs those that look at hours, side by side,
+and writes a page of its own.
 """
 
 import logging
 import sys
 import time
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
+from multiprocessing import get_context
+from typing import Any
 
 import django
 
@@ -32,20 +38,18 @@ PARTS = (
     "comparison",
 )
 """Modules beside this one, each with a TITLE and `run(*, long: bool) -> list[Row]`."""
+LONG_PARTS = ("claiming", "footprint")
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the parts that are named, or all; only all of them make a page."""
     options = _options(arguments)
-    logging.disable(logging.INFO)  # of this process; workers log as they always do
     call_command("migrate", verbosity=0)
     started, load = time.monotonic(), report.load_average()
     results: dict[str, tuple[str, list[Row]]] = {}
-    for name in options.parts or PARTS:
-        module = import_module(f"tests.benchmarks.{name}")
-        print(f"{module.TITLE} (load average {report.load_average()})")
-        results[name] = (module.TITLE, module.run(long=options.long))
-        report.print_rows(results[name][1])
+    for name, rows in _run(options):
+        results[name] = (_module(name).TITLE, rows)
+        report.print_rows(rows)
     minutes = (time.monotonic() - started) / 60
     facts = [
         *report.machine_facts(),
@@ -53,8 +57,31 @@ def main(arguments: Sequence[str]) -> None:
     ]
     print("\n".join(facts))
     if not options.parts:
-        report.write_page(results, facts=facts)
-        print(f"Written to {report.PAGE}.")
+        print(f"Written to {report.write_page(results, facts=facts, long=options.long)}.")
+
+
+def _run(options: "_Options") -> Iterable[tuple[str, list[Row]]]:
+    """Each part and its rows, as they come."""
+    if options.parts or not options.long:
+        names = options.parts or PARTS
+        return ((name, _part(name, long=options.long)) for name in names)
+    # An hour of the one and an hour of the other: the first lets a worker work and the
+    # second PostgreSQL, each with a floor that has the same company.
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        rows = pool.map(partial(_part, long=True), LONG_PARTS)
+        return list(zip(LONG_PARTS, rows, strict=True))
+
+
+def _part(name: str, *, long: bool) -> list[Row]:
+    logging.disable(logging.INFO)  # of this process; workers log as they always do
+    module = _module(name)
+    print(f"{datetime.now(UTC):%H:%M:%S}  {module.TITLE}", flush=True)
+    rows: list[Row] = module.run(long=long)
+    return rows
+
+
+def _module(name: str) -> Any:
+    return import_module(f"tests.benchmarks.{name}")
 
 
 class _Options:

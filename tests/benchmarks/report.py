@@ -5,6 +5,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 
 import psutil
 from django.db import connection
@@ -13,8 +14,7 @@ from local.process import ROOT
 from tests.benchmarks.charts import svg
 from tests.benchmarks.rows import Row
 
-PAGE = ROOT / "docs" / "benchmarks.md"
-IMAGES = ROOT / "docs" / "images"
+DOCS = ROOT / "docs"
 _HEADINGS = ("what", "target", "figure", "floor, same run", "met")
 _PACKAGES = ("django", "celery", "psycopg", "requests", "redis", "gunicorn")
 
@@ -25,13 +25,18 @@ with the figure, and both are medians of the turns. PostgreSQL (which flushes ea
 Redis, the sandbox Spotify, the worker processes and the measuring itself share the cores named
 below.
 """
+_LONG_INTRODUCTION = """# Benchmarks that take an hour
+
+Written by `make bench ARGS=--long`; do not edit. The rest is in [benchmarks.md](benchmarks.md), in
+whose words this is to be read. The parts ran side by side.
+"""
 _REPRODUCE = """
 ## How to reproduce
 
 ```
 make bench                           # all parts, and this page anew
 make bench ARGS="claiming reading"   # some parts, printed only
-make bench ARGS="--long"             # with 24 simulated hours, and an hour for the memory
+make bench ARGS="--long"             # what looks at hours, and docs/benchmarks-long.md anew
 ```
 
 The parts are modules in `tests/benchmarks/`; each says at its top what it measures and how.
@@ -47,17 +52,23 @@ def print_rows(rows: Sequence[Row]) -> None:
     print(flush=True)
 
 
-def write_page(parts: Mapping[str, tuple[str, Sequence[Row]]], *, facts: Sequence[str]) -> None:
+def write_page(
+    parts: Mapping[str, tuple[str, Sequence[Row]]], *, facts: Sequence[str], long: bool
+) -> Path:
     """Write the page and its charts. `parts` maps a part's name to its title and rows."""
-    lines = [_INTRODUCTION, *(f"- {fact}" for fact in facts), ""]
+    suffix = "-long" if long else ""
+    page = DOCS / f"benchmarks{suffix}.md"
+    introduction = _LONG_INTRODUCTION if long else _INTRODUCTION
+    lines = [introduction, *(f"- {fact}" for fact in facts), ""]
     for title, rows in parts.values():
         lines += [f"## {title}", "", _markdown(_HEADINGS), "|---" * len(_HEADINGS) + "|"]
         lines += [_markdown(_cells(row)) for row in rows] + [""]
         for chart in (row.chart for row in rows if row.chart):
-            name = f"bench-{chart.name}.svg"
-            (IMAGES / name).write_text(svg(chart))
+            name = f"bench-{chart.name}{suffix}.svg"
+            (DOCS / "images" / name).write_text(svg(chart))
             lines += [f"![{chart.title}](images/{name})", ""]
-    PAGE.write_text("\n".join(lines).rstrip() + "\n" + _REPRODUCE)
+    page.write_text("\n".join(lines).rstrip() + "\n" + _REPRODUCE)
+    return page
 
 
 def machine_facts() -> list[str]:

@@ -30,8 +30,8 @@ ROW = Row(what="a thing", target="at most 2", figure="3", floor="1", met=False, 
 @pytest.fixture(autouse=True)
 def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A page and pictures elsewhere than in the docs, and parts that take no time."""
-    monkeypatch.setattr(report, "PAGE", tmp_path / "benchmarks.md")
-    monkeypatch.setattr(report, "IMAGES", tmp_path)
+    monkeypatch.setattr(report, "DOCS", tmp_path)
+    (tmp_path / "images").mkdir()
     part = SimpleNamespace(TITLE="A part", run=lambda *, long: [ROW])
     monkeypatch.setattr(bench, "import_module", lambda name: part)
     yield tmp_path / "benchmarks.md"
@@ -44,7 +44,15 @@ def test_a_run_of_all_parts_writes_the_page(page: Path) -> None:
     text = page.read_text()
     assert text.count("## A part") == len(bench.PARTS)
     assert "| a thing | at most 2 | 3 | 1 | NO |" in text
-    assert page.with_name("bench-things.svg").exists()
+    assert (page.parent / "images" / "bench-things.svg").exists()
+
+
+def test_the_long_parts_have_a_page_of_their_own(page: Path) -> None:
+    report.write_page({"any": ("A part", [ROW])}, facts=["two cores"], long=True)
+
+    assert "- two cores\n" in page.with_name("benchmarks-long.md").read_text()
+    assert (page.parent / "images" / "bench-things-long.svg").exists()
+    assert not page.exists()
 
 
 def test_a_run_of_one_part_leaves_the_page_as_it_is(page: Path) -> None:
