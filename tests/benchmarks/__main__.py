@@ -5,40 +5,19 @@ is written when all of them have run. `--long` runs those that look at hours, si
 and writes a page of its own.
 """
 
-import logging
 import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from datetime import UTC, datetime
 from functools import partial
-from importlib import import_module
 from multiprocessing import get_context
-from typing import Any
 
-import django
+from django.core.management import call_command
 
-django.setup()
-
-from django.core.management import call_command  # noqa: E402  (needs the settings)
-
-from tests.benchmarks import report  # noqa: E402
-from tests.benchmarks.rows import Row  # noqa: E402
-
-PARTS = (
-    "refreshing",
-    "reading",
-    "claiming",
-    "burst",
-    "recovery",
-    "footprint",
-    "dashboard_data",
-    "storage",
-    "comparison",
-)
-"""Modules beside this one, each with a TITLE and `run(*, long: bool) -> list[Row]`."""
-LONG_PARTS = ("claiming", "footprint")
+from tests.benchmarks import report
+from tests.benchmarks.parts import LONG_PARTS, PARTS, run_part, title_of
+from tests.benchmarks.rows import Row
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -48,7 +27,7 @@ def main(arguments: Sequence[str]) -> None:
     started, load = time.monotonic(), report.load_average()
     results: dict[str, tuple[str, list[Row]]] = {}
     for name, rows in _run(options):
-        results[name] = (_module(name).TITLE, rows)
+        results[name] = (title_of(name), rows)
         report.print_rows(rows)
     minutes = (time.monotonic() - started) / 60
     facts = [
@@ -64,24 +43,12 @@ def _run(options: "_Options") -> Iterable[tuple[str, list[Row]]]:
     """Each part and its rows, as they come."""
     if options.parts or not options.long:
         names = options.parts or PARTS
-        return ((name, _part(name, long=options.long)) for name in names)
+        return ((name, run_part(name, long=options.long)) for name in names)
     # An hour of the one and an hour of the other: the first lets a worker work and the
     # second PostgreSQL, each with a floor that has the same company.
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        rows = pool.map(partial(_part, long=True), LONG_PARTS)
+        rows = pool.map(partial(run_part, long=True), LONG_PARTS)
         return list(zip(LONG_PARTS, rows, strict=True))
-
-
-def _part(name: str, *, long: bool) -> list[Row]:
-    logging.disable(logging.INFO)  # of this process; workers log as they always do
-    module = _module(name)
-    print(f"{datetime.now(UTC):%H:%M:%S}  {module.TITLE}", flush=True)
-    rows: list[Row] = module.run(long=long)
-    return rows
-
-
-def _module(name: str) -> Any:
-    return import_module(f"tests.benchmarks.{name}")
 
 
 class _Options:
