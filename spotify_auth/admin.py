@@ -35,6 +35,23 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]  # Django's own is n
         return cast("QuerySet[Any]", self.object_list)[:MOST_COUNTED].count()
 
 
+class LastErrorFilter(admin.SimpleListFilter):
+    """The errors that there are at present, from the index of failing tokens.
+
+    Django's own filter reads all rows for that, at each look at the list.
+    """
+
+    title = "last error"
+    parameter_name = "last_error"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        failing = SpotifyToken.objects.exclude(last_error="").order_by("last_error")
+        return [(error, error) for error in failing.values_list("last_error", flat=True).distinct()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(last_error=self.value()) if self.value() else queryset
+
+
 class ReadOnlyAdmin(_ModelAdmin):
     """No adding, no changing; deleting only along with the person."""
 
@@ -69,7 +86,7 @@ class SpotifyTokenAdmin(ReadOnlyAdmin):
         "last_error",
         "reauthorize_by",
     )
-    list_filter = ("status", "last_error", "reauthorize_by")
+    list_filter = ("status", LastErrorFilter, "reauthorize_by")
     list_select_related = ("user",)
     search_fields = ("user__display_name", "user__account_id", "user__username")
     fields = (

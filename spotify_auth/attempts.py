@@ -29,6 +29,7 @@ from django.conf import settings
 from spotify_auth import hints
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.encryption import DecryptionError, cipher
+from spotify_auth.models import SpotifyToken
 from spotify_auth.schedule import longest_exchange
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ RESCUE_SECONDS = 10.0
 
 _KEPT_MILLISECONDS = 7 * 24 * 3600 * 1000
 _BEGUN, _UNANSWERED = "begun", "unanswered"
+_RESCUED = "spotify_auth:rescued:"
 
 # Returns the rescued grant, the state of an earlier attempt and its age, and marks this
 # attempt unless an earlier one is in doubt. The age is by Redis's clock. Any further keys
@@ -144,6 +146,23 @@ def keep(user_id: int, generation: int, rescued: Rescued) -> bool:
     return True
 
 
+def forget_orphans() -> None:
+    """Delete rescued grants that no row waits for, say of people who have left since.
+
+    A generation never comes back, so what is an orphan once stays one.
+    """
+    try:
+        for key in hints.client().scan_iter(match=f"{_RESCUED}*", count=1000):
+            user_id, generation = map(int, key.decode().removeprefix(_RESCUED).split(":"))
+            waiting = SpotifyToken.objects.filter(
+                pk=user_id, generation=generation, status=SpotifyToken.Status.ACTIVE
+            )
+            if not waiting.exists():
+                hints.client().delete(key)
+    except redis.RedisError as error:
+        logger.warning("orphans_not_forgotten reason=%s", type(error).__name__)
+
+
 def _open(user_id: int, generation: int, sealed: bytes) -> Rescued | None:
     try:
         plain = json.loads(cipher().decrypt(sealed, place=_place(user_id, generation)))
@@ -161,7 +180,7 @@ def _passed() -> list[str]:
 
 def _keys(user_id: int, generation: int) -> tuple[str, str]:
     name = f"{user_id}:{generation}"
-    return f"spotify_auth:attempt:{name}", f"spotify_auth:rescued:{name}"
+    return f"spotify_auth:attempt:{name}", f"{_RESCUED}{name}"
 
 
 def _place(user_id: int, generation: int) -> str:

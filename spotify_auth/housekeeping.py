@@ -6,7 +6,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db.models.functions import Now
 
-from spotify_auth import login_attempts
+from spotify_auth import attempts, login_attempts
 from spotify_auth.models import TokenEvent
 
 AT_ONCE = 5000
@@ -14,10 +14,11 @@ AT_ONCE = 5000
 
 
 def delete_expired() -> None:
-    """Delete old events, log-ins that never came back, and expired sessions."""
+    """Delete old events, log-ins that never came back, orphaned grants and expired sessions."""
     while _delete_some_events():
         pass
     login_attempts.delete_expired()
+    attempts.forget_orphans()
     call_command("clearsessions")
 
 

@@ -97,6 +97,8 @@ class SpotifyToken(models.Model):
         indexes = (
             # The due index is the queue: lanes take the smallest due_at from it.
             models.Index(fields=["due_at"], condition=Q(status="active"), name="token_due"),
+            # For the admin's filter. A refresh that succeeds leaves no entry here.
+            models.Index(fields=["last_error"], condition=~Q(last_error=""), name="token_failing"),
         )
         constraints = (
             models.CheckConstraint(

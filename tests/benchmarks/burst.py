@@ -39,7 +39,7 @@ TITLE = "Expiry burst"
 PEOPLE, TABS = 200, 8
 LANES = 64
 LATENCY_SECONDS = 0.2
-TURNS = 3
+TURNS = 2
 MOST = 1.1
 
 

@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.db import connection as database
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from accounts.models import User
@@ -52,6 +53,28 @@ def test_a_list_of_millions_is_not_counted(
 
     assert page.context["cl"].result_count == 3
     assert admin.get(f"{EVENTS}?q=user-4").context["cl"].result_count == 1
+
+
+def test_the_errors_there_are_can_be_chosen(admin: Client, connect: Connect) -> None:
+    connect("user-1")
+    assert "By last error" not in admin.get(TOKENS).content.decode()
+    failing = connect("user-2")
+    SpotifyToken.objects.filter(pk=failing.pk).update(last_error="http_503")
+
+    assert "?last_error=http_503" in admin.get(TOKENS).content.decode()
+    chosen = admin.get(f"{TOKENS}?last_error=http_503").context["cl"].result_list
+    assert [token.pk for token in chosen] == [failing.pk]
+
+
+def test_the_errors_are_read_from_an_index(admin: Client) -> None:
+    with CaptureQueriesContext(database) as queries:
+        admin.get(TOKENS)
+
+    (sql,) = (query["sql"] for query in queries if "SELECT DISTINCT" in query["sql"])
+    with database.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")  # in a table as small as this
+        cursor.execute(f"EXPLAIN {sql}")
+        assert "token_failing" in str(cursor.fetchall())
 
 
 @pytest.mark.parametrize("path", ["add/", "{pk}/delete/"])

@@ -6,10 +6,11 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.db.models.functions import Now
 
-from spotify_auth import housekeeping, login_attempts
+from spotify_auth import attempts, connection, housekeeping, login_attempts
+from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.housekeeping import delete_expired
-from spotify_auth.models import LoginAttempt, TokenEvent
-from tests.conftest import Connect
+from spotify_auth.models import LoginAttempt, SpotifyToken, TokenEvent
+from tests.conftest import Connect, token_of
 
 pytestmark = pytest.mark.django_db
 
@@ -45,6 +46,23 @@ def test_deletes_logins_that_never_came_back() -> None:
     delete_expired()
 
     assert LoginAttempt.objects.count() == 1
+
+
+def test_deletes_rescued_grants_that_no_row_waits_for(connect: Connect) -> None:
+    waiting, passed, left, gone = (connect(f"user-{n}") for n in range(4))
+    everybody = [user.pk for user in (waiting, passed, left, gone)]
+    grant = Grant(access_token="a", refresh_token="r", expires_in=3600, scope="")
+    for user_id in everybody:
+        rescued = attempts.Rescued(grant=grant, issued_at=str(token_of(waiting).refreshed_at))
+        assert attempts.keep(user_id, 1, rescued)
+    SpotifyToken.objects.filter(pk=passed.pk).update(generation=2)
+    connection.disconnect(user_id=left.pk)
+    gone.delete()
+
+    delete_expired()
+
+    kept = [user_id for user_id in everybody if attempts.begin(user_id, 1).rescued]
+    assert kept == [waiting.pk]
 
 
 def test_deletes_expired_sessions() -> None:

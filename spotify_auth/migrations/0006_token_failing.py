@@ -1,0 +1,21 @@
+from django.contrib.postgres.operations import AddIndexConcurrently
+from django.db import migrations, models
+from django.db.models import Q
+
+
+class Migration(migrations.Migration):
+    # The index is built while the workers go on: no lock that a refresh would wait for.
+    atomic = False
+
+    dependencies = [
+        ("spotify_auth", "0005_outcome_label"),
+    ]
+
+    operations = [
+        AddIndexConcurrently(
+            model_name="spotifytoken",
+            index=models.Index(
+                fields=["last_error"], condition=~Q(last_error=""), name="token_failing"
+            ),
+        ),
+    ]
