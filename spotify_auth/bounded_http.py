@@ -46,7 +46,10 @@ class _DeadlineReader(io.RawIOBase):
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("the total deadline has passed")
-        self._sock.settimeout(min(left, self._sock.gettimeout() or left))
+        allowed = self._sock.gettimeout()
+        # Each change is a system call, for which the thread gives the GIL away.
+        if allowed is None or left < allowed:
+            self._sock.settimeout(left)
         read: int = self._stream.readinto(buffer)
         return read
 

@@ -1,1 +1,1 @@
-"""What people use today beside this service, in one bench: `python -m tests.benchmarks.peers`."""
+"""What people use today beside this service, in one bench."""
