@@ -48,6 +48,10 @@ class LastErrorFilter(admin.SimpleListFilter):
         failing = SpotifyToken.objects.exclude(last_error="").order_by("last_error")
         return [(error, error) for error in failing.values_list("last_error", flat=True).distinct()]
 
+    def has_output(self) -> bool:
+        # Else a chosen error that nobody has any more would be no filter, but everybody.
+        return bool(self.lookup_choices or self.value())
+
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(last_error=self.value()) if self.value() else queryset
 

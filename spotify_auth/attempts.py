@@ -149,13 +149,14 @@ def keep(user_id: int, generation: int, rescued: Rescued) -> bool:
 def forget_orphans() -> None:
     """Delete rescued grants that no row waits for, say of people who have left since.
 
-    A generation never comes back, so what is an orphan once stays one.
+    One that is ahead of its row stays: PostgreSQL was restored from a backup, or its standby
+    had missed the last commits.
     """
     try:
         for key in hints.client().scan_iter(match=f"{_RESCUED}*", count=1000):
             user_id, generation = map(int, key.decode().removeprefix(_RESCUED).split(":"))
             waiting = SpotifyToken.objects.filter(
-                pk=user_id, generation=generation, status=SpotifyToken.Status.ACTIVE
+                pk=user_id, generation__lte=generation, status=SpotifyToken.Status.ACTIVE
             )
             if not waiting.exists():
                 hints.client().delete(key)

@@ -10,6 +10,7 @@ import io
 import socket
 import threading
 import time
+from datetime import timedelta
 from ssl import SSLCertVerificationError
 from typing import Any
 
@@ -170,6 +171,7 @@ class BoundedSession(requests.Session):
             cert=self.cert,
             proxies=self.proxies,
         )
+        response.elapsed = timedelta(seconds=time.monotonic() - now)
         if not stream:
             response.content  # noqa: B018  (reads it, within the deadline)
         return response

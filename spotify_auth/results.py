@@ -91,6 +91,11 @@ def write_grant(claim: Claim, grant: Grant, *, issued_at: str, cause: str, durat
         return None if value is None else SpotifyToken.seal(column, value, user_id=claim.user_id)
 
     rotated = grant.refresh_token is not None
+    due_in = schedule.refresh_after(
+        grant.expires_in,
+        fraction=random.random(),  # noqa: S311
+        late=claim.lifetime_used > claim.lifetime,
+    )
     dormant_after = settings.REFRESH_DORMANT_AFTER
     kept = _write(
         _WRITE_GRANT_UNLESS_DORMANT if dormant_after else _WRITE_GRANT_TO_ALL,
@@ -101,7 +106,7 @@ def write_grant(claim: Claim, grant: Grant, *, issued_at: str, cause: str, durat
         refresh_token=seal("refresh_token", grant.refresh_token),
         scope=grant.scope,
         expires_in=grant.expires_in,
-        due_in=schedule.refresh_after(grant.expires_in, fraction=random.random()),  # noqa: S311
+        due_in=due_in,
         dormant_after=dormant_after,
         issued_at=issued_at,
         rotated=rotated,

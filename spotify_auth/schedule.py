@@ -8,6 +8,9 @@ import math
 
 REFRESH_WINDOW = (0.70, 0.80)
 """The part of its lifetime after which a token is due: jittered, so that a herd spreads."""
+LATE_WINDOW = (0.30, 0.80)
+"""The same for a token that replaces an expired one. After an outage there are many of them
+at once, and the usual jitter would take a day to spread them again."""
 
 BACK_OFF_BASE_SECONDS = 2.0
 BACK_OFF_LIMIT_SECONDS = 300.0
@@ -19,9 +22,12 @@ STATEMENT_SECONDS = 5.0
 """How long PostgreSQL may work, or wait for a lock, at one statement of a lane."""
 
 
-def refresh_after(lifetime: float, *, fraction: float) -> float:
-    """Seconds from issue to the moment a token is due: 70 % to 80 % of its lifetime."""
-    earliest, latest = REFRESH_WINDOW
+def refresh_after(lifetime: float, *, fraction: float, late: bool = False) -> float:
+    """Seconds from issue to the moment a token is due: 70 % to 80 % of its lifetime.
+
+    `late` says that the token it replaces had expired: then it is 30 % to 80 %.
+    """
+    earliest, latest = LATE_WINDOW if late else REFRESH_WINDOW
     return lifetime * (earliest + (latest - earliest) * fraction)
 
 

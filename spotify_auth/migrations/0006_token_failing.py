@@ -12,6 +12,10 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        # Of an earlier run that was cut off half way: it leaves an index that is not valid.
+        migrations.RunSQL(
+            "DROP INDEX CONCURRENTLY IF EXISTS token_failing", migrations.RunSQL.noop
+        ),
         AddIndexConcurrently(
             model_name="spotifytoken",
             index=models.Index(

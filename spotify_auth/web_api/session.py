@@ -14,7 +14,8 @@ class SpotifySession(requests.Session):
     """Calls the Web API for one person; use `session_for`.
 
     Of requests' options for sending, only `stream` is heeded: time-outs, the proxy and
-    redirects are decided here. It is cheap: the connections are shared by all.
+    redirects are decided here, and hooks are not called. It is cheap: the connections are
+    shared by all.
     """
 
     def __init__(self, user: Person, *, asked_by: str = "") -> None:

@@ -65,6 +65,9 @@ def test_the_errors_there_are_can_be_chosen(admin: Client, connect: Connect) -> 
     chosen = admin.get(f"{TOKENS}?last_error=http_503").context["cl"].result_list
     assert [token.pk for token in chosen] == [failing.pk]
 
+    SpotifyToken.objects.update(last_error="")
+    assert not admin.get(f"{TOKENS}?last_error=http_503").context["cl"].result_list
+
 
 def test_the_errors_are_read_from_an_index(admin: Client) -> None:
     with CaptureQueriesContext(database) as queries:

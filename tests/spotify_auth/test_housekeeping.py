@@ -49,20 +49,21 @@ def test_deletes_logins_that_never_came_back() -> None:
 
 
 def test_deletes_rescued_grants_that_no_row_waits_for(connect: Connect) -> None:
-    waiting, passed, left, gone = (connect(f"user-{n}") for n in range(4))
-    everybody = [user.pk for user in (waiting, passed, left, gone)]
+    waiting, ahead, passed, left, gone = (connect(f"user-{n}") for n in range(5))
+    everybody = [user.pk for user in (waiting, ahead, passed, left, gone)]
     grant = Grant(access_token="a", refresh_token="r", expires_in=3600, scope="")
     for user_id in everybody:
         rescued = attempts.Rescued(grant=grant, issued_at=str(token_of(waiting).refreshed_at))
-        assert attempts.keep(user_id, 1, rescued)
-    SpotifyToken.objects.filter(pk=passed.pk).update(generation=2)
+        assert attempts.keep(user_id, 2, rescued)
+    SpotifyToken.objects.filter(pk__in=[waiting.pk, left.pk, gone.pk]).update(generation=2)
+    SpotifyToken.objects.filter(pk=passed.pk).update(generation=3)
     connection.disconnect(user_id=left.pk)
     gone.delete()
 
     delete_expired()
 
-    kept = [user_id for user_id in everybody if attempts.begin(user_id, 1).rescued]
-    assert kept == [waiting.pk]
+    kept = [user_id for user_id in everybody if attempts.begin(user_id, 2).rescued]
+    assert kept == [waiting.pk, ahead.pk]
 
 
 def test_deletes_expired_sessions() -> None:

@@ -111,6 +111,27 @@ def test_due_and_expiry_follow_from_expires_in_and_the_start_of_the_exchange(
     assert last_event(user).at - token.refreshed_at >= timedelta(seconds=0.3)
 
 
+@pytest.mark.parametrize(("expired", "earliest"), [(False, 0.7), (True, 0.3)])
+def test_tokens_that_had_expired_spread_over_half_a_lifetime(
+    connect: Connect, expired: bool, earliest: float
+) -> None:
+    users = [connect(f"user-{n}") for n in range(30)]
+    SpotifyToken.objects.update(
+        refreshed_at=Now() - timedelta(seconds=118),
+        expires_at=Now() + timedelta(seconds=-1 if expired else 60),
+    )
+
+    while refresh_next():
+        pass
+
+    shares = [
+        (token.due_at - token.refreshed_at) / (token.expires_at - token.refreshed_at)
+        for token in map(token_of, users)
+    ]
+    assert earliest <= min(shares) < earliest + 0.15  # but for a chance of 0.7 ** 30
+    assert max(shares) <= 0.8
+
+
 def test_the_event_answers_why_and_how(connect: Connect) -> None:
     user = connect()
 

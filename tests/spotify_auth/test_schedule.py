@@ -20,6 +20,11 @@ def test_a_token_is_due_between_70_and_80_percent_of_its_life(
     assert lifetime * 0.6999 <= due <= lifetime * 0.8001
 
 
+@given(fraction=fractions)
+def test_after_an_expired_one_it_is_due_between_30_and_80_percent(fraction: float) -> None:
+    assert 0.2999 <= schedule.refresh_after(1, fraction=fraction, late=True) <= 0.8001
+
+
 @given(failures=st.integers(1, 10_000), fraction=fractions)
 def test_back_off_is_bounded(failures: int, fraction: float) -> None:
     assert 0 <= schedule.back_off(failures, fraction=fraction) <= schedule.BACK_OFF_LIMIT_SECONDS

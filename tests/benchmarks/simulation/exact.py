@@ -113,12 +113,14 @@ class ExactSimulation:
 
     def _refresh(self, user: int, now: float) -> None:
         token = self.tokens[user]
+        late = token.expires < now
         if token.expires < now + self.scenario.latency:
             self.load.was_stale(token.expires, now + self.scenario.latency)
         token.expires = now + LIFETIME_SECONDS
         token.failures = 0
+        fraction = self.random.random()
         self._is_due(
-            user, now + schedule.refresh_after(LIFETIME_SECONDS, fraction=self.random.random())
+            user, now + schedule.refresh_after(LIFETIME_SECONDS, fraction=fraction, late=late)
         )
 
     def _fail(self, user: int, now: float) -> None:

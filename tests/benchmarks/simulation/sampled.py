@@ -157,7 +157,10 @@ class SampledSimulation:
         self.failures[tokens] = 0
         if self.sleepers:
             self.sleepers.woken[tokens] = False
-        self._plan(tokens, at + self._refresh_after(tokens.size))
+        wait = self._refresh_after(tokens.size)
+        late = before < at
+        wait[late] = self._refresh_after(np.count_nonzero(late), late=True)
+        self._plan(tokens, at + wait)
 
     def _fail(self, tokens: Tokens, at: Times) -> None:
         self.failures[tokens] += 1
@@ -170,9 +173,9 @@ class SampledSimulation:
             wait[these] = schedule.back_off(int(number), fraction=fractions)
         self._plan(tokens, at + wait)
 
-    def _refresh_after(self, size: int) -> Times:
+    def _refresh_after(self, size: int, *, late: bool = False) -> Times:
         fractions: Any = self.random.random(size)
-        waits: Any = schedule.refresh_after(LIFETIME_SECONDS, fraction=fractions)
+        waits: Any = schedule.refresh_after(LIFETIME_SECONDS, fraction=fractions, late=late)
         return np.asarray(waits)
 
     def _plan(self, tokens: Tokens, due: Times) -> None:
