@@ -1,8 +1,10 @@
 """The claim among a million tokens beside the claim among ten thousand, and the sweep.
 
 Two databases with the real schema, filled by SQL. Claims are timed in turns: in
-transactions that are rolled back, and in real ones that write a grant and commit. Then
-hours of refreshing pass in simulated time (`million.Refreshing`), and all is timed again.
+transactions that are rolled back, and in real ones that write a grant and commit. These begin
+where the last one found its token, as all but one a second of a process do; that one begins
+at the very left of the due index, and is timed by itself. Then hours of refreshing pass in
+simulated time (`million.Refreshing`), and all is timed again.
 """
 
 import statistics
@@ -33,12 +35,14 @@ FEW, MANY = 10_000, 1_000_000
 NAMES = {FEW: "bench_few", MANY: "bench_many"}
 HOURS, LONG_HOURS = 0.5, 24
 """Simulated hours of refreshing."""
-CLAIMS = 3000
+CLAIMS, CLAIMS_FROM_LEFT = 3000, 1000
 WARM_UP = 10
 """Claims that warm a session up and do not count."""
 HANGING = timedelta(seconds=24)
 """Two deadlines of the token endpoint: the longest that a lane's transaction may last."""
 MOST = 1.3
+
+_FROM_LAST, _FROM_LEFT = "begun where the last one was found", "from the very left"
 
 # A token that nobody else wants at present.
 _FAR_AWAY = """
@@ -49,14 +53,28 @@ ORDER BY due_at DESC LIMIT 1 FOR UPDATE
 GRANT = Grant(access_token="a" * 215, refresh_token="r" * 131, expires_in=LIFETIME, scope="")
 
 
+Seconds = Mapping[int, Sequence[float]]
+"""What claims took, by the number of tokens."""
+
+
 @dataclass(kw_only=True)
 class Times:
-    """Seconds that claims took, by the number of tokens."""
+    """What claims took at one moment of the run."""
 
     pages: int
     """That one claim among the many touches."""
-    rolled_back: dict[int, list[float]]
-    committed: dict[int, list[float]]
+    rolled_back: Seconds
+    from_left: Seconds
+    committed: Seconds
+
+
+@dataclass(kw_only=True)
+class Moment:
+    """Claims just before a vacuum, the median of each kind by the number of tokens."""
+
+    minute: int
+    rolled_back: Mapping[int, float]
+    from_left: Mapping[int, float]
 
 
 def run(*, long: bool) -> list[Row]:
@@ -80,8 +98,8 @@ def run(*, long: bool) -> list[Row]:
     rows = [*_rows("freshly filled", before), *_rows(f"after {hours} simulated hours", after)]
     return [
         *rows,
-        _before_vacuums(curve),
-        _hanging(hanging),
+        *_before_vacuums(curve),
+        *(_hanging(how, seconds) for how, seconds in hanging.items()),
         Row(
             what="pages that a claim touches, before and after",
             target="",
@@ -130,7 +148,7 @@ def _sessions() -> Iterator[Sessions]:
             session.close()
 
 
-def _in_turns(sessions: Sessions, claim: Callable[[], float], count: int) -> dict[int, list[float]]:
+def _in_turns(sessions: Sessions, claim: Callable[[], float], count: int) -> Seconds:
     """One claim among the few, one among the many, and so on."""
     seconds: dict[int, list[float]] = {tokens: [] for tokens in sessions}
     for n in range(WARM_UP + count):
@@ -145,6 +163,7 @@ def _measure(sessions: Sessions) -> Times:
     return Times(
         pages=sessions[MANY].do(_pages),
         rolled_back=_in_turns(sessions, _claim_and_roll_back, CLAIMS),
+        from_left=_in_turns(sessions, _claim_from_left, CLAIMS_FROM_LEFT),
         committed=_in_turns(sessions, _claim_and_write, CLAIMS),
     )
 
@@ -154,6 +173,12 @@ def _claim_and_roll_back() -> float:
         seconds, _ = _claim()
         transaction.set_rollback(True)
     return seconds
+
+
+def _claim_from_left() -> float:
+    """A claim that does not know where the last one found its token; rolled back."""
+    claims._start = claims._Start()
+    return _claim_and_roll_back()
 
 
 def _claim_and_write() -> float:
@@ -182,34 +207,43 @@ def _pages() -> int:
     return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 
 
-def _refresh(
-    refreshing: Refreshing, sessions: Sessions, *, minutes: int
-) -> Sequence[tuple[int, float, float]]:
-    """Let the minutes pass; (minute, medians among few and many) at moments spread over them."""
+def _refresh(refreshing: Refreshing, sessions: Sessions, *, minutes: int) -> Sequence[Moment]:
+    """Let the minutes pass; what claims took at moments spread over them."""
     curve = []
     every = max(1, minutes // 60)
     for minute in range(1, minutes + 1):
         refreshing.pass_time(timedelta(minutes=1))
         if minute % every == 0:  # before the vacuum, when a claim costs most
-            seconds = _in_turns(sessions, _claim_and_roll_back, 40)
-            few, many = (statistics.median(seconds[n]) for n in (FEW, MANY))
-            curve.append((minute, few, many))
+            curve.append(
+                Moment(
+                    minute=minute,
+                    rolled_back=_medians(_in_turns(sessions, _claim_and_roll_back, 40)),
+                    from_left=_medians(_in_turns(sessions, _claim_from_left, 40)),
+                )
+            )
         refreshing.vacuum_if_due()
     return curve
 
 
-def _while_one_hangs(refreshing: Refreshing, sessions: Sessions) -> dict[int, list[float]]:
-    """Claims while a lane's transaction stays open and others go on refreshing.
+def _medians(seconds: Seconds) -> dict[int, float]:
+    return {tokens: statistics.median(times) for tokens, times in seconds.items()}
 
-    Nothing that was refreshed since it began can be taken for dead yet, so each claim
-    steps over all of it in the table itself.
+
+def _while_one_hangs(refreshing: Refreshing, sessions: Sessions) -> dict[str, Seconds]:
+    """Claims while a lane's transaction stays open and others go on refreshing, by their kind.
+
+    Nothing that was refreshed since it began can be taken for dead yet, so a claim from the
+    very left steps over all of it in the table itself.
     """
     parameters = database.get_connection_params()
     names = ("host", "port", "user", "password", "dbname")
     with psycopg.connect(**{name: parameters[name] for name in names}) as lane:
         lane.execute(_FAR_AWAY)
         refreshing.pass_time(HANGING)
-        seconds = _in_turns(sessions, _claim_and_roll_back, 200)
+        seconds = {
+            _FROM_LAST: _in_turns(sessions, _claim_and_roll_back, 200),
+            _FROM_LEFT: _in_turns(sessions, _claim_from_left, 200),
+        }
         lane.rollback()
     return seconds
 
@@ -233,11 +267,15 @@ def _sweep() -> tuple[float, float]:
 def _rows(when: str, times: Times) -> list[Row]:
     return [
         _row(f"claim, {how}, {when}", seconds)
-        for how, seconds in (("rolled back", times.rolled_back), ("committed", times.committed))
+        for how, seconds in (
+            (f"rolled back, {_FROM_LAST}", times.rolled_back),
+            (f"rolled back, {_FROM_LEFT}", times.from_left),
+            (f"committed, {_FROM_LAST}", times.committed),
+        )
     ]
 
 
-def _row(what: str, seconds: dict[int, list[float]]) -> Row:
+def _row(what: str, seconds: Seconds) -> Row:
     few, many = (
         (statistics.median(seconds[n]), statistics.quantiles(seconds[n], n=100)[98])
         for n in (FEW, MANY)
@@ -252,33 +290,44 @@ def _row(what: str, seconds: dict[int, list[float]]) -> Row:
     )
 
 
-def _before_vacuums(curve: Sequence[tuple[int, float, float]]) -> Row:
-    few, many = (statistics.median(times) for times in list(zip(*curve, strict=True))[1:])
+def _before_vacuums(curve: Sequence[Moment]) -> list[Row]:
+    chart = Chart(
+        name="claiming",
+        title="Median claim, just before each vacuum of the million",
+        unit="µs",
+        kind="lines",
+        x_name="simulated hours of refreshing, 370 tokens a second",
+        labels=[f"{moment.minute / 60:.1f}" for moment in curve],
+        series={
+            f"{FEW:,} tokens": [moment.rolled_back[FEW] * 1e6 for moment in curve],
+            f"{MANY:,} tokens": [moment.rolled_back[MANY] * 1e6 for moment in curve],
+            f"{MANY:,}, {_FROM_LEFT}": [moment.from_left[MANY] * 1e6 for moment in curve],
+        },
+    )
+    return [
+        _before_vacuum(_FROM_LAST, [moment.rolled_back for moment in curve]),
+        _before_vacuum(_FROM_LEFT, [moment.from_left for moment in curve], chart=chart),
+    ]
+
+
+def _before_vacuum(
+    how: str, medians: Sequence[Mapping[int, float]], *, chart: Chart | None = None
+) -> Row:
+    few, many = (statistics.median(each[n] for each in medians) for n in (FEW, MANY))
     return Row(
-        what="claim just before a vacuum, rolled back",
+        what=f"claim just before a vacuum, rolled back, {how}",
         target=f"p50 at most {MOST} x",
         figure=f"{micro(many)}: {many / few:.2f} x",
         floor=f"{micro(few)} at {FEW:,} tokens",
         met=many / few <= MOST,
-        chart=Chart(
-            name="claiming",
-            title="Median claim, just before each vacuum of the million",
-            unit="µs",
-            kind="lines",
-            x_name="simulated hours of refreshing, 370 tokens a second",
-            labels=[f"{minute / 60:.1f}" for minute, _, _ in curve],
-            series={
-                f"{FEW:,} tokens": [seconds * 1e6 for _, seconds, _ in curve],
-                f"{MANY:,} tokens": [seconds * 1e6 for _, _, seconds in curve],
-            },
-        ),
+        chart=chart,
     )
 
 
-def _hanging(seconds: dict[int, list[float]]) -> Row:
+def _hanging(how: str, seconds: Seconds) -> Row:
     few, many = (statistics.median(seconds[n]) for n in (FEW, MANY))
     return Row(
-        what=f"claim while one exchange has hung for {HANGING.seconds} s, rolled back",
+        what=f"claim while one exchange has hung for {HANGING.seconds} s, rolled back, {how}",
         target="",
         figure=f"{micro(many)}: {many / few:.1f} x",
         floor=f"{micro(few)} at {FEW:,} tokens",

@@ -37,10 +37,11 @@ def run(*, long: bool) -> list[Row]:
             tokens.access_token_for: [],
         }
         for turn in range(TURNS * (5 if long else 1)):
-            for read, times in timed.items():
+            # Who comes second finds the row in the processor's caches: each does in its turn.
+            for read in reversed(timed) if turn % 2 else timed:
                 started = time.perf_counter()
                 read(user_ids[turn % PEOPLE])
-                times.append(time.perf_counter() - started)
+                timed[read].append(time.perf_counter() - started)
     SpotifyToken.objects.all().delete()
     bare, ours = (statistics.median(times) for times in timed.values())
     slow = statistics.quantiles(timed[tokens.access_token_for], n=100)[98]

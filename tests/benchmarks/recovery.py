@@ -2,7 +2,8 @@
 
 First the steady throughput of one worker, as the floor. Then no process runs while the
 tokens age by two hours; then worker and beat start as they would anywhere. Readers go on
-reading all the while.
+reading all the while. The next herd is compared with the load of these people when they are
+spread over a whole turn of the schedule.
 """
 
 import itertools
@@ -15,6 +16,7 @@ from django.db import connection as database
 
 from spotify_auth import tokens
 from spotify_auth.models import Outcome, SpotifyToken, TokenEvent
+from spotify_auth.schedule import REFRESH_WINDOW
 from tests.background import Background
 from tests.benchmarks.charts import Chart
 from tests.benchmarks.people import connect_people
@@ -28,6 +30,8 @@ TITLE = "Recovery after two hours without any process"
 PEOPLE = 20_000
 LANES = 64
 LIFETIME = 3600
+TURN_MINUTES = statistics.mean(REFRESH_WINDOW) * LIFETIME / 60
+"""From one refresh of a token to the next, as long as nothing is late."""
 PAUSE_SECONDS = 0.01
 """Between two reads of a reader."""
 
@@ -120,8 +124,9 @@ def _rows(
     rate = len(refreshed) / seconds
     late = max(place - urgency[user_id] for place, (user_id, _) in enumerate(refreshed))
     per_minute = _due_per_minute()
-    peak, mean = max(per_minute), statistics.mean(per_minute)
-    unserved = {k: n for k, n in readers.met.items() if k not in {"fresh", "TokenStale"}}
+    peak, mean = max(per_minute), PEOPLE / TURN_MINUTES
+    fresh, stale = readers.met["fresh"], readers.met["TokenStale"]
+    failed = readers.met.total() - fresh - stale
     return [
         Row(
             what=f"{PEOPLE:,} expired tokens, one worker with {LANES} lanes: drained at",
@@ -145,18 +150,18 @@ def _rows(
             met=late <= 4 * LANES,
         ),
         Row(
-            what="readers meanwhile: reads without an answer",
+            what="readers meanwhile: reads that failed in another way than with TokenStale",
             target="0",
-            figure=f"{sum(unserved.values())} of {readers.met.total():,}",
+            figure=f"{failed} of {readers.met.total():,}: {fresh:,} fresh, {stale:,} stale",
             floor=f"p50 {milli(statistics.median(readers.seconds))}, "
             f"p99 {milli(statistics.quantiles(readers.seconds, n=100)[98])}",
-            met=not unserved,
+            met=not failed,
         ),
         Row(
             what="the herd one lifetime later: peak of due tokens in a minute",
             target="at most 2 x the mean",
             figure=f"{peak:,}: {peak / mean:.2f} x",
-            floor=f"{mean:,.0f} mean of {len(per_minute)} minutes",
+            floor=f"{mean:,.0f}, mean of a turn of {TURN_MINUTES:.0f} minutes",
             met=peak <= 2 * mean,
             chart=Chart(
                 name="recovery",

@@ -1,8 +1,8 @@
 """Refreshes a second and the CPU of each, by real workers, beside bare calls.
 
 The token endpoint takes 200 ms, but for one lane alone: there it answers at once, so that the
-CPU of a refresh is seen without that of threads which wait for each other; and without the
-line that each refresh writes into the log, which is no part of it. A turn measures the
+CPU of a refresh is seen without that of threads which wait for each other; and there no
+refresh writes its line into the log. The CPU is the worker's, not PostgreSQL's. A turn measures the
 bare calls, in processes of their own, and then the workers, both after a warm-up: a lane's first
 claim connects to PostgreSQL, which costs milliseconds and is no part of a refresh.
 """
@@ -16,7 +16,7 @@ from tests.benchmarks.bare import bare_calls
 from tests.benchmarks.charts import Chart
 from tests.benchmarks.meters import Window, watch
 from tests.benchmarks.people import connect_people, make_all_due, make_none_due
-from tests.benchmarks.rows import Row, milli, per_second
+from tests.benchmarks.rows import Row, micro, per_second
 from tests.benchmarks.service import refreshes, sweep, wait_until_idle, workers
 from tests.processes import LocalProcess
 from tests.sandbox_client import Sandbox
@@ -25,6 +25,8 @@ TITLE = "Refreshing"
 LATENCY_SECONDS = 0.2
 WARM_UP_SECONDS = 2.0
 WINDOW_SECONDS = 4.0
+MOST = 2.0
+"""Times the CPU of a bare call."""
 PEOPLE = 9000
 """More than are refreshed in a turn."""
 BARE = [f"user-{PEOPLE + n}" for n in range(256)]
@@ -48,13 +50,11 @@ class Turns:
         )
 
     @property
-    def cpu(self) -> tuple[float, float, float]:
-        """Medians: CPU seconds of a bare call and of a refresh, and of their ratio by turns."""
-        pairs = zip(self.ours, self.bare, strict=True)
+    def cpu(self) -> tuple[float, float]:
+        """Medians: CPU seconds of a bare call and of a refresh."""
         return (
             statistics.median(window.cpu_each for window in self.bare),
             statistics.median(window.cpu_each for window in self.ours),
-            statistics.median(ours.cpu_each / bare.cpu_each for ours, bare in pairs),
         )
 
     @property
@@ -86,8 +86,8 @@ def run(*, long: bool) -> list[Row]:
         _waiting(usual),
         _full(many, wanted=400),
         _full(two, wanted=600, chart=_chart([few, usual, many, two])),
-        _cpu(alone, what="claim, exchange, write, event, commit", goal="at most 2.0 x bare"),
-        _cpu(usual, what="with its line in the log"),
+        _cpu(alone, what="without its line in the log, endpoint at 0 ms", most=MOST),
+        _cpu(usual, what="with its line in the log", most=MOST),
         _cpu(many, what="with its line in the log"),
         Row(
             what="dead refresh tokens presented meanwhile",
@@ -159,20 +159,21 @@ def _full(turns: Turns, *, wanted: float, chart: Chart | None = None) -> Row:
         target=f"{per_second(wanted)}, where the floor allows",
         figure=per_second(ours),
         floor=f"{per_second(bare)} bare, same threads and processes",
-        # The floor does the least that a refresh must do.
+        # The issue's yardstick is bare requests.post: where that cannot reach the figure, a
+        # refresh cannot be expected to either.
         met=True if met else (False if bare >= wanted else None),
         chart=chart,
     )
 
 
-def _cpu(turns: Turns, *, what: str, goal: str = "") -> Row:
-    bare, ours, ratio = turns.cpu
+def _cpu(turns: Turns, *, what: str, most: float | None = None) -> Row:
+    bare, ours = turns.cpu
     return Row(
-        what=f"CPU of a refresh, {what}: {turns.name}",
-        target=goal,
-        figure=f"{milli(ours)}: {ratio:.2f} x",
-        floor=f"{milli(bare)} bare call",
-        met=ratio <= 2.0 if goal else None,
+        what=f"a refresh, worker's CPU, {what}: {turns.name}",
+        target=f"at most {most} x bare" if most else "",
+        figure=f"{micro(ours)}: {ours / bare:.2f} x",
+        floor=f"{micro(bare)} bare call",
+        met=ours / bare <= most if most else None,
     )
 
 

@@ -21,9 +21,10 @@ _PACKAGES = ("django", "celery", "psycopg", "requests", "redis", "gunicorn")
 _INTRODUCTION = """# Benchmarks
 
 Written by `make bench`; do not edit. Every ratio has its floor measured in the same run, in turns
-with the figure, and both are medians of the turns. PostgreSQL (which flushes each commit to disk),
-Redis, the sandbox Spotify, the worker processes and the measuring itself share the cores named
-below.
+with the figure, and both are medians of the turns, with these exceptions: 32 lanes and each of the
+stampedes have one turn; the steady throughput beside the recovery was measured once, before it;
+the peers come one after the other. PostgreSQL (which flushes each commit to disk), Redis, the
+sandbox Spotify, the worker processes and the measuring itself share the cores named below.
 """
 _LONG_INTRODUCTION = """# Benchmarks that take an hour
 

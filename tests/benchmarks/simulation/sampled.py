@@ -159,7 +159,7 @@ class SampledSimulation:
             self.sleepers.woken[tokens] = False
         wait = self._refresh_after(tokens.size)
         late = before < at
-        wait[late] = self._refresh_after(np.count_nonzero(late), late=True)
+        wait[late] = self._refresh_after(int(np.count_nonzero(late)), late=True)
         self._plan(tokens, at + wait)
 
     def _fail(self, tokens: Tokens, at: Times) -> None:
