@@ -94,6 +94,7 @@ def run(*, long: bool) -> list[Row]:
                 hanging = _while_one_hangs(refreshing, sessions)
                 while refreshing.clock < database_now() + timedelta(minutes=5):
                     refreshing.pass_time(timedelta(minutes=1))
+                    refreshing.vacuum_if_due()
                 sweep, floor = _sweep()
     rows = [*_rows("freshly filled", before), *_rows(f"after {hours} simulated hours", after)]
     return [
