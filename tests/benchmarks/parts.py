@@ -12,6 +12,7 @@ from tests.benchmarks.rows import Row
 django.setup()
 
 PARTS = (
+    "storage",
     "refreshing",
     "reading",
     "claiming",
@@ -19,7 +20,6 @@ PARTS = (
     "recovery",
     "footprint",
     "dashboard_data",
-    "storage",
     "comparison",
 )
 """Modules beside this one, each with a TITLE and `run(*, long: bool) -> list[Row]`."""
