@@ -7,9 +7,9 @@ the lock lasts until that ends.
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.conf import settings
-from django.db import connection
 
 from spotify_auth.joined_transaction import execute_first
 from spotify_auth.schedule import STATEMENT_SECONDS, longest_exchange
@@ -87,34 +87,42 @@ def claim_next() -> Claim | None:
     in the table. So claims begin where the last one of this process found its token, and
     once a second at the very left, for what stands there again: nudged, or given back.
     """
-    if _start.due_at and time.monotonic() < _start.until:
-        claim = _claim(_NEXT_FROM, due_from=_start.due_at)
-        if claim is not None:
-            _start.due_at = claim.due_at
-            return claim
-    claim = _claim(_NEXT)
+    sql, parameters = next_statement()
+    claim = _claim(sql, parameters)
+    if claim is None and sql is _NEXT_FROM:
+        sql = _NEXT
+        claim = _claim(sql, _bounds())
     if claim is not None:
-        _start.due_at, _start.until = claim.due_at, time.monotonic() + ANEW_SECONDS
+        _start.due_at = claim.due_at
+        if sql is _NEXT:
+            _start.until = time.monotonic() + ANEW_SECONDS
     return claim
+
+
+def next_statement() -> tuple[str, dict[str, Any]]:
+    """What `claim_next` would send now, and its parameters."""
+    if _start.due_at and time.monotonic() < _start.until:
+        return _NEXT_FROM, {**_bounds(), "due_from": _start.due_at}
+    return _NEXT, _bounds()
 
 
 def claim_of_user(user_id: int) -> Claim | None:
     """One user's token, if it is due and nobody else holds it."""
-    return _claim(_OF_USER, user_id=user_id)
+    return _claim(_OF_USER, {**_bounds(), "user_id": user_id})
 
 
 def claim_for_probe() -> Claim | None:
     """The token that tells most about whether Spotify is well again."""
-    return _claim(_FOR_PROBE) or claim_next()
+    return _claim(_FOR_PROBE, _bounds()) or claim_next()
 
 
-def _claim(sql: str, **parameters: int | str) -> Claim | None:
+def _bounds() -> dict[str, Any]:
     exchange = longest_exchange(settings.TOKEN_ENDPOINT_DEADLINE_SECONDS)
-    bounds = {"statement": f"{STATEMENT_SECONDS}s", "exchange": f"{exchange}s"}
-    with connection.cursor() as cursor:
-        execute_first(cursor, sql, {**bounds, **parameters})
-        cursor.nextset()
-        row = cursor.fetchone()
+    return {"statement": f"{STATEMENT_SECONDS}s", "exchange": f"{exchange}s"}
+
+
+def _claim(sql: str, parameters: dict[str, Any]) -> Claim | None:
+    row = execute_first(sql, parameters)
     if row is None:
         return None
     user_id, generation, refresh_token, cause, asked_by, failures, suspected = row[:7]

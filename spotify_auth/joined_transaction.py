@@ -4,25 +4,40 @@
 trips of a refresh to PostgreSQL (docs/decisions.md). And once the last message is sent,
 PostgreSQL commits also if this process is killed before the answer.
 
-    with joined_transaction(), connection.cursor() as cursor:
-        execute_first(cursor, "SELECT … FOR UPDATE", parameters)
+    with joined_transaction():
+        row = execute_first("SELECT … FOR UPDATE", parameters)
         …
-        execute_last(cursor, "UPDATE …", parameters)
+        execute_last("UPDATE …", parameters)
+
+Many of them, one after the other, are one message each: the last statement of one goes with
+the first of the next, COMMIT and BEGIN between them.
+
+    with sent_ahead(lambda: ("SELECT … FOR UPDATE", parameters)):
+        while …:
+            with joined_transaction():
+                …
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from django.db import Error, connection, transaction
 from django.db.backends.utils import CursorWrapper
 
+Statement = tuple[str, Mapping[str, Any]]
+Row = tuple[Any, ...]
+
 
 class _State(threading.local):
     joins = False
     """Whether this thread is inside a block that is a transaction of its own."""
     begun = False
+    first_of_next: Callable[[], Statement] | None = None
+    ahead: tuple[str, Row | None] | None = None
+    """The first statement of a block that has not come yet, and its row: `begun` is that
+    block's transaction."""
 
 
 _state = _State()
@@ -43,35 +58,81 @@ def joined_transaction() -> Iterator[None]:
         yield
     finally:
         _state.joins = False
-        if _state.begun:
-            _state.begun = False
+        if _state.begun and _state.ahead is None:
             _roll_back()
 
 
-def execute_first(cursor: CursorWrapper, sql: str, parameters: Mapping[str, Any]) -> None:
-    """Execute, with BEGIN before it if nothing was begun. Raises django.db.Error."""
-    if not _state.joins or _state.begun:
-        cursor.execute(sql, parameters)
-        return
-    # Set before: PostgreSQL may have begun, and the answer be lost.
-    _state.begun = True
-    cursor.execute(f"BEGIN; {sql}", parameters)
-    cursor.nextset()
+@contextmanager
+def sent_ahead(first_of_next: Callable[[], Statement]) -> Iterator[None]:
+    """Let each `execute_last` in here send the first statement of the next block as well.
 
-
-def execute_last(cursor: CursorWrapper, sql: str, parameters: Mapping[str, Any]) -> None:
-    """Execute, with COMMIT after it if a transaction was begun. Raises django.db.Error.
-
-    After an error it may have been committed or not, if the connection was lost.
+    That block begins with its transaction open and its row locked. If its first statement
+    is another one after all, or if it never comes, that transaction is rolled back. The
+    parameters of both have different names.
     """
-    if not _state.begun:
+    _state.first_of_next = first_of_next
+    try:
+        yield
+    finally:
+        _state.first_of_next = None
+        if _state.ahead is not None:
+            _roll_back()
+
+
+def execute_first(sql: str, parameters: Mapping[str, Any]) -> Row | None:
+    """The first row of the last statement in `sql`; None if it has none.
+
+    BEGIN goes before it if nothing was begun. If `sql` was sent ahead, the row is that of
+    then, with the parameters of then. Raises django.db.Error.
+    """
+    if _state.ahead is not None:
+        sent, row = _state.ahead
+        if sent == sql:
+            _state.ahead = None
+            return row
+        _roll_back()
+    if _state.joins and not _state.begun:
+        # Set before: PostgreSQL may have begun, and the answer be lost.
+        _state.begun = True
+        sql = f"BEGIN; {sql}"
+    with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
-        return
-    cursor.execute(f"{sql}; COMMIT", parameters)
-    _state.begun = False
+        return _last_row(cursor)
+
+
+def execute_last(sql: str, parameters: Mapping[str, Any]) -> int:
+    """Execute, with COMMIT after it if a transaction was begun; how many rows it wrote.
+
+    Raises django.db.Error. Then it may have been committed or not, if the connection was
+    lost or a statement was sent ahead.
+    """
+    first = None
+    if _state.begun:
+        sql += "; COMMIT"
+        if _state.first_of_next is not None:
+            first, its_parameters = _state.first_of_next()
+            if not parameters.keys().isdisjoint(its_parameters):
+                raise ValueError("the statement sent ahead has parameters of the same name")
+            sql += f"; BEGIN; {first}"
+            parameters = {**parameters, **its_parameters}
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        written: int = cursor.rowcount
+        if first is None:
+            _state.begun = False
+        else:
+            _state.ahead = first, _last_row(cursor)
+    return written
+
+
+def _last_row(cursor: CursorWrapper) -> Row | None:
+    cursor.set_result(-1)
+    row: Row | None = cursor.fetchone()
+    return row
 
 
 def _roll_back() -> None:
+    _state.begun, _state.ahead = False, None
     try:
         with connection.cursor() as cursor:
             cursor.execute("ROLLBACK")

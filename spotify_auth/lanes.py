@@ -14,7 +14,8 @@ from django.db import Error, connection
 from kombu import Connection
 from kombu.transport.virtual import Channel
 
-from spotify_auth import attempts, recycling, schedule
+from spotify_auth import attempts, claims, recycling, schedule
+from spotify_auth.joined_transaction import sent_ahead
 from spotify_auth.refresher import refresh_next, stopping
 
 logger = logging.getLogger(__name__)
@@ -86,8 +87,9 @@ def run_lane() -> int:
     """
     taken = 0
     try:
-        while not stopping.is_set() and refresh_next() is not None:
-            taken += 1
+        with sent_ahead(claims.next_statement):
+            while not stopping.is_set() and refresh_next() is not None:
+                taken += 1
     except Error as error:
         logger.error("lane_ended reason=%s", type(error).__name__)
         connection.close()

@@ -13,7 +13,6 @@ import socket
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 
 from spotify_auth import schedule
 from spotify_auth.accounts_service.grant import Grant
@@ -157,25 +156,21 @@ def write_failure(claim: Claim, verdict: Verdict, *, duration: float) -> bool:
 
 def put_off(claim: Claim, *, seconds: float) -> None:
     """Let a row wait a moment, without an event: nothing was tried."""
-    with connection.cursor() as cursor:
-        execute_last(cursor, _PUT_OFF, {"due_in": seconds, "user_id": claim.user_id})
+    execute_last(_PUT_OFF, {"due_in": seconds, "user_id": claim.user_id})
 
 
 def _write(sql: str, claim: Claim, duration: float, **parameters: Any) -> bool:
     """Write the row and its event; False when the fence kept a late result out."""
-    with connection.cursor() as cursor:
-        execute_last(
-            cursor,
-            sql,
-            {
-                **parameters,
-                "user_id": claim.user_id,
-                "generation": claim.generation,
-                "asked_by": claim.asked_by,
-                "lifetime_used": int(claim.lifetime_used),
-                "duration_ms": int(duration * 1000),
-                "worker": f"{socket.gethostname()}:{os.getpid()}"[:100],
-            },
-        )
-        written: int = cursor.rowcount
+    written = execute_last(
+        sql,
+        {
+            **parameters,
+            "user_id": claim.user_id,
+            "generation": claim.generation,
+            "asked_by": claim.asked_by,
+            "lifetime_used": int(claim.lifetime_used),
+            "duration_ms": int(duration * 1000),
+            "worker": f"{socket.gethostname()}:{os.getpid()}"[:100],
+        },
+    )
     return written == 1

@@ -8,9 +8,11 @@ import redis
 from django.conf import settings as live_settings
 from pytest_django import Settings
 
-from spotify_auth import lanes
-from spotify_auth.models import SpotifyToken, TokenEvent
-from tests.conftest import Connect
+from spotify_auth import lanes, refresher
+from spotify_auth.accounts_service.grant import Grant
+from spotify_auth.claims import Claim
+from spotify_auth.models import Outcome, SpotifyToken, TokenEvent
+from tests.conftest import Connect, Elsewhere
 from tests.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db
@@ -102,3 +104,22 @@ def test_a_stopping_worker_claims_no_more(
     lanes.stop_lanes()
 
     assert lanes.run_lane() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lane_that_stops_gives_back_what_it_claimed_ahead(
+    connect: Connect, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(2):
+        connect(f"user-{n}")
+    stopping, exchange = Event(), refresher._exchange
+
+    def stop_and_exchange(claim: Claim) -> Grant:
+        stopping.set()
+        return exchange(claim)
+
+    monkeypatch.setattr(lanes, "stopping", stopping)
+    monkeypatch.setattr(refresher, "_exchange", stop_and_exchange)
+    assert lanes.run_lane() == 1
+
+    assert elsewhere(refresher.refresh_next).result() is Outcome.REFRESHED
