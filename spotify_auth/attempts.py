@@ -19,6 +19,7 @@ Redis holds no truth. While it is away, refreshing goes on without the hints.
 import dataclasses
 import json
 import logging
+import os
 import threading
 from dataclasses import dataclass
 from uuid import uuid4
@@ -86,7 +87,7 @@ def begin(user_id: int, generation: int) -> Earlier:
         sealed, earlier, age = hints.run(
             _BEGIN,
             keys=[*_keys(user_id, generation), *passed],
-            args=[f"{_BEGUN} {uuid4()}", _KEPT_MILLISECONDS, longest],
+            args=[f"{_BEGUN} {uuid4()}:{os.getpid()}", _KEPT_MILLISECONDS, longest],
         )
     except redis.RedisError as error:
         logger.warning("attempt_not_marked reason=%s", type(error).__name__)

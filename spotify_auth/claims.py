@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 
-from spotify_auth.joined_transaction import execute_first
+from spotify_auth.joined_transaction import execute_first, sent
 from spotify_auth.schedule import STATEMENT_SECONDS, longest_exchange
 
 ANEW_SECONDS = 1.0
@@ -62,7 +62,7 @@ class Claim:
     lifetime: float
     lifetime_used: float
     claimed_at: str
-    """Start of the transaction: from here a grant's lifetime is counted."""
+    """When the claim reached PostgreSQL: from here a grant's lifetime is counted."""
     six_months_over: bool
     due_at: str
 
@@ -88,22 +88,25 @@ def claim_next() -> Claim | None:
     once a second at the very left, for what stands there again: nudged, or given back.
     """
     sql, parameters = next_statement()
+    ahead = sent()
+    if ahead in {_NEXT, _NEXT_FROM}:
+        # By now another thread may have moved the start; what was found is still good.
+        sql = ahead
     claim = _claim(sql, parameters)
-    if claim is None and sql is _NEXT_FROM:
+    if claim is None and sql == _NEXT_FROM:
         sql = _NEXT
-        claim = _claim(sql, _bounds())
+        claim = _claim(sql, parameters)
     if claim is not None:
         _start.due_at = claim.due_at
-        if sql is _NEXT:
+        if sql == _NEXT:
             _start.until = time.monotonic() + ANEW_SECONDS
     return claim
 
 
 def next_statement() -> tuple[str, dict[str, Any]]:
     """What `claim_next` would send now, and its parameters."""
-    if _start.due_at and time.monotonic() < _start.until:
-        return _NEXT_FROM, {**_bounds(), "due_from": _start.due_at}
-    return _NEXT, _bounds()
+    anew = _start.due_at is None or time.monotonic() >= _start.until
+    return _NEXT if anew else _NEXT_FROM, {**_bounds(), "due_from": _start.due_at}
 
 
 def claim_of_user(user_id: int) -> Claim | None:

@@ -74,7 +74,7 @@ _go_until = 0.0
 
 
 def admit() -> Admission:
-    """Ask before each claim. Without Redis the answer is GO.
+    """Ask before each refresh. Without Redis the answer is GO.
 
     A GO is believed for a quarter of a second, so that a hundred lanes do not ask at each
     token: a pause that another process starts holds that much later.

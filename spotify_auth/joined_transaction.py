@@ -19,8 +19,10 @@ the first of the next, COMMIT and BEGIN between them.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import Error, connection, transaction
@@ -29,15 +31,26 @@ from django.db.backends.utils import CursorWrapper
 Statement = tuple[str, Mapping[str, Any]]
 Row = tuple[Any, ...]
 
+AHEAD_SECONDS = 1.0
+"""How long a statement that was sent ahead is believed: its locks may go with the session."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    sql: str
+    row: Row | None
+    sent: float
+    """By this process's monotonic clock."""
+
 
 class _State(threading.local):
     joins = False
     """Whether this thread is inside a block that is a transaction of its own."""
     begun = False
     first_of_next: Callable[[], Statement] | None = None
-    ahead: tuple[str, Row | None] | None = None
-    """The first statement of a block that has not come yet, and its row: `begun` is that
-    block's transaction."""
+    ahead: _Ahead | None = None
+    """The first statement of a block that has not come yet: `begun` is that block's
+    transaction."""
 
 
 _state = _State()
@@ -67,16 +80,26 @@ def sent_ahead(first_of_next: Callable[[], Statement]) -> Iterator[None]:
     """Let each `execute_last` in here send the first statement of the next block as well.
 
     That block begins with its transaction open and its row locked. If its first statement
-    is another one after all, or if it never comes, that transaction is rolled back. The
-    parameters of both have different names.
+    is another one after all, if it comes a second late or never, that transaction is rolled
+    back: between two blocks nothing else may use the connection.
+
+    The statement is recognised by its SQL alone. Its parameters have names of their own. It
+    should have no way to fail by itself: an error of its own is raised by `execute_last`,
+    whose statement has then been committed.
     """
     _state.first_of_next = first_of_next
     try:
         yield
     finally:
         _state.first_of_next = None
-        if _state.ahead is not None:
+        if _state.begun:
             _roll_back()
+
+
+def sent() -> str | None:
+    """The SQL that was sent ahead for the block that begins now, if any was."""
+    ahead = _ahead()
+    return None if ahead is None else ahead.sql
 
 
 def execute_first(sql: str, parameters: Mapping[str, Any]) -> Row | None:
@@ -85,11 +108,11 @@ def execute_first(sql: str, parameters: Mapping[str, Any]) -> Row | None:
     BEGIN goes before it if nothing was begun. If `sql` was sent ahead, the row is that of
     then, with the parameters of then. Raises django.db.Error.
     """
-    if _state.ahead is not None:
-        sent, row = _state.ahead
-        if sent == sql:
+    ahead = _ahead()
+    if ahead is not None:
+        if ahead.sql == sql:
             _state.ahead = None
-            return row
+            return ahead.row
         _roll_back()
     if _state.joins and not _state.begun:
         # Set before: PostgreSQL may have begun, and the answer be lost.
@@ -115,14 +138,21 @@ def execute_last(sql: str, parameters: Mapping[str, Any]) -> int:
                 raise ValueError("the statement sent ahead has parameters of the same name")
             sql += f"; BEGIN; {first}"
             parameters = {**parameters, **its_parameters}
+    begins = time.monotonic()
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         written: int = cursor.rowcount
         if first is None:
             _state.begun = False
         else:
-            _state.ahead = first, _last_row(cursor)
+            _state.ahead = _Ahead(first, _last_row(cursor), begins)
     return written
+
+
+def _ahead() -> _Ahead | None:
+    if _state.ahead is not None and time.monotonic() > _state.ahead.sent + AHEAD_SECONDS:
+        _roll_back()
+    return _state.ahead
 
 
 def _last_row(cursor: CursorWrapper) -> Row | None:

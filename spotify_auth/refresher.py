@@ -2,7 +2,8 @@
 
 `refresh_next` and `refresh_user` each claim at most one due token, exchange it and
 write the result, in one transaction. The row lock of the claim is held over the HTTP
-call on purpose: it is what makes a doubled or lost rotation impossible.
+call on purpose: it is what makes a doubled or lost rotation impossible. In a lane the
+message that writes brings the next claim (`lanes.run_lane`).
 """
 
 import logging
@@ -232,11 +233,14 @@ def _stored_directly(claim: Claim, grant: attempts.Rescued) -> bool:
     try:
         connection.close()
         # If the COMMIT had come through after all, the fence keeps this one out.
-        write_grant(claim, grant.grant, issued_at=grant.issued_at, cause=Cause.RESCUE, duration=0)
+        kept = write_grant(
+            claim, grant.grant, issued_at=grant.issued_at, cause=Cause.RESCUE, duration=0
+        )
     except Error as error:
         logger.warning("rescue_waits user_id=%s reason=%s", claim.user_id, type(error).__name__)
         return False
-    logger.warning("rescue_replayed user_id=%s generation=%s", claim.user_id, claim.generation)
+    if kept:
+        logger.warning("rescue_replayed user_id=%s generation=%s", claim.user_id, claim.generation)
     return True
 
 

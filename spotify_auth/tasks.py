@@ -34,5 +34,5 @@ def house_keeping() -> None:
 
 @worker_shutting_down.connect
 def stop_lanes(**kwargs: Any) -> None:
-    """On SIGTERM, lanes finish the exchange in hand and claim no more."""
+    """On SIGTERM, lanes finish the exchange in hand and begin no other."""
     lanes.stop_lanes()

@@ -1,6 +1,7 @@
 """Marks of attempts in a real Redis: how long they count, and connections that do not last."""
 
 import logging
+import os
 
 import pytest
 import redis
@@ -38,6 +39,13 @@ def test_a_mark_that_is_sent_twice_does_not_doubt_itself() -> None:
     assert send("begun one") == [b"", b""]
     assert send("begun one") == [b"", b""]
     assert send("begun another") == [b"", b"begun one"]
+
+
+def test_a_mark_names_its_process(settings: Settings) -> None:
+    attempts.begin(7, 1)
+
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        assert client.get(MARK).endswith(f":{os.getpid()}".encode())
 
 
 def test_the_marks_of_two_attempts_differ() -> None:

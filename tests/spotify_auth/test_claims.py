@@ -9,7 +9,9 @@ from django.db.models.functions import Now
 
 from accounts.models import User
 from spotify_auth import claims
+from spotify_auth.joined_transaction import joined_transaction, sent_ahead
 from spotify_auth.models import SpotifyToken
+from spotify_auth.results import put_off
 from tests.conftest import Connect, Elsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -64,6 +66,28 @@ def test_begins_anew_when_the_time_is_up(connect: Connect, monkeypatch: pytest.M
     due(left, ago=20)
 
     assert take() == left.pk
+
+
+def test_what_was_claimed_ahead_is_kept_when_the_start_has_moved(
+    connect: Connect, elsewhere: Elsewhere, long_memory: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another lane may have found its token farther to the right meanwhile."""
+    first, left, right = connect("user-1"), connect("user-2"), connect("user-3")
+    due(first, ago=20)
+    due(left, ago=10)
+    due(right, ago=5)
+    with sent_ahead(claims.next_statement):
+        with joined_transaction():
+            claim = claims.claim_next()
+            assert claim
+            monkeypatch.setattr(claims._start, "until", 0.0)  # so that it looks from the left
+            put_off(claim, seconds=3600)
+        assert elsewhere(take).result() == right.pk
+
+        with joined_transaction():
+            claim = claims.claim_next()
+            assert claim
+            assert claim.user_id == left.pk
 
 
 def test_a_token_that_was_given_back_is_found(connect: Connect, long_memory: None) -> None:

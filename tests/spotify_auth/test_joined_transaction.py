@@ -10,7 +10,8 @@ from django.db import connection as database
 from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import User
-from spotify_auth import lanes
+from spotify_auth import claims, lanes
+from spotify_auth import joined_transaction as joined
 from spotify_auth.joined_transaction import (
     execute_first,
     execute_last,
@@ -57,8 +58,11 @@ def test_a_refresh_is_two_messages_to_postgresql(
 
 
 def test_a_lane_is_one_message_for_each_refresh(
-    connect: Connect, django_assert_num_queries: DjangoAssertNumQueries
+    connect: Connect,
+    django_assert_num_queries: DjangoAssertNumQueries,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(claims, "ANEW_SECONDS", 3600)
     for n in range(3):
         connect(f"user-{n}")
     # The first claim; then one for each; in the end one from the very left, and ROLLBACK.
@@ -233,6 +237,20 @@ def test_what_is_sent_ahead_is_given_back_for_another_statement(
             assert elsewhere(is_free, user).result() is False
             execute_last(RENAME, {"id": user.pk, "name": "later"})
     assert elsewhere(name_of, user).result() == "later"
+
+
+def test_what_was_sent_too_long_ago_is_asked_for_again(
+    user: User, other: User, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joined, "AHEAD_SECONDS", 0.0)
+    with ahead(other):
+        rename(user)
+        cut_the_connection()
+        elsewhere(rename, other).result()  # could not, if the row were still locked
+
+        with joined_transaction():
+            assert execute_first(LOCK_NEXT, {"next": other.pk}) == ("after",)
+            assert elsewhere(is_free, other).result() is False
 
 
 def test_a_block_that_was_begun_ahead_is_rolled_back_like_any_other(

@@ -1,6 +1,6 @@
 """Lanes and the sweep, with a real broker and without a worker."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import Event
 
 import pytest
@@ -8,11 +8,13 @@ import redis
 from django.conf import settings as live_settings
 from pytest_django import Settings
 
-from spotify_auth import lanes, refresher
+from spotify_auth import claims, cooldown, joined_transaction, lanes, refresher
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.claims import Claim
+from spotify_auth.cooldown import Admission
 from spotify_auth.models import Outcome, SpotifyToken, TokenEvent
-from tests.conftest import Connect, Elsewhere
+from tests.conftest import Connect, Elsewhere, token_of
+from tests.database_faults import commit_unacknowledged, cut_the_connection
 from tests.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db
@@ -123,3 +125,76 @@ def test_a_lane_that_stops_gives_back_what_it_claimed_ahead(
     assert lanes.run_lane() == 1
 
     assert elsewhere(refresher.refresh_next).result() is Outcome.REFRESHED
+
+
+def before_the_second_claim(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Admission]) -> None:
+    """Let something happen once, when a lane has its next claim and has not begun with it."""
+    admissions = iter((lambda: Admission.GO, act))
+    monkeypatch.setattr(cooldown, "admit", lambda: next(admissions, lambda: Admission.GO)())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lane_that_must_pause_gives_back_what_it_claimed_ahead(
+    connect: Connect, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(2):
+        connect(f"user-{n}")
+    before_the_second_claim(monkeypatch, lambda: Admission.PAUSED)
+
+    assert lanes.run_lane() == 1
+
+    assert elsewhere(refresher.refresh_next).result() is Outcome.REFRESHED
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lane_that_was_held_up_does_not_trust_its_claim(
+    connect: Connect, elsewhere: Elsewhere, spotify: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(2):
+        connect(f"user-{n}")
+
+    def lose_the_lock() -> Admission:
+        cut_the_connection()
+        assert elsewhere(refresher.refresh_next).result() is Outcome.REFRESHED
+        return Admission.GO
+
+    before_the_second_claim(monkeypatch, lose_the_lock)
+    monkeypatch.setattr(joined_transaction, "AHEAD_SECONDS", 0.0)
+
+    assert lanes.run_lane() == 1
+
+    totals = spotify.stats()["totals"]
+    assert (totals["refreshes"], totals["reuses_of_dead_token"]) == (2, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_claim_ahead_that_fails_costs_its_lane_and_nothing_else(
+    connect: Connect, spotify: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [connect(f"user-{n}") for n in range(2)]
+    statements = iter(
+        (claims.next_statement(), ("SELECT pg_terminate_backend(pg_backend_pid())", {}))
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(claims, "next_statement", lambda: next(statements))
+        assert lanes.run_lane() == 0
+
+    assert SpotifyToken.objects.filter(generation=2).count() == 1
+    assert lanes.run_lane() == 1
+    assert [token_of(user).generation for user in users] == [2, 2]
+    totals = spotify.stats()["totals"]
+    assert (totals["refreshes"], totals["reuses_of_dead_token"]) == (2, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lane_whose_commit_is_not_acknowledged_repeats_nothing(
+    connect: Connect, spotify: Sandbox
+) -> None:
+    users = [connect(f"user-{n}") for n in range(2)]
+    with commit_unacknowledged():
+        assert lanes.run_lane() == 0
+    assert lanes.run_lane() == 1
+
+    assert [token_of(user).generation for user in users] == [2, 2]
+    totals = spotify.stats()["totals"]
+    assert (totals["refreshes"], totals["reuses_of_dead_token"]) == (2, 0)
