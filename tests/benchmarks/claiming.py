@@ -9,12 +9,9 @@ simulated time (`million.Refreshing`), and all is timed again.
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
 
 import psycopg
 from django.db import connection as database
@@ -27,8 +24,7 @@ from spotify_auth.results import write_grant
 from tests.benchmarks.charts import Chart
 from tests.benchmarks.million import LIFETIME, Refreshing, database_of, databases, fill
 from tests.benchmarks.rows import Row, micro, milli
-
-Result = TypeVar("Result")
+from tests.benchmarks.sessions import Seconds, Sessions, in_turns, open_sessions
 
 TITLE = "Claiming among a million tokens"
 FEW, MANY = 10_000, 1_000_000
@@ -36,8 +32,6 @@ NAMES = {FEW: "bench_few", MANY: "bench_many"}
 HOURS, LONG_HOURS = 0.5, 24
 """Simulated hours of refreshing."""
 CLAIMS, CLAIMS_FROM_LEFT = 3000, 1000
-WARM_UP = 10
-"""Claims that warm a session up and do not count."""
 HANGING = timedelta(seconds=24)
 """Two deadlines of the token endpoint: the longest that a lane's transaction may last."""
 MOST = 1.3
@@ -51,10 +45,6 @@ ORDER BY due_at DESC LIMIT 1 FOR UPDATE
 """
 
 GRANT = Grant(access_token="a" * 215, refresh_token="r" * 131, expires_in=LIFETIME, scope="")
-
-
-Seconds = Mapping[int, Sequence[float]]
-"""What claims took, by the number of tokens."""
 
 
 @dataclass(kw_only=True)
@@ -85,11 +75,13 @@ def run(*, long: bool) -> list[Row]:
     with databases(NAMES.values()):
         fill(NAMES[FEW], tokens=FEW, now=now - timedelta(hours=2))
         fill(NAMES[MANY], tokens=MANY, now=begin)
-        with _sessions() as sessions:
+        with open_sessions(NAMES) as sessions:
             before = _measure(sessions)
             with database_of(NAMES[MANY]):
                 refreshing = Refreshing(clock=begin)
                 curve = _refresh(refreshing, sessions, minutes=round(hours * 60))
+                # Half an hour's pages in a minute: writing them is no part of a claim.
+                _checkpoint()
                 after = _measure(sessions)
                 hanging = _while_one_hangs(refreshing, sessions)
                 while refreshing.clock < database_now() + timedelta(minutes=5):
@@ -117,56 +109,18 @@ def run(*, long: bool) -> list[Row]:
     ]
 
 
-class _Session:
-    """A thread with a session of its own in one of the databases, as in a process of its own."""
-
-    def __init__(self, name: str) -> None:
-        self._thread = ThreadPoolExecutor(1)
-        self._start = claims._Start()
-        with database_of(name):
-            # Looked up in the thread, whose connection is another than ours.
-            self.do(lambda: database.ensure_connection())
-
-    def do(self, work: Callable[[], Result]) -> Result:
-        claims._start = self._start
-        return self._thread.submit(work).result()
-
-    def close(self) -> None:
-        self.do(lambda: database.close())
-        self._thread.shutdown()
-
-
-Sessions = Mapping[int, _Session]
-
-
-@contextmanager
-def _sessions() -> Iterator[Sessions]:
-    sessions = {tokens: _Session(name) for tokens, name in NAMES.items()}
-    try:
-        yield sessions
-    finally:
-        for session in sessions.values():
-            session.close()
-
-
-def _in_turns(sessions: Sessions, claim: Callable[[], float], count: int) -> Seconds:
-    """One claim among the few, one among the many, and so on."""
-    seconds: dict[int, list[float]] = {tokens: [] for tokens in sessions}
-    for n in range(WARM_UP + count):
-        for tokens, session in sessions.items():
-            duration = session.do(claim)
-            if n >= WARM_UP:
-                seconds[tokens].append(duration)
-    return seconds
-
-
 def _measure(sessions: Sessions) -> Times:
     return Times(
         pages=sessions[MANY].do(_pages),
-        rolled_back=_in_turns(sessions, _claim_and_roll_back, CLAIMS),
-        from_left=_in_turns(sessions, _claim_from_left, CLAIMS_FROM_LEFT),
-        committed=_in_turns(sessions, _claim_and_write, CLAIMS),
+        rolled_back=in_turns(sessions, _claim_and_roll_back, CLAIMS),
+        from_left=in_turns(sessions, _claim_from_left, CLAIMS_FROM_LEFT),
+        committed=in_turns(sessions, _claim_and_write, CLAIMS),
     )
+
+
+def _checkpoint() -> None:
+    with database.cursor() as cursor:
+        cursor.execute("CHECKPOINT")
 
 
 def _claim_and_roll_back() -> float:
@@ -218,8 +172,8 @@ def _refresh(refreshing: Refreshing, sessions: Sessions, *, minutes: int) -> Seq
             curve.append(
                 Moment(
                     minute=minute,
-                    rolled_back=_medians(_in_turns(sessions, _claim_and_roll_back, 40)),
-                    from_left=_medians(_in_turns(sessions, _claim_from_left, 40)),
+                    rolled_back=_medians(in_turns(sessions, _claim_and_roll_back, 40)),
+                    from_left=_medians(in_turns(sessions, _claim_from_left, 40)),
                 )
             )
         refreshing.vacuum_if_due()
@@ -242,8 +196,8 @@ def _while_one_hangs(refreshing: Refreshing, sessions: Sessions) -> dict[str, Se
         lane.execute(_FAR_AWAY)
         refreshing.pass_time(HANGING)
         seconds = {
-            _FROM_LAST: _in_turns(sessions, _claim_and_roll_back, 200),
-            _FROM_LEFT: _in_turns(sessions, _claim_from_left, 200),
+            _FROM_LAST: in_turns(sessions, _claim_and_roll_back, 200),
+            _FROM_LEFT: in_turns(sessions, _claim_from_left, 200),
         }
         lane.rollback()
     return seconds
