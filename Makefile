@@ -23,7 +23,7 @@ test: $(INSTALLED) ## run the tests; ARGS="tests/accounts -x" is passed to pytes
 lint: $(INSTALLED) ## ruff, mypy, import-linter, migrations, system checks
 	@exec $(VENV_PYTHON) -m local.lint
 
-bench: $(INSTALLED) ## run the benchmarks
+bench: $(INSTALLED) ## run the benchmarks, a quarter of an hour; ARGS="reading burst" for some of them
 	@exec $(VENV_PYTHON) -m local.bench $(ARGS)
 
 soak: $(INSTALLED) ## break everything for 15 minutes; ARGS="--minutes 5 --users 200 --seed 7"
