@@ -9,12 +9,11 @@ from django.conf import settings as live_settings
 from pytest_django import Settings
 
 from spotify_auth import claims, cooldown, joined_transaction, lanes, refresher
-from spotify_auth.accounts_service.grant import Grant
-from spotify_auth.claims import Claim
 from spotify_auth.cooldown import Admission
 from spotify_auth.models import Outcome, SpotifyToken, TokenEvent
 from tests.conftest import Connect, Elsewhere, token_of
 from tests.database_faults import commit_unacknowledged, cut_the_connection
+from tests.faults.test_rescue import after_the_answer
 from tests.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db
@@ -114,14 +113,8 @@ def test_a_lane_that_stops_gives_back_what_it_claimed_ahead(
 ) -> None:
     for n in range(2):
         connect(f"user-{n}")
-    stopping, exchange = Event(), refresher._exchange
-
-    def stop_and_exchange(claim: Claim) -> Grant:
-        stopping.set()
-        return exchange(claim)
-
-    monkeypatch.setattr(lanes, "stopping", stopping)
-    monkeypatch.setattr(refresher, "_exchange", stop_and_exchange)
+    monkeypatch.setattr(lanes, "stopping", Event())
+    after_the_answer(monkeypatch, lanes.stop_lanes)
     assert lanes.run_lane() == 1
 
     assert elsewhere(refresher.refresh_next).result() is Outcome.REFRESHED
