@@ -234,12 +234,22 @@ def kill_a_backend(stack: Stack, round_: Round, holder: psycopg.Connection) -> N
     (pid,) = waiting_writes()
     # PostgreSQL then ends all its sessions and recovers by itself, within the deadline.
     psutil.Process(pid).kill()
+    wait_for(lambda: has_ended(holder), what="PostgreSQL to end its sessions")
     database.close()
     wait_for(stack.postgres_answers, what="PostgreSQL to recover")
     # Other lanes have met the two rows whose answers are still on the wire.
     on_the_wire = STEPS[1:3]
     wait_for(lambda: not round_.are_due(*on_the_wire), what="the rows in doubt to be put off")
     round_.go_on(holder)
+
+
+def has_ended(session: psycopg.Connection) -> bool:
+    """Whether the server has ended this session."""
+    try:
+        session.execute("SELECT")
+    except psycopg.OperationalError:
+        return True
+    return False
 
 
 def kill_one_after_the_other(stack: Stack, round_: Round, holder: psycopg.Connection) -> None:
