@@ -127,7 +127,6 @@ def test_a_burst_of_dashboards_over_an_expiry_logs_nobody_out(
         seen.update(page.evaluate(_BURST, {"path": "/dashboard/", "count": 30}))
 
     assert set(seen) == {"200 /dashboard/ Maya Lindqvist"}, seen
-    assert seen.total() >= 300
     counts = stack.sandbox.stats("listener")
     refreshed = list(TokenEvent.objects.filter(outcome="refreshed"))
     assert 2 <= len(refreshed) <= 3

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 
+import psutil
 import pytest
 from django.db import connection as database
 from pytest_celery import CeleryTestSetup
@@ -31,16 +32,10 @@ def cluster_size() -> tuple[int, int]:
 @pytest.fixture
 def worker(celery_setup: CeleryTestSetup, service_env: dict[str, str]) -> Iterator[LocalProcess]:
     """A worker of one thread, which therefore runs every task."""
-    global _others
-    _others = sessions()
     process = worker_process("one", env=service_env, concurrency=1)
     process.ready()
     yield process
     process.teardown()
-
-
-_others: list[int] = []
-"""Sessions that were there before the worker."""
 
 
 def refresh(user: User) -> None:
@@ -50,35 +45,38 @@ def refresh(user: User) -> None:
     wait_for(lambda: token_of(user).generation == before + 1, what="the refresh")
 
 
-def sessions() -> list[int]:
+def sessions(worker: LocalProcess) -> list[int]:
     """The process ids of the worker's sessions on the test database."""
+    ports = [socket.laddr.port for socket in psutil.Process(worker.pid).net_connections()]
     with database.cursor() as cursor:
         cursor.execute(
-            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
-            "AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            "SELECT pid FROM pg_stat_activity "
+            "WHERE datname = current_database() AND client_port = ANY(%s)",
+            [ports],
         )
-        return [pid for (pid,) in cursor.fetchall() if pid not in _others]
+        return [pid for (pid,) in cursor.fetchall()]
 
 
 def test_a_thread_keeps_its_connection(worker: LocalProcess, fast_sandbox: Sandbox) -> None:
     (user,) = connect_users(fast_sandbox, count=1)
     refresh(user)
-    (first,) = sessions()
+    (first,) = sessions(worker)
 
     refresh(user)
 
-    assert sessions() == [first]
+    assert sessions(worker) == [first]
 
 
 def test_a_connection_that_broke_is_replaced(worker: LocalProcess, fast_sandbox: Sandbox) -> None:
     (user,) = connect_users(fast_sandbox, count=1)
     refresh(user)
-    (first,) = sessions()
+    (first,) = sessions(worker)
     time.sleep(0.5)  # the lane looks for more, and ends
     with database.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s)", [first])
 
     refresh(user)
 
-    assert sessions() != [first]
+    (second,) = sessions(worker)
+    assert second != first
     assert "lane_ended" not in worker.logs()  # it was found before a lane needed it
