@@ -9,6 +9,7 @@ from typing import Literal
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from django.conf import settings
+from django.db import connection as database
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
 
@@ -131,6 +132,9 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=arguments)
         yield browser
         browser.close()
+        # While that loop runs, Django has a connection of its own for this thread, which
+        # nobody could reach any more.
+        database.close()
 
 
 @pytest.fixture(scope="module")
