@@ -7,8 +7,10 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils import timezone
 
 from accounts.models import User
+from spotify_auth import tokens
 
 SEEN_WITHIN = timedelta(days=1)
 
@@ -32,18 +34,20 @@ class LoopbackAddressMiddleware:
 
 
 class LastSeenMiddleware:
-    """Notes once a day that a person was here, for REFRESH_DORMANT_AFTER.
+    """Notes once a day that a person was here, for REFRESH_DORMANT_AFTER, and wakes the token.
 
-    Kept with the person and not with the token: a request must never wait for the row
-    lock of a token.
+    Also while that is off: it may be turned on. Kept with the person and not with the token:
+    a request must never wait for the row lock of a token.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if settings.REFRESH_DORMANT_AFTER and request.user.is_authenticated:
-            User.objects.filter(pk=request.user.pk, seen_at__lt=Now() - SEEN_WITHIN).update(
-                seen_at=Now()
-            )
+        user = request.user
+        # What the session has loaded says whether to ask: most requests cost nothing.
+        if user.is_authenticated and user.seen_at < timezone.now() - SEEN_WITHIN:
+            long_ago = User.objects.filter(pk=user.pk, seen_at__lt=Now() - SEEN_WITHIN)
+            if long_ago.update(seen_at=Now()):
+                tokens.wake(user.pk)
         return self._get_response(request)

@@ -242,7 +242,7 @@ CELERY_DB_REUSE_MAX = sys.maxsize
 CELERY_TASK_DEFAULT_QUEUE = "keeper"
 # Lanes have a queue of their own, so that the sweep can see how many are waiting.
 CELERY_TASK_ROUTES = {"spotify_auth.lane": {"queue": "lanes"}}
-# Lanes are long: a worker takes no more of them than it has threads for.
+# Lanes are long: a worker whose threads are all busy reserves no more than one for each.
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_REDIRECT_STDOUTS = False
 # Every entry is an interval or a time of day: nothing needs to be remembered in a file.

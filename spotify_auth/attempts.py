@@ -10,8 +10,9 @@ this process only, so:
     whoever claims that generation next stores it instead of asking Spotify again.
 *   A fresh mark without an end means that somebody may be about to do so: the row is
     left alone for a moment.
-*   After the commit the mark has no meaning any more, since its generation has passed.
-    It is deleted together with the next mark of the same lane, or by `sweep_up`.
+*   After the commit the generation has passed. That is noted together with the next mark
+    of the same lane, or by `sweep_up`, for some seconds: a lane that lost its lock between
+    its claim and its mark, and does not know it, is kept from presenting the dead token.
 
 Redis holds no truth. While it is away, refreshing goes on without the hints.
 """
@@ -39,22 +40,34 @@ RESCUE_SECONDS = 10.0
 """What a lane may need to find out that PostgreSQL is away, and to keep its grant here."""
 
 _KEPT_MILLISECONDS = 7 * 24 * 3600 * 1000
-_BEGUN, _UNANSWERED = "begun", "unanswered"
+_PASSED_MILLISECONDS = 5000
+"""Longer than a claim can be held before its mark (joined_transaction.AHEAD_SECONDS, and what
+a Redis that hangs costs)."""
+_BEGUN, _UNANSWERED, _PASSED = "begun", "unanswered", "passed"
 _RESCUED = "spotify_auth:rescued:"
 
+# What is left of attempts whose generation has passed: two keys each.
+_LEAVE = """
+for i = {first}, #KEYS, 2 do
+    redis.call('SET', KEYS[i], 'passed', 'PX', ARGV[{milliseconds}])
+    redis.call('UNLINK', KEYS[i + 1])
+end
+"""
+_SWEEP_UP = _LEAVE.format(first=1, milliseconds=1)
 # Returns the rescued grant, the state of an earlier attempt and its age, and marks this
 # attempt unless an earlier one is in doubt. The age is by Redis's clock. Any further keys
-# are deleted: what this thread's earlier attempts left. The script may run twice.
-_BEGIN = """
-if #KEYS > 2 then redis.call('UNLINK', unpack(KEYS, 3)) end
+# are those of this thread's earlier attempts. The script may run twice.
+_BEGIN = f"""
+{_LEAVE.format(first=3, milliseconds=4)}
 local rescued = redis.call('GET', KEYS[2])
 local earlier = redis.call('GET', KEYS[1])
 if earlier == ARGV[1] then earlier = false end
 local age = 0
 if earlier then age = ARGV[2] - redis.call('PTTL', KEYS[1]) end
-local doubtful = earlier and string.sub(earlier, 1, 5) == 'begun' and age < tonumber(ARGV[3])
+local doubtful = earlier and (earlier == 'passed'
+    or string.sub(earlier, 1, 5) == 'begun' and age < tonumber(ARGV[3]))
 if not doubtful then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
-return {rescued or '', earlier or '', age}
+return {{rescued or '', earlier or '', age}}
 """
 
 _thread = threading.local()
@@ -74,7 +87,7 @@ class Earlier:
 
     rescued: Rescued | None = None
     in_doubt: bool = False
-    """Begun a moment ago, and neither ended nor rescued yet."""
+    """Begun a moment ago, and neither ended nor rescued yet; or stored by somebody else."""
     unanswered: bool = False
     """An attempt never got its answer: Spotify may have rotated."""
 
@@ -87,7 +100,12 @@ def begin(user_id: int, generation: int) -> Earlier:
         sealed, earlier, age = hints.run(
             _BEGIN,
             keys=[*_keys(user_id, generation), *passed],
-            args=[f"{_BEGUN} {uuid4()}:{os.getpid()}", _KEPT_MILLISECONDS, longest],
+            args=[
+                f"{_BEGUN} {uuid4()}:{os.getpid()}",
+                _KEPT_MILLISECONDS,
+                longest,
+                _PASSED_MILLISECONDS,
+            ],
         )
     except redis.RedisError as error:
         logger.warning("attempt_not_marked reason=%s", type(error).__name__)
@@ -96,7 +114,7 @@ def begin(user_id: int, generation: int) -> Earlier:
         passed.clear()
     state = earlier.decode()
     begun = state.startswith(_BEGUN)
-    in_doubt = begun and age < longest
+    in_doubt = state == _PASSED or (begun and age < longest)
     return Earlier(
         rescued=_open(user_id, generation, sealed) if sealed else None,
         in_doubt=in_doubt,
@@ -107,8 +125,7 @@ def begin(user_id: int, generation: int) -> Earlier:
 def end(user_id: int, generation: int, *, unanswered: bool = False, passed: bool = False) -> None:
     """The attempt is over. `unanswered` keeps in mind that Spotify may have rotated.
 
-    `passed` says that the row has a new generation by now: nobody will ask about this
-    one any more, so its keys may go with the next mark.
+    `passed` says that the row has a new generation by now: that is noted with the next mark.
     """
     mark, rescued = _keys(user_id, generation)
     if passed:
@@ -124,11 +141,11 @@ def end(user_id: int, generation: int, *, unanswered: bool = False, passed: bool
 
 
 def sweep_up() -> None:
-    """Delete what this thread's attempts left, when no further attempt will do so."""
+    """Note what this thread's attempts left, when no further attempt will do so."""
     passed = _passed()
     try:
         if passed:
-            hints.client().unlink(*passed)
+            hints.run(_SWEEP_UP, keys=passed, args=[_PASSED_MILLISECONDS])
     except redis.RedisError as error:
         logger.warning("attempts_not_swept_up reason=%s", type(error).__name__)
     finally:

@@ -6,12 +6,15 @@ loses nothing.
 """
 
 import logging
+import random
+import time
 from typing import cast
 
 from celery import current_app
 from django.conf import settings
 from django.db import Error, connection
 from kombu import Connection
+from kombu.exceptions import OperationalError as BrokerError
 from kombu.transport.virtual import Channel
 
 from spotify_auth import attempts, claims, recycling, schedule
@@ -22,8 +25,12 @@ logger = logging.getLogger(__name__)
 
 QUEUE = "lanes"
 
+TURN_SECONDS = 60.0
+"""A lane that never runs out of work ends after half to all of this and enqueues another:
+what else waits for a thread gets one, and the size of the process is looked at."""
+
 COUNTED = 20_000
-"""So many due tokens are counted; more would open no more lanes."""
+"""So many due tokens are counted, which bounds what a sweep costs."""
 MEASURED = 100
 """So many of the latest exchanges tell how long one takes at present."""
 ASSUMED_SECONDS = 1.0
@@ -36,6 +43,13 @@ SELECT count(*) FROM (
     LIMIT %s
 ) AS due
 """
+# Each lane with work holds a row lock, and with it this lock on the table. PostgreSQL forgets
+# it at once with a worker that is killed, which no count of our own would.
+_RUNNING = """
+SELECT count(DISTINCT pid) FROM pg_locks
+WHERE relation = 'spotify_auth_spotifytoken'::regclass AND mode = 'RowShareLock' AND granted
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 _LATENCY = """
 SELECT avg(duration_ms) / 1000 FROM (
     SELECT duration_ms FROM spotify_auth_tokenevent ORDER BY id DESC LIMIT %s
@@ -46,18 +60,22 @@ SELECT avg(duration_ms) / 1000 FROM (
 def open_lanes() -> int:
     """Open as many lanes as the due work needs, up to REFRESH_LANES; how many were opened.
 
-    Lanes that still wait in the queue count as open. So several beats, and a queue that
-    nobody has read for a day, do no harm. (Messages that expire would do the same only
-    while the hosts' clocks agree.) Lanes end by themselves when nothing is due.
+    Lanes that run, in whatever worker, and lanes that still wait in the queue count as
+    open. So several beats, and a queue that nobody has read for a day, do no harm.
+    (Messages that expire would do the same only while the hosts' clocks agree.) Lanes end
+    by themselves when nothing is due.
     """
     needed = _lanes_needed()
     if not needed:
         return 0
+    with connection.cursor() as cursor:
+        cursor.execute(_RUNNING)
+        running = int(cursor.fetchone()[0])
     with current_app.pool.acquire(block=True) as broker:
         # celery-types takes this pool for one of producers.
         channel = cast(Connection, broker).default_channel
         waiting: int = cast(Channel, channel).queue_declare(QUEUE).message_count
-    wanted = max(0, needed - waiting)
+    wanted = max(0, needed - running - waiting)
     for _ in range(wanted):
         current_app.send_task("spotify_auth.lane")
     return wanted
@@ -83,20 +101,40 @@ def run_lane() -> int:
     """Refresh the most urgent due tokens, one after another, until none is left to take.
 
     Returns how many it took. Ends early when the worker stops, after the exchange in
-    hand, and when PostgreSQL fails: the next sweep opens new lanes.
+    hand, when PostgreSQL fails, in which case the next sweep opens new lanes, and when its
+    turn is over and another lane is enqueued.
     """
-    taken = 0
+    taken, turn_ends = 0, _end_of_turn()
     try:
         with sent_ahead(claims.next_statement):
             while not stopping.is_set() and refresh_next() is not None:
                 taken += 1
+                if time.monotonic() > turn_ends:
+                    if _enqueued_another():
+                        break
+                    turn_ends = _end_of_turn()
     except Error as error:
         logger.error("lane_ended reason=%s", type(error).__name__)
         connection.close()
     finally:
         attempts.sweep_up()
-    recycling.end_if_too_large()
+    if not stopping.is_set():
+        recycling.end_if_too_large()
     return taken
+
+
+def _end_of_turn() -> float:
+    """By this process's monotonic clock. At random, since lanes are opened together."""
+    return time.monotonic() + TURN_SECONDS * random.uniform(0.5, 1.0)  # noqa: S311
+
+
+def _enqueued_another() -> bool:
+    try:
+        current_app.send_task("spotify_auth.lane", retry=False)
+    except BrokerError as error:
+        logger.warning("lane_goes_on reason=%s", type(error).__name__)
+        return False
+    return True
 
 
 def stop_lanes() -> None:

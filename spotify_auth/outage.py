@@ -2,7 +2,7 @@
 
 A Spotify outage once answered `invalid_grant` to nearly everybody, and cost a service
 most of its users. And when nobody is answered, a million rows that each back off on
-their own still ask ten times as often as they ever refresh. The history knows better
+their own ask 18 times as often as they are refreshed. The history knows better
 than a single answer does, so the guard needs no memory of its own.
 """
 

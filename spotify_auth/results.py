@@ -60,11 +60,11 @@ WITH written AS (
 """  # noqa: S608  (every value is a parameter)
 _WRITE_GRANT_TO_ALL = _WRITE_GRANT.format(due_at=_DUE)
 _WRITE_GRANT_UNLESS_DORMANT = _WRITE_GRANT.format(due_at=_DUE_UNLESS_DORMANT)
-_PUT_OFF = """
+_PUT_OFF = f"""
 UPDATE spotify_auth_spotifytoken
 SET due_at = clock_timestamp() + make_interval(secs => %(due_in)s)
-WHERE user_id = %(user_id)s
-"""
+WHERE {_FENCE}
+"""  # noqa: S608  (every value is a parameter)
 _WRITE_FAILURE = f"""
 WITH written AS (
     UPDATE spotify_auth_spotifytoken
@@ -156,7 +156,10 @@ def write_failure(claim: Claim, verdict: Verdict, *, duration: float) -> bool:
 
 def put_off(claim: Claim, *, seconds: float) -> None:
     """Let a row wait a moment, without an event: nothing was tried."""
-    execute_last(_PUT_OFF, {"due_in": seconds, "user_id": claim.user_id})
+    execute_last(
+        _PUT_OFF,
+        {"due_in": seconds, "user_id": claim.user_id, "generation": claim.generation},
+    )
 
 
 def _write(sql: str, claim: Claim, duration: float, **parameters: Any) -> bool:

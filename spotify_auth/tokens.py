@@ -33,6 +33,15 @@ SELECT status, access_token, expires_at, scope, generation, last_error, now()
 FROM spotify_auth_spotifytoken
 WHERE user_id = %s
 """
+# Who backs off after a failure does not sleep. Being refreshed at this moment is awake enough.
+_WAKE = """
+UPDATE spotify_auth_spotifytoken SET due_at = now()
+WHERE user_id = (
+    SELECT user_id FROM spotify_auth_spotifytoken
+    WHERE user_id = %s AND status = 'active' AND failures = 0 AND due_at > expires_at
+    FOR UPDATE SKIP LOCKED
+)
+"""
 # SKIP LOCKED: a locked row is being refreshed at this moment, or a person is changing it.
 # "Due since its issue" puts the token before all that are due by the schedule, and marks
 # it: a hundred complaints about one generation change the row once.
@@ -176,6 +185,16 @@ def nudge(user_id: int, *, generation: int, cause: Cause, asked_by: str = "") ->
             wake = Thread(target=_wake_a_worker, args=(user_id,), daemon=True)
             transaction.on_commit(wake.start)
     return changed
+
+
+def wake(user_id: int) -> bool:
+    """Let a token that sleeps be due now, and do not wait; True if it slept.
+
+    It sleeps since REFRESH_DORMANT_AFTER days without its person (`results.write_grant`).
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_WAKE, [user_id])
+        return bool(cursor.rowcount)
 
 
 def _wake_a_worker(user_id: int) -> None:

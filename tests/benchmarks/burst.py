@@ -252,14 +252,14 @@ def _rows(turns: Turns) -> list[Row]:
         Row(
             what=f"stampede, {PEOPLE} people x {TABS} tabs at one moment, all tokens due: "
             "request p99",
-            target=f"at most {MOST} x steady",
+            target=f"at most {MOST} x the same stampede with none due",
             figure=f"{milli(among)}: {among / queue:.2f} x",
             floor=f"{milli(queue)}, the same stampede with none due",
             met=among / queue <= MOST,
         ),
         Row(
             what="the same stampede with all tokens expired: request p99",
-            target=f"at most {MOST} x steady",
+            target=f"at most {MOST} x the same stampede with none due",
             figure=f"{milli(expired)}: {expired / queue:.2f} x; {waiting:,} of "
             f"{turns.stampede_expired.shown.total():,} pages said “{WAIT}”, without any call of "
             f"the Web API; all fresh {turns.late:.1f} s after the last answer",

@@ -238,7 +238,10 @@ def test_a_lane_leaves_no_marks_behind(connect: Connect, settings: Settings) -> 
     assert lanes.run_lane() == 2
 
     with redis.Redis.from_url(settings.REDIS_URL) as client:
-        assert client.keys("spotify_auth:*") == []
+        # For seconds, against a lane that lost its lock and does not know it.
+        left = client.keys("spotify_auth:*")
+        assert {client.get(key) for key in left} == {b"passed"}
+        assert all(0 < client.pttl(key) <= 5000 for key in left)
 
 
 def test_a_lost_answer_is_remembered_although_the_connection_is_cut(

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connection as database
 from django.db.models import F
 from django.db.models.functions import Now
 from django.test import Client
@@ -12,6 +13,7 @@ from accounts.models import User
 from spotify_auth.models import Outcome, SpotifyToken
 from spotify_auth.refresher import refresh_next, refresh_user
 from tests.conftest import Connect, make_due, token_of
+from tests.database_faults import locked_elsewhere
 from tests.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -69,13 +71,56 @@ def test_the_first_page_wakes_the_token(
     assert "Reconnecting to Spotify" not in client.get("/dashboard/").content.decode()
 
 
+def test_a_visit_wakes_a_token_before_it_dies(
+    connect: Connect, settings: Settings, client: Client
+) -> None:
+    settings.REFRESH_DORMANT_AFTER = DAYS
+    user = sleeper(connect)
+    refresh_next()
+    assert sleeps(user)
+    client.force_login(user)
+
+    assert "Reconnecting to Spotify" not in client.get("/dashboard/").content.decode()
+
+    assert [refresh_next() for _ in range(2)] == [Outcome.REFRESHED, None]
+    assert not sleeps(user)
+
+
+def test_a_visit_wakes_nobody_who_backs_off(connect: Connect, client: Client) -> None:
+    user = sleeper(connect)
+    waits = {"failures": 1, "due_at": Now() + timedelta(hours=2)}
+    SpotifyToken.objects.filter(pk=user.pk).update(**waits)
+    client.force_login(user)
+
+    client.get("/connection/")
+
+    assert refresh_next() is None
+
+
+def test_a_visit_does_not_wait_for_an_exchange(
+    connect: Connect, settings: Settings, client: Client
+) -> None:
+    settings.REFRESH_DORMANT_AFTER = DAYS
+    user = sleeper(connect)
+    refresh_next()
+    client.force_login(user)
+    row = "SELECT FROM spotify_auth_spotifytoken WHERE user_id = %s FOR UPDATE"
+    with locked_elsewhere(row, user.pk), database.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '1s'")
+
+        assert client.get("/connection/").status_code == 200
+
+        cursor.execute("RESET lock_timeout")
+    assert User.objects.filter(pk=user.pk, seen_at__gt=Now() - timedelta(minutes=1)).exists()
+
+
 @pytest.mark.parametrize(
     ("unseen_for", "noted"), [(timedelta(hours=1), False), (timedelta(days=2), True)]
 )
 def test_a_visit_is_noted_once_a_day(
-    connect: Connect, settings: Settings, client: Client, unseen_for: timedelta, noted: bool
+    connect: Connect, client: Client, unseen_for: timedelta, noted: bool
 ) -> None:
-    settings.REFRESH_DORMANT_AFTER = DAYS
+    # Dormancy is off: who turns it on must find who was here lately.
     user = sleeper(connect, unseen_for=unseen_for)
     client.force_login(user)
 

@@ -5,15 +5,18 @@ from threading import Event
 
 import pytest
 import redis
+from celery import Celery
 from django.conf import settings as live_settings
 from pytest_django import Settings
 
+from local.process import free_port
 from spotify_auth import claims, cooldown, joined_transaction, lanes, refresher
 from spotify_auth.cooldown import Admission
 from spotify_auth.models import Outcome, SpotifyToken, TokenEvent
 from tests.conftest import Connect, Elsewhere, token_of
 from tests.database_faults import commit_unacknowledged, cut_the_connection
 from tests.faults.test_rescue import after_the_answer
+from tests.processes import wait_for
 from tests.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db
@@ -83,6 +86,59 @@ def test_lanes_that_wait_in_the_queue_count(connect: Connect) -> None:
 
     # Another beat, or the same one for a day while no worker runs.
     assert [lanes.open_lanes() for _ in range(5)] == [0] * 5
+
+
+@pytest.mark.django_db(transaction=True)
+def test_lanes_that_run_count(
+    connect: Connect, elsewhere: Elsewhere, spotify: Sandbox, settings: Settings
+) -> None:
+    for n in range(5):
+        connect(f"user-{n}")
+    spotify.faults("hold", times=2)
+    running = [elsewhere(refresher.refresh_next) for _ in range(2)]
+    wait_for(lambda: spotify.stats()["held"] == 2, what="two exchanges")
+
+    opened = []
+    for settings.REFRESH_LANES in (2, 3):
+        opened.append(lanes.open_lanes())
+
+    spotify.release()
+    assert [lane.result() for lane in running] == [Outcome.REFRESHED] * 2
+    assert opened == [0, 1]
+    # Now that they have ended: three are due, and one lane waits.
+    assert lanes.open_lanes() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lane_that_has_had_its_turn_enqueues_another(
+    connect: Connect, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(3):
+        connect(f"user-{n}")
+    monkeypatch.setattr(lanes, "TURN_SECONDS", 0.0)
+
+    assert lanes.run_lane() == 1
+
+    with redis.Redis.from_url(live_settings.REDIS_URL) as broker:
+        assert broker.llen(lanes.QUEUE) == 1
+    # And the claim that came ahead is given back.
+    assert elsewhere(refresher.refresh_next).result() is Outcome.REFRESHED
+
+
+def test_without_a_broker_a_lane_goes_on(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for n in range(3):
+        connect(f"user-{n}")
+    lost = Celery("lost", set_as_current=False)
+    lost.config_from_object(live_settings, namespace="CELERY")
+    lost.conf.update(broker_url=f"redis://127.0.0.1:{free_port()}/0")
+    monkeypatch.setattr(lanes, "current_app", lost)
+    monkeypatch.setattr(lanes, "TURN_SECONDS", 0.0)
+
+    assert lanes.run_lane() == 3
+
+    assert "lane_goes_on reason=" in caplog.text
 
 
 def test_a_lane_drains_what_is_due(connect: Connect, spotify: Sandbox) -> None:
@@ -156,6 +212,27 @@ def test_a_lane_that_was_held_up_does_not_trust_its_claim(
 
     assert lanes.run_lane() == 1
 
+    totals = spotify.stats()["totals"]
+    assert (totals["refreshes"], totals["reuses_of_dead_token"]) == (2, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nor_within_the_second_in_which_a_claim_is_believed(
+    connect: Connect, elsewhere: Elsewhere, spotify: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [connect(f"user-{n}") for n in range(2)]
+
+    def lose_the_lock() -> Admission:
+        cut_the_connection()
+        # A whole lane, which has cleared up after itself.
+        assert elsewhere(lanes.run_lane).result() == 1
+        return Admission.GO
+
+    before_the_second_claim(monkeypatch, lose_the_lock)
+
+    assert lanes.run_lane() == 1
+
+    assert [token_of(user).generation for user in users] == [2, 2]
     totals = spotify.stats()["totals"]
     assert (totals["refreshes"], totals["reuses_of_dead_token"]) == (2, 0)
 

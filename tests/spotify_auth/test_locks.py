@@ -13,13 +13,16 @@ import pytest
 from django.db import Error
 from django.db import connection as database
 from django.db.models import F
+from django.db.models.functions import Now
 from pytest_django import Settings
 
 from spotify_auth import connection, refresher, tokens
 from spotify_auth.accounts_service.grant import Grant
-from spotify_auth.claims import Claim
+from spotify_auth.claims import Claim, claim_of_user
+from spotify_auth.joined_transaction import joined_transaction
 from spotify_auth.models import Cause, Outcome, SpotifyToken
 from spotify_auth.refresher import refresh_next, refresh_user
+from spotify_auth.results import put_off
 from tests.conftest import (
     Connect,
     Elsewhere,
@@ -210,6 +213,18 @@ def test_a_late_result_does_not_overwrite_a_newer_generation(
     assert token.generation == 2
     assert account_of(spotify, token.access_token) == user.account_id
     assert [event.outcome for event in user.token_events.all()].count(Outcome.REFRESHED) == 0
+
+
+def test_a_late_lane_does_not_put_off_a_newer_generation(connect: Connect) -> None:
+    user = connect()
+    with joined_transaction():
+        claim = claim_of_user(user.pk)
+        assert claim
+        SpotifyToken.objects.filter(pk=user.pk).update(generation=F("generation") + 1)
+
+        put_off(claim, seconds=99)
+
+    assert SpotifyToken.objects.filter(pk=user.pk, generation=2, due_at__lt=Now()).exists()
 
 
 @pytest.mark.slow

@@ -358,7 +358,9 @@ class TokenMachine(RuleBasedStateMachine):
             "probe": expected.probing_until is not None,
         }
         keys |= {f"spotify_auth:cooldown:{name}": "" for name, there in pauses.items() if there}
-        assert set(hints) == set(keys)
+        # That a generation has passed is known for some real seconds, which the model has not.
+        passed = {key for key, value in hints.items() if value == "passed"}
+        assert set(hints) - passed == set(keys)
         assert all(hints[key].startswith(value) for key, value in keys.items())
 
     @invariant()
