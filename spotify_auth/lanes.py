@@ -60,22 +60,20 @@ SELECT avg(duration_ms) / 1000 FROM (
 def open_lanes() -> int:
     """Open as many lanes as the due work needs, up to REFRESH_LANES; how many were opened.
 
-    Lanes that run, in whatever worker, and lanes that still wait in the queue count as
-    open. So several beats, and a queue that nobody has read for a day, do no harm.
+    That limit is for those that run, in whatever worker, as well. Lanes that still wait in
+    the queue count as open. So several beats, and a queue that nobody has read for a day,
+    do no harm.
     (Messages that expire would do the same only while the hosts' clocks agree.) Lanes end
     by themselves when nothing is due.
     """
     needed = _lanes_needed()
     if not needed:
         return 0
-    with connection.cursor() as cursor:
-        cursor.execute(_RUNNING)
-        running = int(cursor.fetchone()[0])
     with current_app.pool.acquire(block=True) as broker:
         # celery-types takes this pool for one of producers.
         channel = cast(Connection, broker).default_channel
         waiting: int = cast(Channel, channel).queue_declare(QUEUE).message_count
-    wanted = max(0, needed - running - waiting)
+    wanted = max(0, needed - waiting)
     for _ in range(wanted):
         current_app.send_task("spotify_auth.lane")
     return wanted
@@ -89,11 +87,14 @@ def _lanes_needed() -> int:
             return 0
         cursor.execute(_LATENCY, [MEASURED])
         measured = cursor.fetchone()[0]
+        cursor.execute(_RUNNING)
+        running = int(cursor.fetchone()[0])
     return schedule.lanes_needed(
         due,
         latency=ASSUMED_SECONDS if measured is None else float(measured),
         sweep=settings.REFRESH_SWEEP_SECONDS,
-        limit=settings.REFRESH_LANES,
+        # Not less for each that runs: the lock may be somebody else's, or its lane hang.
+        limit=max(0, settings.REFRESH_LANES - running),
     )
 
 
