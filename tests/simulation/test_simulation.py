@@ -6,6 +6,8 @@ from dataclasses import replace
 import pytest
 
 from spotify_auth import schedule
+from spotify_auth.cooldown import BELIEVED_SECONDS
+from spotify_auth.outage import FAILED_IN_A_ROW
 from tests.benchmarks.simulation.exact import ExactSimulation
 from tests.benchmarks.simulation.load import Load
 from tests.benchmarks.simulation.sampled import SampledSimulation
@@ -32,11 +34,13 @@ AWAY = Outage(start=3 * HOUR, seconds=2 * HOUR)
 CASES = {
     "quiet": QUIET,
     "slow": replace(QUIET, latency=2.0, lanes=15),
-    "answers": replace(QUIET, outage=AWAY),
+    "pauses": replace(QUIET, outage=AWAY),
+    "answers": replace(QUIET, outage=replace(AWAY, failing=Failing.ANSWERS)),
     # Lanes enough that the back-off, and not their number, says how often is asked.
-    "backs off": replace(QUIET, outage=replace(AWAY, seconds=3600), lanes=60),
+    "backs off": replace(
+        QUIET, outage=replace(AWAY, seconds=3600, failing=Failing.ANSWERS), lanes=60
+    ),
     "hangs": replace(QUIET, outage=replace(AWAY, failing=Failing.HANGS)),
-    "pauses": replace(QUIET, outage=replace(AWAY, failing=Failing.PAUSES)),
     "ours": replace(QUIET, outage=replace(AWAY, failing=Failing.OURS)),
     "at once": replace(QUIET, all_due_at_once=True),
     "limited": replace(QUIET, rate_limit=RateLimit(per_second=3.0)),
@@ -78,10 +82,9 @@ def test_the_sample_agrees_with_the_simulation_of_each_event(case: Scenario) -> 
     assert by_the_hour(sampled) == pytest.approx(by_the_hour(exact), abs=tenth)
 
 
-def test_a_token_stands_for_ten_users() -> None:
-    case = replace(
-        CASES["answers"], users=100_000, lanes=lanes_for(100_000, latency=0.2, headroom=2)
-    )
+@pytest.mark.parametrize("name", ["answers", "pauses"])
+def test_a_token_stands_for_ten_users(name: str) -> None:
+    case = replace(CASES[name], users=100_000, lanes=lanes_for(100_000, latency=0.2, headroom=2))
 
     whole = SampledSimulation(case, seed=1).run()
     tenth = SampledSimulation(case, seed=2, sample=10_000).run()
@@ -102,6 +105,22 @@ def test_no_minute_holds_more_than_the_lanes_can_do(kind: Kind) -> None:
 
 
 @either
+def test_all_lanes_pause_when_nobody_is_answered(kind: Kind) -> None:
+    case = CASES["pauses"]
+
+    load = kind(case, seed=1).run()
+
+    first, last = int(AWAY.start // 60), int(AWAY.end // 60)
+    # The pause is shorter than the way to the next sweep, whose first lane probes.
+    probes = 60 / SWEEP_SECONDS
+    unheard = case.capacity(0) * (case.latency + BELIEVED_SECONDS) + case.lanes
+    assert FAILED_IN_A_ROW <= load.attempts[first] <= FAILED_IN_A_ROW + unheard + probes
+    assert sum(load.attempts[first + 1 : last]) == pytest.approx(
+        (last - first - 1) * probes, rel=0.01
+    )
+
+
+@either
 def test_nothing_is_called_while_our_workers_are_away(kind: Kind) -> None:
     load = kind(CASES["ours"], seed=1).run()
 
@@ -112,8 +131,16 @@ def test_nothing_is_called_while_our_workers_are_away(kind: Kind) -> None:
 
 
 @either
-def test_ten_minutes_away_make_few_tokens_stale_and_not_for_long(kind: Kind) -> None:
-    case = replace(QUIET, outage=Outage(start=3 * HOUR, seconds=600))
+def test_ten_minutes_away_make_nobody_stale(kind: Kind) -> None:
+    """Every token has twelve minutes when it becomes due, and the first are served first."""
+    load = kind(replace(QUIET, outage=replace(AWAY, seconds=600)), seed=1).run()
+
+    assert load.ever_stale() == 0
+
+
+@either
+def test_without_the_pause_ten_minutes_make_few_stale_and_not_for_long(kind: Kind) -> None:
+    case = replace(QUIET, outage=replace(AWAY, seconds=600, failing=Failing.ANSWERS))
 
     load = kind(case, seed=1).run()
 

@@ -1,7 +1,7 @@
 """The service's own statements, unchanged, on a token table that is hash-partitioned by user.
 
-Each test swaps the table for a partitioned one with the same name, columns, constraints
-and indexes, and drops it at the end (docs/scaling.md).
+Each test swaps the table for a partitioned one that the SQL of docs/scaling.md makes, and
+drops it at the end.
 """
 
 import re
@@ -9,15 +9,17 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
 from django.db import connection as database
 from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
-from spotify_auth import claims, connection, tokens
+from spotify_auth import claims, connection, lanes, tokens
 from spotify_auth.models import Cause, Outcome, SpotifyToken
 from spotify_auth.refresher import refresh_next, refresh_user
 from tests.conftest import Connect, account_of, grant_of, token_of
@@ -26,33 +28,41 @@ from tests.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+PLAN = Path(__file__).resolve().parents[2] / "docs" / "scaling.md"
 PARTITIONS = 4
+"""Instead of the plan's sixteen."""
 TABLE = "spotify_auth_spotifytoken"
 
 
 @pytest.fixture(autouse=True)
 def _partitioned(transactional_db: None) -> Iterator[None]:
     """Put a hash-partitioned table in the token table's place; the original comes back."""
+    table, partition = sql_of_the_plan()
     with database.cursor() as cursor:
-        cursor.execute(f"ALTER TABLE {TABLE} RENAME TO whole")
-        cursor.execute(
-            f"CREATE TABLE {TABLE} (LIKE whole INCLUDING DEFAULTS INCLUDING GENERATED "
-            "INCLUDING CONSTRAINTS INCLUDING INDEXES) PARTITION BY HASH (user_id)"
-        )
-        # LIKE leaves out foreign keys only.
-        cursor.execute(
-            f"ALTER TABLE {TABLE} ADD FOREIGN KEY (user_id) REFERENCES accounts_user (id) "
-            "DEFERRABLE INITIALLY DEFERRED"
-        )
+        cursor.execute(table)
         for number in range(PARTITIONS):
             cursor.execute(
-                f"CREATE TABLE token_part_{number} PARTITION OF {TABLE} "
-                f"FOR VALUES WITH (MODULUS {PARTITIONS}, REMAINDER {number})"
+                partition.replace("_p0", f"_p{number}")
+                .replace("MODULUS 16", f"MODULUS {PARTITIONS}")
+                .replace("REMAINDER 0", f"REMAINDER {number}")
             )
+        cursor.execute(
+            f"ALTER TABLE {TABLE}_new ADD FOREIGN KEY (user_id) REFERENCES accounts_user (id) "
+            "DEFERRABLE INITIALLY DEFERRED"
+        )
+        cursor.execute(f"ALTER TABLE {TABLE} RENAME TO whole")
+        cursor.execute(f"ALTER TABLE {TABLE}_new RENAME TO {TABLE}")
     yield
     with database.cursor() as cursor:
         cursor.execute(f"DROP TABLE {TABLE}")
         cursor.execute(f"ALTER TABLE whole RENAME TO {TABLE}")
+
+
+def sql_of_the_plan() -> list[str]:
+    """How the page makes the table, and the first of its partitions."""
+    found = re.search(r"```sql\n(.*?)```", PLAN.read_text(), re.DOTALL)
+    assert found, PLAN
+    return [statement for statement in found[1].split(";\n") if statement]
 
 
 def partition_of(user: User) -> str:
@@ -122,6 +132,29 @@ def test_lanes_in_several_threads_refresh_each_token_once(
     assert all(token_of(user).generation == 2 for user in users)
     assert all(user.token_events.filter(outcome=Outcome.REFRESHED).count() == 1 for user in users)
     assert account_of(spotify, token_of(users[0]).access_token) == users[0].account_id
+
+
+def test_a_lane_sends_each_claim_ahead_with_the_write_before(
+    connect: Connect, spotify: Sandbox
+) -> None:
+    users = connect_many(connect)
+
+    with CaptureQueriesContext(database) as captured:
+        assert lanes.run_lane() == len(users)
+
+    ahead = [query["sql"] for query in captured if "; COMMIT; BEGIN; " in query["sql"]]
+    assert len(ahead) == len(users)
+    assert all(token_of(user).generation == 2 for user in users)
+
+
+def test_lanes_that_claim_ahead_refresh_each_token_once(connect: Connect, spotify: Sandbox) -> None:
+    users = connect_many(connect)
+
+    assert sum(in_threads(4, lanes.run_lane)) == len(users)
+
+    totals = spotify.stats()["totals"]
+    assert (totals["refreshes_attempted"], totals["reuses_of_dead_token"]) == (len(users), 0)
+    assert all(token_of(user).generation == 2 for user in users)
 
 
 def test_a_locked_row_is_skipped_and_not_waited_for(connect: Connect, spotify: Sandbox) -> None:
@@ -214,15 +247,24 @@ def test_a_user_is_deleted_with_the_token(connect: Connect) -> None:
     assert not SpotifyToken.objects.exists()
 
 
-def test_the_claim_merges_the_due_indexes_without_sorting(connect: Connect) -> None:
+def test_each_partition_is_vacuumed_as_the_whole_table_was() -> None:
+    whole = options_of("whole")
+
+    assert whole
+    for number in range(PARTITIONS):
+        assert options_of(f"{TABLE}_p{number}") == whole
+
+
+@pytest.mark.parametrize("sql", [claims._NEXT, claims._NEXT_FROM], ids=["anew", "from the last"])
+def test_the_claim_merges_the_due_indexes_without_sorting(connect: Connect, sql: str) -> None:
     user = connect()
     fill(user, rows=20_000)
 
-    plan = plan_of_claim(claims._NEXT)
+    plan = plan_of_claim(sql, due_from=token_of(user).due_at.isoformat())
 
     assert re.search(r"Merge Append\n\s+Sort Key: \w+\.due_at\n", plan), plan
-    scanned = re.findall(r"Index Scan using (\S+) on (token_part_\d)", plan)
-    assert {part for _, part in scanned} == {f"token_part_{n}" for n in range(PARTITIONS)}, plan
+    scanned = re.findall(rf"Index Scan using (\S+) on ({TABLE}_p\d)", plan)
+    assert {part for _, part in scanned} == {f"{TABLE}_p{n}" for n in range(PARTITIONS)}, plan
     assert {index for index, _ in scanned} == partial_due_indexes()
     assert "Seq Scan" not in plan
     assert not re.search(r"->\s+(Incremental )?Sort", plan), plan
@@ -234,7 +276,7 @@ def test_a_claim_of_one_user_looks_into_one_partition(connect: Connect) -> None:
 
     plan = plan_of_claim(claims._OF_USER, user_id=user.pk)
 
-    assert set(re.findall(r"token_part_\d\b", plan)) == {partition_of(user)}, plan
+    assert set(re.findall(rf"{TABLE}_p\d\b", plan)) == {partition_of(user)}, plan
     assert "Seq Scan" not in plan
 
 
@@ -263,13 +305,21 @@ def partial_due_indexes() -> set[str]:
     """The indexes on due_at that hold active tokens alone, one a partition."""
     with database.cursor() as cursor:
         cursor.execute(
-            "SELECT indexname FROM pg_indexes WHERE tablename LIKE 'token\\_part\\_%' "
-            "AND indexdef LIKE '%(due_at) WHERE%active%'"
+            "SELECT indexname FROM pg_indexes WHERE starts_with(tablename, %s) "
+            "AND indexdef LIKE '%%(due_at) WHERE%%active%%'",
+            [f"{TABLE}_p"],
         )
         return {name for (name,) in cursor.fetchall()}
 
 
-def plan_of_claim(sql: str, **parameters: int) -> str:
+def options_of(table: str) -> set[str]:
+    """A table's storage parameters."""
+    with database.cursor() as cursor:
+        cursor.execute("SELECT reloptions FROM pg_class WHERE oid = %s::regclass", [table])
+        return set(cursor.fetchone()[0] or ())
+
+
+def plan_of_claim(sql: str, **parameters: int | str) -> str:
     """What PostgreSQL does for the claim: its last statement, since the first sets bounds."""
     _, claim = sql.split(";\n")
     with transaction.atomic(), database.cursor() as cursor:

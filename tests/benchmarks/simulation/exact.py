@@ -6,13 +6,15 @@ due, or a pause, ends, and a sweep opens it again.
 
 import heapq
 import random
+from collections import deque
 from dataclasses import dataclass
 
 from spotify_auth import schedule
-from tests.benchmarks.simulation.load import Load
+from spotify_auth.cooldown import BELIEVED_SECONDS, UNAVAILABLE_SECONDS
+from spotify_auth.outage import FAILED_IN_A_ROW
+from tests.benchmarks.simulation.load import MINUTE, Load
 from tests.benchmarks.simulation.scenario import (
     LIFETIME_SECONDS,
-    PAUSE_SECONDS,
     RATE_WINDOW_SECONDS,
     SWEEP_SECONDS,
     Failing,
@@ -36,9 +38,11 @@ class ExactSimulation:
         self.tokens: list[_Token] = []
         self.due: list[tuple[float, int]] = []
         self.idle = scenario.lanes
-        self.paused_until = 0.0
+        self.paused_from = self.paused_until = 0.0
         self.probing = False
         """The next claim after a pause goes alone."""
+        self.failed: deque[float] = deque(maxlen=FAILED_IN_A_ROW)
+        """When the latest attempts ended, all of which failed."""
         self.window, self.calls = -1, 0
 
     def run(self) -> Load:
@@ -73,30 +77,45 @@ class ExactSimulation:
 
     def _take(self, now: float) -> float | None:
         """One turn of a lane: when it ends, or None if there is nothing to take."""
-        if not self.due or self.due[0][0] > now or now < self.paused_until:
+        if not self.due or self.due[0][0] > now or self.paused_from <= now < self.paused_until:
             return None
         if self.scenario.capacity(now) == 0:
             return None
         _, user = self.due[0]
         seconds = self.scenario.attempt_seconds(now)
+        probes = self.probing and now >= self.paused_until
         if not self._admitted(now):
             self.load.count(now, attempts=1, refreshed=0, lane_seconds=seconds)
             return None
         outage = self.scenario.outage
         if outage and outage.holds_at(now):
             self.load.count(now, attempts=1, refreshed=0, lane_seconds=seconds)
-            if outage.failing is Failing.PAUSES:
-                self.paused_until, self.probing = now + PAUSE_SECONDS, True
-                return None
             self._fail(user, now + seconds)
+            if outage.failing is Failing.PAUSES:
+                self._pause_if_nobody_is_answered(now, now + seconds, probes=probes)
+                return None if probes else now + seconds
         else:
             self.load.count(now, attempts=1, refreshed=1, lane_seconds=seconds)
             self._refresh(user, now)
-        if self.probing:
+            self.failed.clear()
+        if probes:
             self.probing = False
             # The others found the probe under way and wait for the next sweep.
-            self.paused_until = now + 1e-9
+            self.paused_from, self.paused_until = now, now + 1e-9
         return now + seconds
+
+    def _pause_if_nobody_is_answered(self, now: float, ends: float, *, probes: bool) -> None:
+        self.failed.append(ends)
+        all_failed = len(self.failed) == FAILED_IN_A_ROW and self.failed[0] > ends - MINUTE
+        if not probes and not all_failed:
+            return
+        if probes:
+            # The others find the probe under way.
+            self.paused_from = now
+        elif now >= self.paused_until:
+            # What begins until then fails too, and makes the pause last longer.
+            self.paused_from = ends + BELIEVED_SECONDS
+        self.paused_until, self.probing = ends + UNAVAILABLE_SECONDS, True
 
     def _admitted(self, now: float) -> bool:
         limit = self.scenario.rate_limit
@@ -108,7 +127,8 @@ class ExactSimulation:
         self.calls += 1
         if self.calls <= limit.per_second * RATE_WINDOW_SECONDS:
             return True
-        self.paused_until, self.probing = now + limit.retry_after, True
+        self.paused_from, self.paused_until = now, now + limit.retry_after
+        self.probing = True
         return False
 
     def _refresh(self, user: int, now: float) -> None:

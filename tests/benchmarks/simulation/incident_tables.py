@@ -110,7 +110,7 @@ def _of_a_million(loads: Loads) -> Iterator[tuple[Load, float]]:
 
 
 def outage_kinds(simulate: Simulate) -> tuple[str, str]:
-    """An endpoint that answers, one that hangs, a pause of all lanes: a table and a chart."""
+    """Rows that back off by themselves, and a pause of all lanes: a table and a chart."""
     rows, lines = [], []
     for scenario in runs.outage_kinds():
         load = simulate(scenario)
@@ -144,7 +144,7 @@ def outage_kinds(simulate: Simulate) -> tuple[str, str]:
 
 
 def headrooms(simulate: Simulate) -> str:
-    """More lanes end an outage sooner and make a higher herd."""
+    """More lanes end an outage sooner; what they do to the herd, next turn and later."""
     rows = []
     for headroom, scenario in runs.headrooms():
         load = simulate(scenario)

@@ -96,7 +96,7 @@ class Load:
         """Median, 95 % and longest spell in seconds; zeros if nobody was stale."""
         if len(self.spells) < 2:
             return (self.spells[0],) * 3 if self.spells else (0.0, 0.0, 0.0)
-        cuts = quantiles(self.spells, n=20)
+        cuts = quantiles(self.spells, n=20, method="inclusive")
         return cuts[9], cuts[18], max(self.spells)
 
     def recovered_after(self, moment: float) -> float:

@@ -64,7 +64,7 @@ def incidents() -> Iterator[tuple[str, Scenario]]:
 
 
 def outage_kinds() -> Iterator[Scenario]:
-    """Two hours away, answered, unanswered, and with a pause of all lanes."""
+    """Two hours away: without a pause, answered and unanswered, and as the service does."""
     for failing in (Failing.ANSWERS, Failing.HANGS, Failing.PAUSES):
         outage = Outage(start=BEGINS, seconds=2 * HOUR, failing=failing)
         yield replace(fleet(1_000_000, headroom=4), name=failing.value, outage=outage)

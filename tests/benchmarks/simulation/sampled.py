@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spotify_auth import schedule
+from spotify_auth.cooldown import BELIEVED_SECONDS, UNAVAILABLE_SECONDS
+from spotify_auth.outage import FAILED_IN_A_ROW
 from tests.benchmarks.simulation.dormant import Sleepers
 from tests.benchmarks.simulation.load import Load
 from tests.benchmarks.simulation.scenario import (
     LIFETIME_SECONDS,
-    PAUSE_SECONDS,
     RATE_WINDOW_SECONDS,
     SWEEP_SECONDS,
     Failing,
@@ -55,6 +56,9 @@ class SampledSimulation:
         self.carried = 0.0
         self.paused_until = 0.0
         self.probing = False
+        self.failed = 0.0
+        """How many of the latest calls have failed, all of them, in users. That they fell into
+        one minute, as the service asks, is true of any load above a call a second."""
         self.calls = 0.0
         self.sleepers = (
             Sleepers(scenario.dormancy, size=self.size, random=self.random)
@@ -85,19 +89,14 @@ class SampledSimulation:
         outage = self.scenario.outage
         failing = outage.failing if outage and outage.holds_at(now) else None
         rate = self.scenario.capacity(now) / self.load.weight
+        if failing is Failing.PAUSES:
+            if self.queue:
+                self._serve_until_all_pause(now, rate)
+            return
         if self.probing:
             # One lane goes first; the others come back at the next sweep.
             rate = min(rate, 1 / self.scenario.latency / self.load.weight)
             self.probing = False
-        if failing is Failing.PAUSES and self.queue:
-            self.load.count(
-                now,
-                attempts=1 / self.load.weight,
-                refreshed=0,
-                lane_seconds=self.scenario.latency / self.load.weight,
-            )
-            self.paused_until, self.probing = now + PAUSE_SECONDS, True
-            return
         room = rate * SWEEP_SECONDS + self.carried
         tokens = self._take(int(self._allowed(now, room, rate)))
         # Lanes that run dry lose what they could have done; busy ones keep a fraction.
@@ -116,6 +115,30 @@ class SampledSimulation:
             self._fail(tokens, at + seconds)
         else:
             self._refresh(tokens, at)
+            self.failed = 0.0
+
+    def _serve_until_all_pause(self, now: float, rate: float) -> None:
+        """Calls that fail, until so many have that all lanes pause; or the probe's one."""
+        weight, latency = self.load.weight, self.scenario.latency
+        if self.probing:
+            calls = 1 / weight
+        else:
+            # Lanes go on until the last of so many has ended and they have heard of it.
+            unheard = rate * (latency + BELIEVED_SECONDS)
+            calls = (FAILED_IN_A_ROW - self.failed) / weight + unheard
+        room = min(rate * SWEEP_SECONDS, calls) + self.carried
+        tokens = self._take(int(room))
+        self.carried = room % 1 if self.queue else 0.0
+        if tokens.size:
+            self._fail(tokens, now + np.arange(tokens.size) / rate + latency)
+        # A token may stand for many users, and one probe is less than a token.
+        called = calls if self.probing else float(tokens.size)
+        self.load.count(now, attempts=called, refreshed=0, lane_seconds=called * latency)
+        self.calls += called
+        self.failed += called * weight
+        if self.failed >= FAILED_IN_A_ROW:
+            ends = now + called / rate + latency
+            self.paused_until, self.probing = ends + UNAVAILABLE_SECONDS, True
 
     def _allowed(self, now: float, room: float, rate: float) -> float:
         """How many of `room` calls the rate limit lets through; the next one pauses all."""

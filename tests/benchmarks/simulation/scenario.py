@@ -7,8 +7,6 @@ LIFETIME_SECONDS = 3600.0
 SWEEP_SECONDS = 10.0
 """REFRESH_SWEEP_SECONDS: lanes that ran dry start again at the next multiple of it."""
 DAY, WEEK = 86_400.0, 7 * 86_400.0
-PAUSE_SECONDS = 15.0
-"""cooldown.OUTAGE_SECONDS: how long all lanes pause before one probes."""
 RATE_WINDOW_SECONDS = 30.0
 """Spotify counts the calls of an application in windows of this length."""
 
@@ -16,13 +14,14 @@ RATE_WINDOW_SECONDS = 30.0
 class Failing(StrEnum):
     """What an outage does to a lane's attempt."""
 
-    ANSWERS = "answers with an error"
-    """The token endpoint says 503 at once: the row backs off."""
-    HANGS = "does not answer"
-    """Each attempt lasts two deadlines, then the row backs off."""
     PAUSES = "answers, and all lanes pause"
-    """As for a 429: no row is touched and one probe a sweep is sent. Not what the service
-    does with a 503 today; simulated to see what it would save."""
+    """The token endpoint says 503 at once. Each row that was tried backs off; once so many
+    have failed in a row (`outage`), all lanes pause (`cooldown`). Then the first lane of a
+    sweep probes, and its failure is the next pause. This is the service."""
+    ANSWERS = "answers with an error"
+    """The same without the pause: each row backs off by itself."""
+    HANGS = "does not answer"
+    """Each attempt lasts two deadlines, then the row backs off. Without the pause, too."""
     OURS = "our workers are down"
     """Nothing is attempted."""
 
@@ -33,7 +32,7 @@ class Outage:
 
     start: float
     seconds: float
-    failing: Failing = Failing.ANSWERS
+    failing: Failing = Failing.PAUSES
 
     @property
     def end(self) -> float:
