@@ -47,7 +47,7 @@ class _State(threading.local):
     joins = False
     """Whether this thread is inside a block that is a transaction of its own."""
     begun = False
-    first_of_next: Callable[[], Statement] | None = None
+    first_of_next: Callable[[], Statement | None] | None = None
     ahead: _Ahead | None = None
     """The first statement of a block that has not come yet: `begun` is that block's
     transaction."""
@@ -76,8 +76,10 @@ def joined_transaction() -> Iterator[None]:
 
 
 @contextmanager
-def sent_ahead(first_of_next: Callable[[], Statement]) -> Iterator[None]:
+def sent_ahead(first_of_next: Callable[[], Statement | None]) -> Iterator[None]:
     """Let each `execute_last` in here send the first statement of the next block as well.
+
+    None says that no next block will come.
 
     That block begins with its transaction open and its row locked. If its first statement
     is another one after all, if it comes a second late or never, that transaction is rolled
@@ -132,8 +134,9 @@ def execute_last(sql: str, parameters: Mapping[str, Any]) -> int:
     first = None
     if _state.begun:
         sql += "; COMMIT"
-        if _state.first_of_next is not None:
-            first, its_parameters = _state.first_of_next()
+        ahead = _state.first_of_next() if _state.first_of_next else None
+        if ahead is not None:
+            first, its_parameters = ahead
             if not parameters.keys().isdisjoint(its_parameters):
                 raise ValueError("the statement sent ahead has parameters of the same name")
             sql += f"; BEGIN; {first}"

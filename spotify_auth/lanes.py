@@ -18,7 +18,7 @@ from kombu.exceptions import OperationalError as BrokerError
 from kombu.transport.virtual import Channel
 
 from spotify_auth import attempts, claims, recycling, schedule
-from spotify_auth.joined_transaction import sent_ahead
+from spotify_auth.joined_transaction import Statement, sent_ahead
 from spotify_auth.refresher import refresh_next, stopping
 
 logger = logging.getLogger(__name__)
@@ -106,8 +106,13 @@ def run_lane() -> int:
     turn is over and another lane is enqueued.
     """
     taken, turn_ends = 0, _end_of_turn()
+
+    def next_claim() -> Statement | None:
+        # A claim that is given back waits for the next one from the very left, for a second.
+        return None if time.monotonic() > turn_ends else claims.next_statement()
+
     try:
-        with sent_ahead(claims.next_statement):
+        with sent_ahead(next_claim):
             while not stopping.is_set() and refresh_next() is not None:
                 taken += 1
                 if time.monotonic() > turn_ends:
