@@ -5,6 +5,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.contrib.sessions import middleware as sessions
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
@@ -31,6 +32,22 @@ class LoopbackAddressMiddleware:
         if name == "localhost" != site.hostname and request.method == "GET":
             return HttpResponseRedirect(f"{site.scheme}://{site.netloc}{request.get_full_path()}")
         return self._get_response(request)
+
+
+class SessionMiddleware(sessions.SessionMiddleware):
+    """Django's, but a page that was asked for with a session of the past deletes no cookie.
+
+    A log-in gives the browser a new session and ends the old one. A tab that polls at that
+    moment comes with the old cookie, and the deletion in its answer would hit the new one:
+    the person would be logged out by logging in. Logging out is a POST, and deletes it.
+    """
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        answer = super().process_response(request, response)
+        cookie = answer.cookies.get(settings.SESSION_COOKIE_NAME)
+        if request.method == "GET" and cookie is not None and not cookie.value:
+            del answer.cookies[settings.SESSION_COOKIE_NAME]
+        return answer
 
 
 class LastSeenMiddleware:

@@ -16,6 +16,7 @@ from spotify_auth import connection, cooldown
 from spotify_auth.models import SpotifyToken
 from tests.conftest import Connect, make_due
 from tests.sandbox_client import SCOPES, Sandbox
+from tests.spotify_auth.test_views import log_in
 
 pytestmark = pytest.mark.django_db
 
@@ -336,3 +337,20 @@ def test_deleting_a_person_in_the_admin_takes_the_token_along(
     client.post(f"/admin/accounts/user/{listener.pk}/delete/", {"post": "yes"})
 
     assert not SpotifyToken.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_tab_that_polls_during_a_log_in_does_not_undo_it(spotify: Sandbox) -> None:
+    browser, other_tab = (Client(headers={"host": "127.0.0.1:8000"}) for _ in range(2))
+    log_in(browser, spotify, "user-1")
+    old_cookie = browser.cookies["sessionid"].value
+    log_in(browser, spotify, "user-1")
+    assert browser.cookies["sessionid"].value != old_cookie
+    other_tab.cookies["sessionid"] = old_cookie
+
+    answer = other_tab.get("/connection/")
+
+    assert answer.status_code == 302
+    assert "sessionid" not in answer.cookies
+    assert browser.get("/connection/").status_code == 200
+    assert browser.post("/logout/").cookies["sessionid"].value == ""
