@@ -43,7 +43,7 @@ _KEPT_MILLISECONDS = 7 * 24 * 3600 * 1000
 _PASSED_MILLISECONDS = 5000
 """Longer than a claim can be held before its mark (joined_transaction.AHEAD_SECONDS, and what
 a Redis that hangs costs)."""
-_BEGUN, _UNANSWERED, _PASSED = "begun", "unanswered", "passed"
+_BEGUN, _UNANSWERED = "begun", "unanswered"
 _RESCUED = "spotify_auth:rescued:"
 
 # What is left of attempts whose generation has passed: two keys each.
@@ -54,9 +54,9 @@ for i = {first}, #KEYS, 2 do
 end
 """
 _SWEEP_UP = _LEAVE.format(first=1, milliseconds=1)
-# Returns the rescued grant, the state of an earlier attempt and its age, and marks this
-# attempt unless an earlier one is in doubt. The age is by Redis's clock. Any further keys
-# are those of this thread's earlier attempts. The script may run twice.
+# Returns the rescued grant, the state of an earlier attempt and whether it is in doubt, and
+# marks this attempt if it is not. Its age is by Redis's clock. Any further keys are those of
+# this thread's earlier attempts. The script may run twice.
 _BEGIN = f"""
 {_LEAVE.format(first=3, milliseconds=4)}
 local rescued = redis.call('GET', KEYS[2])
@@ -67,7 +67,7 @@ if earlier then age = ARGV[2] - redis.call('PTTL', KEYS[1]) end
 local doubtful = earlier and (earlier == 'passed'
     or string.sub(earlier, 1, 5) == 'begun' and age < tonumber(ARGV[3]))
 if not doubtful then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
-return {{rescued or '', earlier or '', age}}
+return {{rescued or '', earlier or '', doubtful and 1 or 0}}
 """
 
 _thread = threading.local()
@@ -97,7 +97,7 @@ def begin(user_id: int, generation: int) -> Earlier:
     longest = (longest_exchange(settings.TOKEN_ENDPOINT_DEADLINE_SECONDS) + RESCUE_SECONDS) * 1000
     passed = _passed()
     try:
-        sealed, earlier, age = hints.run(
+        sealed, earlier, in_doubt = hints.run(
             _BEGIN,
             keys=[*_keys(user_id, generation), *passed],
             args=[
@@ -113,12 +113,10 @@ def begin(user_id: int, generation: int) -> Earlier:
     finally:
         passed.clear()
     state = earlier.decode()
-    begun = state.startswith(_BEGUN)
-    in_doubt = state == _PASSED or (begun and age < longest)
     return Earlier(
         rescued=_open(user_id, generation, sealed) if sealed else None,
-        in_doubt=in_doubt,
-        unanswered=state == _UNANSWERED or (begun and not in_doubt),
+        in_doubt=bool(in_doubt),
+        unanswered=state == _UNANSWERED or (state.startswith(_BEGUN) and not in_doubt),
     )
 
 

@@ -62,9 +62,8 @@ def open_lanes() -> int:
 
     That limit is for those that run, in whatever worker, as well. Lanes that still wait in
     the queue count as open. So several beats, and a queue that nobody has read for a day,
-    do no harm.
-    (Messages that expire would do the same only while the hosts' clocks agree.) Lanes end
-    by themselves when nothing is due.
+    do no harm. (Messages that expire would do the same only while the hosts' clocks agree.)
+    Lanes end by themselves when nothing is due.
     """
     needed = _lanes_needed()
     if not needed:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import execnet
 import pytest
 import redis
+from celery import Celery
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection as database
@@ -19,6 +20,7 @@ from pytest_django import DjangoDbBlocker, Settings
 
 from accounts.models import User
 from accounts.people import person_for
+from local.process import free_port
 from spotify_auth import claims, connection
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.models import SpotifyToken
@@ -164,6 +166,15 @@ def elsewhere() -> Iterator[Elsewhere]:
 
     with ThreadPoolExecutor(16) as pool:
         yield lambda function, *args, **kwargs: pool.submit(run, function, *args, **kwargs)
+
+
+@pytest.fixture
+def lost_broker() -> Celery:
+    """Our Celery application, with a broker that is away."""
+    lost = Celery("lost", set_as_current=False)
+    lost.config_from_object(settings, namespace="CELERY")
+    lost.conf.update(broker_url=f"redis://127.0.0.1:{free_port()}/0")
+    return lost
 
 
 def make_due(user: User, *, expired: bool = False) -> None:

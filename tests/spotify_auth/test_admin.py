@@ -14,6 +14,7 @@ from spotify_auth import admin as token_admin
 from spotify_auth import refresher
 from spotify_auth.models import Cause, SpotifyToken
 from tests.conftest import Connect, token_of
+from tests.database_faults import locked_elsewhere
 from tests.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db
@@ -208,16 +209,9 @@ def test_revoking_says_which_lock_did_not_come_free(
 ) -> None:
     settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = -2  # so that it waits for a second: 2 x -2 + 5
     busy, free = connect("user-1"), connect("user-2")
-    other = database.copy()
-    try:
-        with other.cursor() as cursor:
-            cursor.execute("BEGIN")
-            cursor.execute(
-                "SELECT FROM spotify_auth_spotifytoken WHERE user_id = %s FOR UPDATE", [busy.pk]
-            )
-            answer = act(admin, "revoke", busy, free, confirmed="yes")
-    finally:
-        other.close()
+    row = "SELECT FROM spotify_auth_spotifytoken WHERE user_id = %s FOR UPDATE"
+    with locked_elsewhere(row, busy.pk):
+        answer = act(admin, "revoke", busy, free, confirmed="yes")
 
     assert "1 tokens were being refreshed" in answer
     assert [token_of(user).status for user in (busy, free)] == ["active", "revoked"]

@@ -14,7 +14,6 @@ from spotify_auth.models import Outcome, SpotifyToken
 from spotify_auth.refresher import refresh_next, refresh_user
 from tests.conftest import Connect, make_due, token_of
 from tests.database_faults import locked_elsewhere
-from tests.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -31,6 +30,17 @@ def sleeper(connect: Connect, *, unseen_for: timedelta = timedelta(days=DAYS + 1
 def sleeps(user: User) -> bool:
     """Whether the token is due only when its six months are over."""
     return SpotifyToken.objects.filter(pk=user.pk, due_at=F("reauthorize_by")).exists()
+
+
+@pytest.fixture
+def asleep(connect: Connect, settings: Settings, client: Client) -> User:
+    """Somebody whose token sleeps, logged in in `client`."""
+    settings.REFRESH_DORMANT_AFTER = DAYS
+    user = sleeper(connect)
+    assert refresh_next() is Outcome.REFRESHED
+    assert sleeps(user)
+    client.force_login(user)
+    return user
 
 
 def test_off_by_default(connect: Connect) -> None:
@@ -54,36 +64,22 @@ def test_the_last_refresh_of_somebody_unseen_lets_the_token_sleep(
     assert not sleeps(awake)
 
 
-def test_the_first_page_wakes_the_token(
-    connect: Connect, settings: Settings, spotify: Sandbox, client: Client
-) -> None:
-    settings.REFRESH_DORMANT_AFTER = DAYS
-    user = sleeper(connect)
-    refresh_next()
-    make_expired_asleep(user)
-    client.force_login(user)
+def test_the_first_page_wakes_the_token(asleep: User, client: Client) -> None:
+    make_expired_asleep(asleep)
 
     page = client.get("/dashboard/")
 
     assert "Reconnecting to Spotify" in page.content.decode()
-    assert refresh_user(user.pk) is Outcome.REFRESHED
-    assert not sleeps(user)
+    assert refresh_user(asleep.pk) is Outcome.REFRESHED
+    assert not sleeps(asleep)
     assert "Reconnecting to Spotify" not in client.get("/dashboard/").content.decode()
 
 
-def test_a_visit_wakes_a_token_before_it_dies(
-    connect: Connect, settings: Settings, client: Client
-) -> None:
-    settings.REFRESH_DORMANT_AFTER = DAYS
-    user = sleeper(connect)
-    refresh_next()
-    assert sleeps(user)
-    client.force_login(user)
-
+def test_a_visit_wakes_a_token_before_it_dies(asleep: User, client: Client) -> None:
     assert "Reconnecting to Spotify" not in client.get("/dashboard/").content.decode()
 
     assert [refresh_next() for _ in range(2)] == [Outcome.REFRESHED, None]
-    assert not sleeps(user)
+    assert not sleeps(asleep)
 
 
 def test_a_visit_wakes_nobody_who_backs_off(connect: Connect, client: Client) -> None:
@@ -97,21 +93,15 @@ def test_a_visit_wakes_nobody_who_backs_off(connect: Connect, client: Client) ->
     assert refresh_next() is None
 
 
-def test_a_visit_does_not_wait_for_an_exchange(
-    connect: Connect, settings: Settings, client: Client
-) -> None:
-    settings.REFRESH_DORMANT_AFTER = DAYS
-    user = sleeper(connect)
-    refresh_next()
-    client.force_login(user)
+def test_a_visit_does_not_wait_for_an_exchange(asleep: User, client: Client) -> None:
     row = "SELECT FROM spotify_auth_spotifytoken WHERE user_id = %s FOR UPDATE"
-    with locked_elsewhere(row, user.pk), database.cursor() as cursor:
+    with locked_elsewhere(row, asleep.pk), database.cursor() as cursor:
         cursor.execute("SET lock_timeout = '1s'")
 
         assert client.get("/connection/").status_code == 200
 
         cursor.execute("RESET lock_timeout")
-    assert User.objects.filter(pk=user.pk, seen_at__gt=Now() - timedelta(minutes=1)).exists()
+    assert User.objects.filter(pk=asleep.pk, seen_at__gt=Now() - timedelta(minutes=1)).exists()
 
 
 @pytest.mark.parametrize(

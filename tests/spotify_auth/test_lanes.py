@@ -11,7 +11,6 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from local.process import free_port
 from spotify_auth import claims, cooldown, joined_transaction, lanes, refresher
 from spotify_auth.cooldown import Admission
 from spotify_auth.models import Outcome, SpotifyToken, TokenEvent
@@ -129,14 +128,14 @@ def test_a_lane_that_has_had_its_turn_enqueues_another(
 
 
 def test_without_a_broker_a_lane_goes_on(
-    connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    connect: Connect,
+    lost_broker: Celery,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     for n in range(3):
         connect(f"user-{n}")
-    lost = Celery("lost", set_as_current=False)
-    lost.config_from_object(live_settings, namespace="CELERY")
-    lost.conf.update(broker_url=f"redis://127.0.0.1:{free_port()}/0")
-    monkeypatch.setattr(lanes, "current_app", lost)
+    monkeypatch.setattr(lanes, "current_app", lost_broker)
     monkeypatch.setattr(lanes, "TURN_SECONDS", 0.0)
 
     assert lanes.run_lane() == 3

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
+from local.process import ROOT
 from spotify_auth import claims, connection, lanes, tokens
 from spotify_auth.models import Cause, Outcome, SpotifyToken
 from spotify_auth.refresher import refresh_next, refresh_user
@@ -28,7 +28,7 @@ from tests.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PLAN = Path(__file__).resolve().parents[2] / "docs" / "scaling.md"
+PLAN = ROOT / "docs" / "scaling.md"
 PARTITIONS = 4
 """Instead of the plan's sixteen."""
 TABLE = "spotify_auth_spotifytoken"
@@ -46,6 +46,7 @@ def _partitioned(transactional_db: None) -> Iterator[None]:
                 .replace("MODULUS 16", f"MODULUS {PARTITIONS}")
                 .replace("REMAINDER 0", f"REMAINDER {number}")
             )
+        # LIKE leaves out foreign keys only.
         cursor.execute(
             f"ALTER TABLE {TABLE}_new ADD FOREIGN KEY (user_id) REFERENCES accounts_user (id) "
             "DEFERRABLE INITIALLY DEFERRED"

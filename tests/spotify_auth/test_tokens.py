@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import pytest
 from celery import Celery
-from django.conf import settings as live_settings
 from django.contrib.auth.models import AnonymousUser
 from django.db import connection as database
 from django.db.models import F
@@ -13,7 +12,6 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from accounts.models import User
-from local.process import free_port
 from spotify_auth import connection, refresher, tokens
 from spotify_auth.models import Cause, SpotifyToken
 from tests.conftest import Connect, make_due, token_of
@@ -237,12 +235,10 @@ def test_a_lost_broker_costs_a_message_and_no_more(
     caplog: pytest.LogCaptureFixture,
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
     monkeypatch: pytest.MonkeyPatch,
+    lost_broker: Celery,
 ) -> None:
     user = connect(due=False)
-    lost = Celery("lost", set_as_current=False)
-    lost.config_from_object(live_settings, namespace="CELERY")
-    lost.conf.update(broker_url=f"redis://127.0.0.1:{free_port()}/0")
-    monkeypatch.setattr(tokens, "current_app", lost)
+    monkeypatch.setattr(tokens, "current_app", lost_broker)
 
     with django_capture_on_commit_callbacks(execute=True):
         assert tokens.nudge(user.pk, generation=1, cause=Cause.UNAUTHORIZED)
