@@ -15,22 +15,22 @@ help: ## list these targets
 		while IFS='|' read -r target text; do printf '  %-18s %s\n' "$$target" "$$text"; done
 
 run: $(INSTALLED) ## start everything: PostgreSQL, Redis, a sandbox Spotify, web, worker, beat
-	@exec $(VENV_PYTHON) -m local.run
+	@exec $(VENV_PYTHON) -m dev.run
 
 test: $(INSTALLED) ## run the tests; ARGS="tests/accounts -x" is passed to pytest
-	@exec $(VENV_PYTHON) -m local.test $(ARGS)
+	@exec $(VENV_PYTHON) -m dev.test $(ARGS)
 
 lint: $(INSTALLED) ## ruff, mypy, import-linter, migrations, system checks
-	@exec $(VENV_PYTHON) -m local.lint
+	@exec $(VENV_PYTHON) -m dev.lint
 
 bench: $(INSTALLED) ## run the benchmarks, a quarter of an hour; ARGS="reading burst" for some of them
-	@exec $(VENV_PYTHON) -m local.bench $(ARGS)
+	@exec $(VENV_PYTHON) -m dev.bench $(ARGS)
 
 soak: $(INSTALLED) ## break everything for 15 minutes; ARGS="--minutes 5 --users 200 --seed 7"
-	@exec $(VENV_PYTHON) -m local.soak $(ARGS)
+	@exec $(VENV_PYTHON) -m dev.soak $(ARGS)
 
 simulate: $(INSTALLED) ## simulate up to 100 million users, and write docs/simulation.md
-	@exec $(VENV_PYTHON) -m tests.benchmarks.simulation $(ARGS)
+	@exec $(VENV_PYTHON) -m benchmarks.simulation $(ARGS)
 
 # The extras stay in the pins: without them pip before 23.3 takes coverage[toml] for another
 # package than coverage, and refuses the newer one that it finds because it has no hash.
@@ -42,7 +42,7 @@ requirements: $(INSTALLED) ## pin requirements/*.txt anew from requirements/*.in
 	done
 
 clean: ## remove what the other targets made, local data included
-	@if "$(PYTHON)" -c '$(IS_3_11)' 2>/dev/null; then "$(PYTHON)" -m local.clean; fi
+	@if "$(PYTHON)" -c '$(IS_3_11)' 2>/dev/null; then "$(PYTHON)" -m dev.clean; fi
 	@rm -rf .venv .venv-bench .local staticfiles .mypy_cache .ruff_cache .pytest_cache \
 		.import_linter_cache .hypothesis .coverage .coverage.*
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

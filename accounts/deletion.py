@@ -5,7 +5,7 @@ import logging
 from django.db import transaction
 
 from accounts.models import User
-from spotify_auth import connection
+from spotify_auth import connections
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +18,6 @@ def delete_account(user: User) -> None:
     """
     user_id = user.pk
     with transaction.atomic():
-        connection.forget(user_id=user_id)
+        connections.delete(user_id=user_id)
         user.delete()
     logger.info("account_deleted user_id=%s", user_id)

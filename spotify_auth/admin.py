@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.functional import cached_property
 
-from spotify_auth import connection, tokens
+from spotify_auth import connections, tokens
 from spotify_auth.models import Cause, SpotifyToken, TokenEvent
 
 MOST_AT_ONCE = 200
@@ -173,7 +173,7 @@ class SpotifyTokenAdmin(ReadOnlyAdmin):
         revoked, busy = 0, 0
         for user_id in chosen:
             try:
-                revoked += connection.revoke(user_id=user_id)
+                revoked += connections.revoke(user_id=user_id)
             except OperationalError:
                 busy += 1
         if busy:

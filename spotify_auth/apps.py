@@ -9,4 +9,3 @@ class SpotifyAuthConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks."""
-        from spotify_auth import checks  # noqa: F401  (registers by being imported)

@@ -16,7 +16,7 @@ from uuid import uuid4
 import redis
 from django.conf import settings
 
-from spotify_auth import hints
+from spotify_auth import redis_client
 from spotify_auth.schedule import longest_exchange
 
 logger = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def admit() -> Admission:
     if now < _go_until:
         return Admission.GO
     try:
-        answer = hints.run(_ADMIT, keys=_KEYS, args=[_probe_milliseconds(), str(uuid4())])
+        answer = redis_client.run(_ADMIT, keys=_KEYS, args=[_probe_milliseconds(), str(uuid4())])
     except redis.RedisError as error:
         logger.warning("cooldown_unknown reason=%s", type(error).__name__)
         answer = 0
@@ -99,7 +99,7 @@ def start(reason: Reason, *, seconds: float) -> None:
     global _go_until
     milliseconds = int(min(max(seconds, 1.0), LONGEST_SECONDS) * 1000)
     try:
-        fresh = hints.run(_START, keys=_KEYS, args=[milliseconds, reason.value])
+        fresh = redis_client.run(_START, keys=_KEYS, args=[milliseconds, reason.value])
     except redis.RedisError as error:
         logger.warning("cooldown_not_shared reason=%s error=%s", reason, type(error).__name__)
         return
@@ -116,7 +116,7 @@ def reason() -> str:
     Also blank without Redis, after a second at the most.
     """
     try:
-        value = hints.client().get(_HALF_OPEN)
+        value = redis_client.client().get(_HALF_OPEN)
     except redis.RedisError as error:
         logger.warning("cooldown_unknown reason=%s", type(error).__name__)
         return ""
@@ -126,7 +126,7 @@ def reason() -> str:
 def end() -> None:
     """A probe succeeded: everybody may go."""
     try:
-        hints.client().delete(_HALF_OPEN, _PROBE)
+        redis_client.client().delete(_HALF_OPEN, _PROBE)
     except redis.RedisError as error:
         logger.warning("cooldown_not_ended reason=%s", type(error).__name__)
         return
@@ -136,7 +136,7 @@ def end() -> None:
 def another_may_probe() -> None:
     """A probe told nothing: let the next lane try."""
     try:
-        hints.client().delete(_PROBE)
+        redis_client.client().delete(_PROBE)
     except redis.RedisError as error:
         logger.warning("probe_not_passed_on reason=%s", type(error).__name__)
 

@@ -6,8 +6,9 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db.models.functions import Now
 
-from spotify_auth import attempts, login_attempts
+from spotify_auth import login_attempts
 from spotify_auth.models import TokenEvent
+from spotify_auth.refresh import attempts
 
 AT_ONCE = 5000
 """Events a transaction: a long one would keep what lanes leave from being vacuumed."""

@@ -5,7 +5,8 @@ from typing import Any
 from celery import shared_task
 from celery.signals import worker_shutting_down
 
-from spotify_auth import housekeeping, lanes, refresher
+from spotify_auth import housekeeping
+from spotify_auth.refresh import lanes, refresher
 
 
 @shared_task(name="spotify_auth.sweep")

@@ -20,7 +20,7 @@ from accounts.models import User
 from accounts.people import person_for
 from accounts.requests import SignedInRequest
 from accounts.text import storable
-from spotify_auth import connection, login_attempts, web_api
+from spotify_auth import connections, login_attempts, web_api
 from spotify_auth.accounts_service import authorization
 from spotify_auth.accounts_service.errors import (
     AccountsServiceError,
@@ -103,7 +103,7 @@ def callback(request: HttpRequest) -> HttpResponse:
 @login_required
 def disconnect(request: SignedInRequest) -> HttpResponse:
     """Erase our copy of the person's tokens."""
-    connection.disconnect(user_id=request.user.pk)
+    connections.disconnect(user_id=request.user.pk)
     return redirect("accounts:connection")
 
 
@@ -120,7 +120,7 @@ def _complete_login(request: HttpRequest) -> HttpResponse:
         raise LoginProblem("access_denied" if refused else "spotify_error")
     if not request.GET.get("code"):
         raise LoginProblem("spotify_error")
-    issued_at = connection.database_now()
+    issued_at = connections.database_now()
     try:
         grant = authorization.exchange_code(
             code=request.GET["code"], code_verifier=attempt.code_verifier
@@ -139,7 +139,7 @@ def _complete_login(request: HttpRequest) -> HttpResponse:
         raise LoginProblem("inactive")
     # Stored in any case: who came back is who they are at Spotify, whoever is logged in here.
     try:
-        connection.connect(user_id=user.pk, grant=grant, issued_at=issued_at)
+        connections.connect(user_id=user.pk, grant=grant, issued_at=issued_at)
     except OperationalError:
         raise LoginProblem("busy") from None
     if here and here != user and not attempt.switch:

@@ -20,12 +20,13 @@ from pytest_django import DjangoDbBlocker, Settings
 
 from accounts.models import User
 from accounts.people import person_for
-from local.process import free_port
-from spotify_auth import claims, connection
+from dev.process import free_port
+from spotify_auth import connections
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.models import SpotifyToken
+from spotify_auth.refresh import claims
 from spotify_auth.web_api import pause
-from tests.sandbox_client import Sandbox
+from tests.support.sandbox_client import Sandbox
 
 Connect = Callable[..., User]
 Elsewhere = Callable[..., "Future[object]"]
@@ -140,10 +141,10 @@ def connect(db: None, spotify: Sandbox) -> Connect:
     ) -> User:
         answer = spotify.connect([persona], scope=scope)[persona]
         user = person_for(account_id=answer["account_id"], display_name=persona)
-        connection.connect(
+        connections.connect(
             user_id=user.pk,
             grant=grant_of(answer),
-            issued_at=connection.database_now(),
+            issued_at=connections.database_now(),
         )
         # Refreshed a while ago, as a page finds it.
         SpotifyToken.objects.filter(pk=user.pk).update(refreshed_at=Now() - timedelta(seconds=30))

@@ -21,8 +21,7 @@ from spotify_auth.accounts_service.errors import (
     Unavailable,
 )
 from spotify_auth.accounts_service.grant import Grant
-from spotify_auth.bounded_http import HandshakeFailed, session_of_this_thread
-from spotify_auth.retry_after import retry_after
+from spotify_auth.http_client import HandshakeFailed, retry_after, session_of_this_thread
 
 ANSWER_BYTES = 64 * 1024
 LONGEST_LIFETIME = 24 * 3600

@@ -11,7 +11,7 @@ import time
 
 import redis
 
-from spotify_auth import hints
+from spotify_auth import redis_client
 from spotify_auth.web_api.errors import RateLimited
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def start(seconds: float | None) -> float:
     now = time.monotonic()
     _memory.until = max(_memory.until, now + seconds)
     try:
-        if hints.run(_START, keys=[_KEY], args=[int(seconds * 1000)]):
+        if redis_client.run(_START, keys=[_KEY], args=[int(seconds * 1000)]):
             logger.warning("web_api_paused seconds=%.0f", seconds)
     except redis.RedisError as error:
         _memory.look_at = now + LOOK_AGAIN_SECONDS
@@ -76,7 +76,7 @@ def _look() -> None:
     # First, so that no other thread of this process asks as well.
     _memory.look_at = time.monotonic() + LOOK_SECONDS
     try:
-        milliseconds = int(hints.client().pttl(_KEY))
+        milliseconds = int(redis_client.client().pttl(_KEY))
     except redis.RedisError as error:
         _memory.look_at = time.monotonic() + LOOK_AGAIN_SECONDS
         logger.warning("web_api_pause_unknown reason=%s", type(error).__name__)

@@ -14,11 +14,11 @@ from jsonschema import Draft202012Validator
 
 from accounts import dashboard
 from accounts.models import User
-from local.process import ROOT
-from spotify_auth import connection
+from dev.process import ROOT
+from spotify_auth import connections
 from spotify_auth.models import Cause, SpotifyToken
 from tests.conftest import Connect, make_due, token_of
-from tests.sandbox_client import SCOPES, Sandbox
+from tests.support.sandbox_client import SCOPES, Sandbox
 
 pytestmark = pytest.mark.django_db
 
@@ -129,7 +129,7 @@ def need_a_reconnect(user: User) -> None:
 
 
 def disconnect(user: User) -> None:
-    connection.disconnect(user_id=user.pk)
+    connections.disconnect(user_id=user.pk)
 
 
 @pytest.mark.parametrize(

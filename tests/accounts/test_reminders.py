@@ -18,7 +18,7 @@ from pytest_django import Settings
 
 from accounts.models import ReconnectReminder, User
 from accounts.reminders import remind
-from spotify_auth import connection
+from spotify_auth import connections
 from spotify_auth.models import SpotifyToken
 from tests.conftest import Connect
 
@@ -60,7 +60,7 @@ def listener(connect: Connect, persona: str = "user-1", *, left: timedelta) -> U
 
 def leave(user: User, left: timedelta) -> None:
     """Let the six months end so soon; the mails that were sent were for this very end."""
-    end = connection.database_now() + left
+    end = connections.database_now() + left
     SpotifyToken.objects.filter(pk=user.pk).update(reauthorize_by=end)
     ReconnectReminder.objects.filter(user=user).update(reauthorize_by=end)
 
@@ -108,7 +108,7 @@ def test_nobody_is_bothered_without_reason(connect: Connect, change: str) -> Non
     elif change == "inactive":
         User.objects.update(is_active=False)
     else:
-        connection.disconnect(user_id=user.pk)
+        connections.disconnect(user_id=user.pk)
 
     assert remind() == 0
 

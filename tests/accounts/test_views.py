@@ -12,11 +12,11 @@ from pytest_django import Settings
 
 from accounts.connection_page import connection_of, trouble_of
 from accounts.models import User
-from spotify_auth import connection, cooldown
+from spotify_auth import connections, cooldown
 from spotify_auth.models import SpotifyToken
 from tests.conftest import Connect, make_due
-from tests.sandbox_client import SCOPES, Sandbox
 from tests.spotify_auth.test_views import log_in
+from tests.support.sandbox_client import SCOPES, Sandbox
 
 pytestmark = pytest.mark.django_db
 
@@ -56,7 +56,7 @@ def test_each_state_has_its_words(
     elif state == "reconnect_required":
         SpotifyToken.objects.update(status=state)
     elif state == "disconnected":
-        connection.disconnect(user_id=listener.pk)
+        connections.disconnect(user_id=listener.pk)
 
     assert dashboard in client.get("/dashboard/").content.decode()
     assert page in client.get("/connection/").content.decode()

@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.benchmarks import __main__ as bench
-from tests.benchmarks import parts, report
-from tests.benchmarks.charts import Chart, svg
-from tests.benchmarks.rows import Row
+from benchmarks import __main__ as bench
+from benchmarks import report, suite
+from benchmarks.charts import Chart, svg
+from benchmarks.measurement import Row
 
 pytestmark = pytest.mark.django_db
 
@@ -33,7 +33,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(report, "DOCS", tmp_path)
     (tmp_path / "images").mkdir()
     part = SimpleNamespace(TITLE="A part", run=lambda *, long: [ROW])
-    monkeypatch.setattr(parts, "import_module", lambda name: part)
+    monkeypatch.setattr(suite, "import_module", lambda name: part)
     yield tmp_path / "benchmarks.md"
     logging.disable(logging.NOTSET)
 
@@ -42,7 +42,7 @@ def test_a_run_of_all_parts_writes_the_page(page: Path) -> None:
     bench.main([])
 
     text = page.read_text()
-    assert text.count("## A part") == len(parts.PARTS)
+    assert text.count("## A part") == len(suite.PARTS)
     assert "| a thing | at most 2 | 3 | 1 | NO |" in text
     assert (page.parent / "images" / "bench-things.svg").exists()
 
@@ -58,7 +58,7 @@ def test_the_long_parts_have_a_page_of_their_own(page: Path) -> None:
 def test_a_run_of_one_part_leaves_the_page_as_it_is(page: Path) -> None:
     page.write_text("the whole report")
 
-    bench.main([parts.PARTS[0]])
+    bench.main([suite.PARTS[0]])
 
     assert page.read_text() == "the whole report"
 

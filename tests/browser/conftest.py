@@ -14,8 +14,8 @@ from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
 
 from accounts.models import User
-from local.process import ROOT, free_port
-from tests.processes import (
+from dev.process import ROOT, free_port
+from tests.support.processes import (
     LocalProcess,
     beat_process,
     service_environment,
@@ -23,7 +23,7 @@ from tests.processes import (
     web_process,
     worker_process,
 )
-from tests.sandbox_client import Sandbox
+from tests.support.sandbox_client import Sandbox
 
 LIFETIME = 12
 """Seconds that an access token of the browser's sandbox lives."""

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from accounts.models import User
-from spotify_auth import connection
+from spotify_auth import connections
 from spotify_auth.models import SpotifyToken
 from tests.browser.conftest import Stack, Visitor
 
@@ -68,7 +68,7 @@ def test_the_page_follows_what_happens_in_another_tab(stack: Stack, visitor: Vis
     visitor.log_in()
     page.goto(f"{stack.url}/connection/")
 
-    connection.disconnect(user_id=User.objects.get().pk)
+    connections.disconnect(user_id=User.objects.get().pk)
 
     expect(page.get_by_role("status")).to_have_text("Not connected")
     expect(page.locator("#facts")).to_be_hidden()

@@ -9,7 +9,7 @@ from accounts.models import User
 from spotify_auth.models import SpotifyToken
 from tests.browser.conftest import Stack, Visitor
 from tests.conftest import token_of
-from tests.processes import wait_for
+from tests.support.processes import wait_for
 
 pytestmark = pytest.mark.browser
 

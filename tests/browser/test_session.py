@@ -11,7 +11,7 @@ from accounts.models import User
 from spotify_auth.models import SpotifyToken, TokenEvent
 from tests.browser.conftest import LIFETIME, Stack, Visitor
 from tests.conftest import token_of
-from tests.processes import wait_for
+from tests.support.processes import wait_for
 
 pytestmark = pytest.mark.browser
 

@@ -16,7 +16,7 @@ from accounts.models import User
 from spotify_auth import cooldown
 from spotify_auth.models import Outcome, SpotifyToken, TokenEvent
 from tests.browser.conftest import Stack, Visitor
-from tests.processes import wait_for
+from tests.support.processes import wait_for
 
 pytestmark = pytest.mark.browser
 

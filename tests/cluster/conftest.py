@@ -18,16 +18,16 @@ from pytest_celery import (
 )
 
 from config import celery_app
-from local.process import free_port
-from local.redis import redis_server
-from tests.processes import (
+from dev.process import free_port
+from dev.redis import redis_server
+from tests.support.processes import (
     LocalProcess,
     beat_process,
     service_environment,
     teardown_together,
     worker_process,
 )
-from tests.sandbox_client import Sandbox
+from tests.support.sandbox_client import Sandbox
 
 LIFETIME = 12
 """Seconds that an access token of the cluster's sandbox lives."""

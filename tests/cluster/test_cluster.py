@@ -13,12 +13,12 @@ from pytest_celery import CeleryTestNode, CeleryTestSetup
 
 from accounts.models import User
 from accounts.people import person_for
-from local.process import free_port
-from spotify_auth import connection, tokens
+from dev.process import free_port
+from spotify_auth import connections, tokens
 from spotify_auth.models import SpotifyToken
 from tests.conftest import grant_of, make_due
-from tests.processes import wait_for, web_process
-from tests.sandbox_client import Sandbox
+from tests.support.processes import wait_for, web_process
+from tests.support.sandbox_client import Sandbox
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 
@@ -41,10 +41,10 @@ def cluster_size() -> tuple[int, int]:
 def connect_users(sandbox: Sandbox, count: int = USERS) -> list[User]:
     """Connect users as their log-ins would."""
     users = []
-    issued_at = connection.database_now()
+    issued_at = connections.database_now()
     for persona, answer in sandbox.connect([f"user-{n}" for n in range(count)]).items():
         user = person_for(account_id=answer["account_id"], display_name=persona)
-        connection.connect(
+        connections.connect(
             user_id=user.pk,
             grant=grant_of(answer),
             issued_at=issued_at,

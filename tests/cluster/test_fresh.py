@@ -7,9 +7,9 @@ from pytest_celery import CeleryTestSetup
 
 from spotify_auth.models import Outcome, TokenEvent
 from tests.cluster.conftest import WORKERS
-from tests.cluster.readers import Readers
 from tests.cluster.test_cluster import USERS, connect_users
-from tests.sandbox_client import Sandbox
+from tests.support.readers import Readers
+from tests.support.sandbox_client import Sandbox
 
 pytestmark = [
     pytest.mark.cluster,

@@ -17,8 +17,8 @@ from accounts.models import User
 from spotify_auth.models import Outcome, SpotifyToken
 from tests.cluster.test_cluster import connect_users, has_ended
 from tests.conftest import account_of, make_due, token_of
-from tests.processes import wait_for, worker_process
-from tests.sandbox_client import Sandbox
+from tests.support.processes import wait_for, worker_process
+from tests.support.sandbox_client import Sandbox
 
 WORKERS = 1
 DEADLINE_SECONDS = 4

@@ -5,8 +5,8 @@ from pytest_celery import CeleryTestSetup
 
 from tests.cluster.test_cluster import connect_users
 from tests.conftest import make_due, token_of
-from tests.processes import teardown_together, wait_for, worker_process
-from tests.sandbox_client import Sandbox
+from tests.support.processes import teardown_together, wait_for, worker_process
+from tests.support.sandbox_client import Sandbox
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 
@@ -42,5 +42,5 @@ def test_a_worker_writes_what_the_log_level_allows(
     lines = worker.logs()
     teardown_together([worker])
 
-    assert (" INFO spotify_auth.results refreshed user_id=" in lines) is says
+    assert (" INFO spotify_auth.refresh.store refreshed user_id=" in lines) is says
     assert (" INFO celery.apps.worker " in lines) is says

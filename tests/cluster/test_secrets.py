@@ -14,11 +14,11 @@ from django.db import connection as database
 from pytest_celery import CeleryTestSetup
 
 from accounts.models import User
-from local.process import free_port
+from dev.process import free_port
 from spotify_auth.models import SpotifyToken
 from tests.conftest import make_due, token_of
-from tests.processes import wait_for, web_process
-from tests.sandbox_client import Sandbox
+from tests.support.processes import wait_for, web_process
+from tests.support.sandbox_client import Sandbox
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 

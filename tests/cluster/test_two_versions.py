@@ -19,8 +19,8 @@ from spotify_auth.models import Outcome, SpotifyToken, TokenEvent
 from tests.cluster.conftest import LIFETIME
 from tests.cluster.test_cluster import connect_users
 from tests.conftest import account_of, token_of
-from tests.processes import beat_process, teardown_together, wait_for, worker_process
-from tests.sandbox_client import Sandbox
+from tests.support.processes import beat_process, teardown_together, wait_for, worker_process
+from tests.support.sandbox_client import Sandbox
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from local.process import ROOT
+from dev.process import ROOT
 
 APPS = ("accounts", "config", "spotify_auth")
 CALL = re.compile(r"logger\.(?:debug|info|warning|error|exception|critical)\(\s*\"([a-z_]+)")

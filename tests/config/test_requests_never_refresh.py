@@ -15,11 +15,11 @@ from django.urls.resolvers import RoutePattern
 from pytest_django import Settings
 
 from accounts.models import User
-from spotify_auth import connection, login_attempts
+from spotify_auth import connections, login_attempts
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.models import SpotifyToken
-from tests.listener import Listener
-from tests.sandbox_client import SCOPES, Sandbox
+from tests.support.listener import Listener
+from tests.support.sandbox_client import SCOPES, Sandbox
 
 pytestmark = pytest.mark.django_db
 
@@ -59,12 +59,12 @@ def _written_out(pattern: URLPattern | URLResolver) -> str:
 
 
 def fresh(user: User) -> None:
-    connection.connect(
+    connections.connect(
         user_id=user.pk,
         grant=Grant(
             access_token="a", refresh_token="r", expires_in=3600, scope=f"{SCOPES} streaming"
         ),
-        issued_at=connection.database_now(),
+        issued_at=connections.database_now(),
     )
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from config import settings
-from local.process import ROOT
-from tests.processes import celery_command
+from dev.process import ROOT
+from tests.support.processes import celery_command
 
 REQUIRED = {
     "SECRET_KEY": "a-secret-key-for-this-test-that-is-long-enough-to-pass-000",

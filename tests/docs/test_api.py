@@ -5,7 +5,7 @@ import re
 
 from jsonschema import Draft202012Validator
 
-from local.process import ROOT
+from dev.process import ROOT
 from spotify_auth.web_api import errors
 
 TEXT = (ROOT / "docs/api.md").read_text()

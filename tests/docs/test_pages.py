@@ -10,9 +10,9 @@ from django.template import Context, Template
 from django.test import RequestFactory
 
 from accounts.models import User
-from local.process import ROOT
+from dev.process import ROOT
 from tests.conftest import Connect
-from tests.sandbox_client import SCOPES
+from tests.support.sandbox_client import SCOPES
 
 pytestmark = pytest.mark.django_db
 

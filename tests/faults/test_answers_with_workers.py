@@ -30,10 +30,10 @@ from spotify_auth.sandbox.control import ACTION_NAMES
 from spotify_auth.sandbox.faults import FAULTS
 from tests.cluster.test_cluster import connect_users
 from tests.conftest import account_of, make_due, token_of
-from tests.faults.expectations import CASES, CASES_OF_ALL, Case, CaseOfAll
-from tests.faults.stack import Stack, started_stack
-from tests.processes import wait_for
 from tests.spotify_auth.test_views import log_in
+from tests.support.expectations import CASES, CASES_OF_ALL, Case, CaseOfAll
+from tests.support.fault_stack import Stack, started_stack
+from tests.support.processes import wait_for
 
 # One process of pytest-xdist has the stack that all of these tests look at.
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("answers_with_workers")]

@@ -8,10 +8,10 @@ from django.db import connection as database
 from pytest_django import Settings
 
 from spotify_auth.models import Outcome
-from spotify_auth.refresher import refresh_next, refresh_user
+from spotify_auth.refresh.refresher import refresh_next, refresh_user
 from tests.conftest import Connect, forget, make_due, token_of
-from tests.processes import wait_for
-from tests.sandbox_client import Sandbox
+from tests.support.processes import wait_for
+from tests.support.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -16,15 +16,20 @@ from django.db import connection as database
 from pytest_django import Settings
 
 from accounts.models import User
-from local.process import free_port
-from spotify_auth import attempts, claims, connection, lanes, refresher
+from dev.process import free_port
+from spotify_auth import connections
 from spotify_auth.accounts_service.grant import Grant
-from spotify_auth.claims import Claim
 from spotify_auth.models import Cause, Outcome, SpotifyToken
+from spotify_auth.refresh import attempts, claims, lanes, refresher
+from spotify_auth.refresh.claims import Claim
 from tests.conftest import Connect, account_of, grant_of, make_due, token_of
-from tests.database_faults import commit_unacknowledged, cut_the_connection, locked_elsewhere
-from tests.processes import wait_for
-from tests.sandbox_client import Sandbox
+from tests.support.database_faults import (
+    commit_unacknowledged,
+    cut_the_connection,
+    locked_elsewhere,
+)
+from tests.support.processes import wait_for
+from tests.support.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -183,7 +188,7 @@ def test_a_rescued_grant_never_replaces_a_newer_one(
     answer = spotify.connect(["user-1"])["user-1"]
     grant = grant_of(answer)
 
-    connection.connect(user_id=user.pk, grant=grant, issued_at=connection.database_now())
+    connections.connect(user_id=user.pk, grant=grant, issued_at=connections.database_now())
     make_due(user)
     lanes.run_lane()
 

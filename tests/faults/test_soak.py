@@ -10,14 +10,14 @@ import sys
 
 import pytest
 
-from local.process import ROOT, run_step
+from dev.process import ROOT, run_step
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
 
 def test_nobody_pays_for_kills_and_faults_but_with_a_lost_answer() -> None:
     ended = run_step(
-        [sys.executable, "-m", "tests.soak", "--short", "--seed", "1"],
+        [sys.executable, "-m", "benchmarks.soak", "--short", "--seed", "1"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

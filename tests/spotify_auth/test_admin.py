@@ -11,11 +11,11 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from accounts.models import User
 from spotify_auth import admin as token_admin
-from spotify_auth import refresher
 from spotify_auth.models import Cause, SpotifyToken
+from spotify_auth.refresh import refresher
 from tests.conftest import Connect, token_of
-from tests.database_faults import locked_elsewhere
-from tests.sandbox_client import Sandbox
+from tests.support.database_faults import locked_elsewhere
+from tests.support.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db
 

@@ -10,10 +10,10 @@ from django.utils.dateparse import parse_datetime
 from pytest_django import Settings
 
 from accounts.models import User
-from spotify_auth import connection
+from spotify_auth import connections
 from spotify_auth.models import Cause, SpotifyToken
 from tests.conftest import Connect, make_due, token_of
-from tests.sandbox_client import Sandbox
+from tests.support.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db
 
@@ -132,7 +132,7 @@ def test_a_stale_token_is_nudged_and_asked_for_again(
     client: Client, user: User, spotify: Sandbox
 ) -> None:
     make_due(user, expired=True)
-    SpotifyToken.objects.update(due_at=connection.database_now())
+    SpotifyToken.objects.update(due_at=connections.database_now())
 
     answer = client.post(ADDRESS, headers=OUR_PAGE)
 
@@ -150,7 +150,7 @@ def need_a_reconnect(user: User) -> None:
 
 
 def disconnect(user: User) -> None:
-    connection.disconnect(user_id=user.pk)
+    connections.disconnect(user_id=user.pk)
 
 
 @pytest.mark.parametrize(

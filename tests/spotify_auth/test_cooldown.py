@@ -9,15 +9,16 @@ from django.db import OperationalError
 from django.db import connection as database
 from pytest_django import Settings
 
-from local.process import free_port
-from spotify_auth import cooldown, hints, refresher
+from dev.process import free_port
+from spotify_auth import cooldown, redis_client
 from spotify_auth.cooldown import Admission, Reason
 from spotify_auth.models import Outcome, SpotifyToken
-from spotify_auth.outage import FAILED_IN_A_ROW
+from spotify_auth.refresh import refresher
+from spotify_auth.refresh.history import FAILED_IN_A_ROW
 from tests.conftest import Connect, make_due, token_of
-from tests.database_faults import commit_unacknowledged
-from tests.processes import wait_for
-from tests.sandbox_client import Sandbox
+from tests.support.database_faults import commit_unacknowledged
+from tests.support.processes import wait_for
+from tests.support.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db
 
@@ -315,6 +316,6 @@ def test_a_probe_that_is_asked_for_twice_does_not_wait_for_itself(
     pass_the_pause(settings)
 
     def ask(name: str) -> object:
-        return hints.run(cooldown._ADMIT, keys=cooldown._KEYS, args=[60_000, name])
+        return redis_client.run(cooldown._ADMIT, keys=cooldown._KEYS, args=[60_000, name])
 
     assert [ask("one"), ask("one"), ask("another")] == [1, 1, 2]

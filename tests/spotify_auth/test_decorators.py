@@ -9,12 +9,12 @@ from django.urls import path
 
 from accounts.models import User
 from config.urls import urlpatterns as site
-from spotify_auth import connection, web_api
+from spotify_auth import connections, web_api
 from spotify_auth.decorators import WAITING_PAGE, WAITING_PART, spotify_required
 from spotify_auth.models import SpotifyToken
 from spotify_auth.web_api import ForeignAddress
 from tests.conftest import Connect, make_due, token_of
-from tests.sandbox_client import Sandbox
+from tests.support.sandbox_client import Sandbox
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
 
@@ -67,7 +67,7 @@ def need_a_reconnect(user: User) -> None:
 
 
 def disconnect(user: User) -> None:
-    connection.disconnect(user_id=user.pk)
+    connections.disconnect(user_id=user.pk)
 
 
 def test_lets_a_fresh_token_through(client: Client, user: User) -> None:
@@ -172,7 +172,7 @@ def test_what_waits_asks_again_and_goes_on_by_itself(
     polls = {**HTMX, "hx-trigger": element}
 
     still = client.get("/plain/?a=b", headers=polls)
-    SpotifyToken.objects.update(expires_at=connection.database_now().replace(year=2100))
+    SpotifyToken.objects.update(expires_at=connections.database_now().replace(year=2100))
     ready = client.get("/plain/?a=b", headers=polls)
 
     assert (still.status_code, still.content) == (204, b"")
@@ -221,7 +221,7 @@ def test_other_errors_are_the_views_own(client: Client, user: User) -> None:
 
 def test_the_history_names_the_page_behind_a_nudge(client: Client, user: User) -> None:
     go_stale(user)
-    SpotifyToken.objects.update(due_at=connection.database_now())
+    SpotifyToken.objects.update(due_at=connections.database_now())
 
     client.get("/plain/")
 

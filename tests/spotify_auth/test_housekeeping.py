@@ -6,10 +6,11 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.db.models.functions import Now
 
-from spotify_auth import attempts, connection, housekeeping, login_attempts
+from spotify_auth import connections, housekeeping, login_attempts
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.housekeeping import delete_expired
 from spotify_auth.models import LoginAttempt, SpotifyToken, TokenEvent
+from spotify_auth.refresh import attempts
 from tests.conftest import Connect, token_of
 
 pytestmark = pytest.mark.django_db
@@ -57,7 +58,7 @@ def test_deletes_rescued_grants_that_no_row_waits_for(connect: Connect) -> None:
         assert attempts.keep(user_id, 2, rescued)
     SpotifyToken.objects.filter(pk__in=[waiting.pk, left.pk, gone.pk]).update(generation=2)
     SpotifyToken.objects.filter(pk=passed.pk).update(generation=3)
-    connection.disconnect(user_id=left.pk)
+    connections.disconnect(user_id=left.pk)
     gone.delete()
 
     delete_expired()

@@ -8,7 +8,7 @@ from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
-from spotify_auth import connection
+from spotify_auth import connections
 from spotify_auth.models import Cause, SpotifyToken
 from tests.conftest import Connect, make_due, token_of
 
@@ -54,7 +54,7 @@ def test_a_reconnect_has_its_reason(connect: Connect) -> None:
 
 def test_who_has_no_token_is_not_connected(connect: Connect) -> None:
     user = connect(due=False)
-    connection.disconnect(user_id=user.pk)
+    connections.disconnect(user_id=user.pk)
 
     assert rendered(user) == rendered(AnonymousUser()) == "not_connected"
 

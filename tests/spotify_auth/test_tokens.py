@@ -12,11 +12,12 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from accounts.models import User
-from spotify_auth import connection, refresher, tokens
+from spotify_auth import connections, tokens
 from spotify_auth.models import Cause, SpotifyToken
+from spotify_auth.refresh import refresher
 from tests.conftest import Connect, make_due, token_of
-from tests.processes import wait_for
-from tests.sandbox_client import Sandbox
+from tests.support.processes import wait_for
+from tests.support.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db
 
@@ -101,7 +102,7 @@ def test_who_never_connected_is_not_connected() -> None:
         tokens.access_token_for(user.pk)
 
 
-@pytest.mark.parametrize("close", [connection.disconnect, connection.revoke])
+@pytest.mark.parametrize("close", [connections.disconnect, connections.revoke])
 def test_who_was_disconnected_is_not_connected(connect: Connect, close: object) -> None:
     user = connect(due=False)
     close(user_id=user.pk)  # type: ignore[operator]

@@ -14,7 +14,7 @@ from accounts.models import User
 from spotify_auth import login_attempts
 from spotify_auth.models import LoginAttempt, SpotifyToken
 from tests.conftest import token_of
-from tests.sandbox_client import Sandbox
+from tests.support.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db
 

@@ -15,8 +15,8 @@ from pytest_django import Settings
 
 from spotify_auth.accounts_service import errors
 from spotify_auth.accounts_service.refreshing import refresh
-from spotify_auth.bounded_http import session_of_this_thread
-from tests.spotify_auth.accounts_service.servers import Authority, serving, speaking
+from spotify_auth.http_client import session_of_this_thread
+from tests.support.servers import Authority, serving, speaking
 
 DEADLINE_SECONDS = 2.25
 """Of these tests alone, so that the session which trusts their authority is theirs."""

@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from spotify_auth.accounts_service import errors
 from spotify_auth.accounts_service.refreshing import refresh
-from tests.spotify_auth.accounts_service.servers import serving
+from tests.support.servers import serving
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -7,13 +7,13 @@ import pytest
 import requests
 from pytest_django import Settings
 
-from local.process import free_port
+from dev.process import free_port
 from spotify_auth.accounts_service import errors
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.accounts_service.refreshing import refresh
-from spotify_auth.bounded_http import session_of_this_thread
-from tests.sandbox_client import Sandbox
-from tests.spotify_auth.accounts_service.servers import serving
+from spotify_auth.http_client import session_of_this_thread
+from tests.support.sandbox_client import Sandbox
+from tests.support.servers import serving
 
 WHOLE = (
     '{"access_token": "a", "token_type": "Bearer", "expires_in": 3600,'

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.sandbox_client import Sandbox
+from tests.support.sandbox_client import Sandbox
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from tests.sandbox_client import REDIRECT_URI, SCOPES, Sandbox
+from tests.support.sandbox_client import REDIRECT_URI, SCOPES, Sandbox
 
 AUTHORIZE = {
     "client_id": Sandbox.client_id,

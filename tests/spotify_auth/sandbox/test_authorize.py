@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from spotify_auth.sandbox.personas import PERSONAS
-from tests.sandbox_client import REDIRECT_URI, SCOPES, Sandbox, SandboxError
+from tests.support.sandbox_client import REDIRECT_URI, SCOPES, Sandbox, SandboxError
 
 PARAMS = {
     "client_id": Sandbox.client_id,

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from spotify_auth.sandbox.state import digest_of
-from tests.sandbox_client import SCOPES, Sandbox, SandboxError
+from tests.support.sandbox_client import SCOPES, Sandbox, SandboxError
 
 
 def post(sandbox: Sandbox, path: str, body: object) -> tuple[int, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from tests.sandbox_client import Sandbox, SandboxError
+from tests.support.sandbox_client import Sandbox, SandboxError
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.sandbox_client import Sandbox
+from tests.support.sandbox_client import Sandbox
 
 
 def test_refresh_tokens_outlive_a_restart_and_dead_ones_stay_dead(tmp_path: Path) -> None:

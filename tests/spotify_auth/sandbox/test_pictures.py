@@ -4,7 +4,7 @@ import pytest
 import requests
 
 from spotify_auth.sandbox.pictures import draw
-from tests.sandbox_client import Sandbox
+from tests.support.sandbox_client import Sandbox
 
 
 def test_pictures_may_be_cached_for_ever(sandbox: Sandbox) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 import requests
 
-from tests.sandbox_client import Sandbox
+from tests.support.sandbox_client import Sandbox
 
 
 @pytest.fixture

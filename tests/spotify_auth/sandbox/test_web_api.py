@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from spotify_auth.sandbox.personas import PERSONAS
-from tests.sandbox_client import Sandbox
+from tests.support.sandbox_client import Sandbox
 
 TOP_ARTISTS, TOP_TRACKS = "/v1/me/top/artists", "/v1/me/top/tracks"
 RECENT, PLAYING = "/v1/me/player/recently-played", "/v1/me/player/currently-playing"

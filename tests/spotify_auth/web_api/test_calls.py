@@ -5,10 +5,11 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
 from accounts.dashboard import CALLS
-from spotify_auth import refresher, tokens, web_api
+from spotify_auth import tokens, web_api
 from spotify_auth.models import Cause
+from spotify_auth.refresh import refresher
 from tests.conftest import Connect, make_due, token_of
-from tests.sandbox_client import Sandbox
+from tests.support.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db
 

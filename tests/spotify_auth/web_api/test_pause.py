@@ -4,12 +4,12 @@ import pytest
 import redis
 from pytest_django import Settings
 
-from local.process import free_port
+from dev.process import free_port
 from spotify_auth import web_api
 from spotify_auth.web_api import pause
 from tests.conftest import Connect
-from tests.processes import wait_for
-from tests.sandbox_client import Sandbox
+from tests.support.processes import wait_for
+from tests.support.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db
 

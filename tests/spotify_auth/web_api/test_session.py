@@ -12,13 +12,14 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from accounts.models import User
-from spotify_auth import connection, refresher, tokens, web_api
-from spotify_auth.bounded_http import BoundedSession
+from spotify_auth import connections, tokens, web_api
+from spotify_auth.http_client import BoundedSession
 from spotify_auth.models import Cause, SpotifyToken
+from spotify_auth.refresh import refresher
 from spotify_auth.web_api import transport
 from tests.conftest import Connect, make_due, token_of
-from tests.listener import Listener
-from tests.sandbox_client import SCOPES, Sandbox
+from tests.support.listener import Listener
+from tests.support.sandbox_client import SCOPES, Sandbox
 
 pytestmark = pytest.mark.django_db
 
@@ -69,7 +70,7 @@ def test_reads_the_token_at_each_call(user: User, spotify: Sandbox) -> None:
 
 def test_a_stale_token_is_nudged_and_never_refreshed(user: User, spotify: Sandbox) -> None:
     make_due(user, expired=True)
-    SpotifyToken.objects.update(due_at=connection.database_now())
+    SpotifyToken.objects.update(due_at=connections.database_now())
 
     with pytest.raises(tokens.TokenStale):
         web_api.session_for(user).get("/me")

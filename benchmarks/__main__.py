@@ -1,0 +1,68 @@
+"""`make bench`: every part in its turn, a table, and the page docs/benchmarks.md.
+
+`python -m dev.bench [--long] [PART …]`. Parts that are named are printed only; the page
+is written when all of them have run. `--long` runs those that look at hours, side by side,
+and writes a page of its own.
+"""
+
+import sys
+import time
+from argparse import ArgumentParser
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+
+from django.core.management import call_command
+
+from benchmarks import report
+from benchmarks.measurement import Row
+from benchmarks.suite import LONG_PARTS, PARTS, run_part, title_of
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the parts that are named, or all; only all of them make a page."""
+    options = _options(arguments)
+    call_command("migrate", verbosity=0)
+    started, load = time.monotonic(), report.load_average()
+    results: dict[str, tuple[str, list[Row]]] = {}
+    for name, rows in _run(options):
+        results[name] = (title_of(name), rows)
+        report.print_rows(rows)
+    minutes = (time.monotonic() - started) / 60
+    facts = [
+        *report.machine_facts(),
+        f"load average before the run {load}; the run took {minutes:.0f} minutes",
+    ]
+    print("\n".join(facts))
+    if not options.parts:
+        print(f"Written to {report.write_page(results, facts=facts, long=options.long)}.")
+
+
+def _run(options: "_Options") -> Iterable[tuple[str, list[Row]]]:
+    """Each part and its rows, as they come."""
+    if options.parts or not options.long:
+        names = options.parts or PARTS
+        return ((name, run_part(name, long=options.long)) for name in names)
+    # An hour of the one and an hour of the other: the first lets a worker work and the
+    # second PostgreSQL, each with a floor that has the same company.
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        rows = pool.map(partial(run_part, long=True), LONG_PARTS)
+        return list(zip(LONG_PARTS, rows, strict=True))
+
+
+class _Options:
+    parts: list[str]
+    long: bool
+
+
+def _options(arguments: Sequence[str]) -> _Options:
+    parser = ArgumentParser(prog="make bench", description="The benchmarks.")
+    # argparse checks the empty list of `nargs="*"` against the choices too.
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=str(PARTS))
+    parser.add_argument("--long", action="store_true", help="hours instead of minutes")
+    return parser.parse_args(arguments, namespace=_Options())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

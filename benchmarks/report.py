@@ -1,0 +1,109 @@
+"""The table on the terminal, and docs/benchmarks.md with its charts."""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+from django.db import connection
+
+from benchmarks.charts import svg
+from benchmarks.measurement import Row
+from dev.process import ROOT
+
+DOCS = ROOT / "docs"
+_HEADINGS = ("what", "target", "figure", "floor, same run", "met")
+_PACKAGES = ("django", "celery", "psycopg", "requests", "redis", "gunicorn")
+
+_INTRODUCTION = """# Benchmarks
+
+Written by `make bench`; do not edit. Every ratio has its floor measured in the same run, in turns
+with the figure, and both are medians of the turns, with these exceptions: 32 lanes and each of the
+stampedes have one turn; the steady throughput beside the recovery was measured once, before it;
+the peers come one after the other. PostgreSQL (which flushes each commit to disk), Redis, the
+sandbox Spotify, the worker processes and the measuring itself share the cores named below.
+"""
+_LONG_INTRODUCTION = """# Benchmarks that take an hour
+
+Written by `make bench ARGS=--long`; do not edit. The rest is in [benchmarks.md](benchmarks.md), in
+whose words this is to be read. The parts ran side by side.
+"""
+_REPRODUCE = """
+## How to reproduce
+
+```
+make bench                           # all parts, and this page anew
+make bench ARGS="claiming reading"   # some parts, printed only
+make bench ARGS="--long"             # what looks at hours, and docs/benchmarks-long.md anew
+```
+
+The parts are modules in `benchmarks/`; each says at its top what it measures and how.
+"""
+
+
+def print_rows(rows: Sequence[Row]) -> None:
+    """The table as text."""
+    table = [_HEADINGS, *map(_cells, rows)]
+    widths = [max(len(line[n]) for line in table) for n in range(len(_HEADINGS))]
+    for line in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
+    print(flush=True)
+
+
+def write_page(
+    parts: Mapping[str, tuple[str, Sequence[Row]]], *, facts: Sequence[str], long: bool
+) -> Path:
+    """Write the page and its charts. `parts` maps a part's name to its title and rows."""
+    suffix = "-long" if long else ""
+    page = DOCS / f"benchmarks{suffix}.md"
+    introduction = _LONG_INTRODUCTION if long else _INTRODUCTION
+    lines = [introduction, *(f"- {fact}" for fact in facts), ""]
+    for title, rows in parts.values():
+        lines += [f"## {title}", "", _markdown(_HEADINGS), "|---" * len(_HEADINGS) + "|"]
+        lines += [_markdown(_cells(row)) for row in rows] + [""]
+        for chart in (row.chart for row in rows if row.chart):
+            name = f"bench-{chart.name}{suffix}.svg"
+            (DOCS / "images" / name).write_text(svg(chart))
+            lines += [f"![{chart.title}](images/{name})", ""]
+    page.write_text("\n".join(lines).rstrip() + "\n" + _REPRODUCE)
+    return page
+
+
+def machine_facts() -> list[str]:
+    """What the figures depend on, as they are now."""
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW server_version")
+        (postgres,) = cursor.fetchone()
+    memory = psutil.virtual_memory().total / 2**30
+    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    return [
+        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores ({_processor()}), {memory:.0f} GiB",
+        f"Python {platform.python_version()}, PostgreSQL {postgres}, {packages}",
+    ]
+
+
+def load_average() -> str:
+    """How busy the machine has been in the last minute."""
+    return f"{os.getloadavg()[0]:.1f}"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as facts:
+            return next(
+                line.split(":")[1].strip() for line in facts if line.startswith("model name")
+            )
+    except (OSError, StopIteration):
+        return platform.machine()
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    met = {True: "yes", False: "NO", None: "-"}[row.met]
+    return (row.what, row.target, row.figure, row.floor, met)
+
+
+def _markdown(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,185 @@
+"""The cast of a soak: servers, sandbox, workers, beats and people, and what is in flight."""
+
+import os
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from signal import SIGCONT, SIGKILL, SIGSTOP, Signals
+from typing import cast
+
+import psutil
+import psycopg
+from django.db.models import F
+
+from accounts.people import person_for
+from benchmarks.soak.config import Plan
+from dev.postgres import Postgres
+from dev.redis import Redis
+from dev.server import Server
+from dev.testing import DATABASE
+from spotify_auth import connections, redis_client
+from spotify_auth.models import SpotifyToken
+from spotify_auth.sandbox.state import digest_of
+from spotify_auth.schedule import REFRESH_WINDOW
+from tests.conftest import grant_of
+from tests.support.processes import LocalProcess, beat_process, teardown_together, worker_process
+from tests.support.sandbox_client import Sandbox
+
+# FOR UPDATE leaves the number of the locking transaction in the row, and its backend
+# holds a lock on that number: PostgreSQL's own answer to "who is exchanging which token".
+_IN_FLIGHT = """
+SELECT token.user_id
+FROM spotify_auth_spotifytoken AS token
+JOIN pg_locks AS held ON held.locktype = 'transactionid' AND held.granted
+                     AND held.transactionid = token.xmax
+JOIN pg_stat_activity AS session USING (pid)
+WHERE session.application_name = %s
+"""
+
+
+class Cast:
+    """Everything that takes part, and the ways to look at it."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        postgres: Postgres,
+        redis: Redis,
+        sandbox: Sandbox,
+        workers: list[LocalProcess],
+        beats: list[LocalProcess],
+    ) -> None:
+        self.plan = plan
+        self.postgres = postgres
+        self.redis = redis
+        self.sandbox = sandbox
+        self.workers = workers
+        self.beats = beats
+        self.personas: dict[int, str] = {}
+        self.killed_in_flight: dict[str, tuple[int, int]] = {}
+        """Digest of a refresh token whose exchange died with its worker: user, generation."""
+
+    @property
+    def processes(self) -> list[LocalProcess]:
+        """Every process of the service."""
+        return [*self.workers, *self.beats]
+
+    @property
+    def user_ids(self) -> list[int]:
+        """Everybody, in the order of their first log-in."""
+        return list(self.personas)
+
+    def session(self) -> psycopg.Connection:
+        """A new session that sees everything and may write, even to a read-only database."""
+        return psycopg.connect(
+            self.postgres.url(DATABASE),
+            autocommit=True,
+            application_name="soak",
+            connect_timeout=5,
+            options="-c default_transaction_read_only=off",
+        )
+
+    def log_in(self, personas: list[str]) -> None:
+        """Let people log in, for the first time or again. Raises django.db.Error."""
+        issued_at = connections.database_now()
+        for persona, answer in self.sandbox.connect(personas).items():
+            user = person_for(account_id=answer["account_id"], display_name=persona)
+            connections.connect(user_id=user.pk, grant=grant_of(answer), issued_at=issued_at)
+            self.personas[user.pk] = persona
+
+    def age_tokens(self, chance: random.Random) -> None:
+        """Spread everybody's due times, as in a service that has run for a while."""
+        youngest_due = REFRESH_WINDOW[0] * self.plan.lifetime
+        for user_id in self.user_ids:
+            age = timedelta(seconds=chance.uniform(0, youngest_due))
+            SpotifyToken.objects.filter(pk=user_id).update(
+                refreshed_at=F("refreshed_at") - age,
+                expires_at=F("expires_at") - age,
+                due_at=F("due_at") - age,
+            )
+
+    def kill_worker(self, worker: LocalProcess) -> int:
+        """SIGKILL, having noted what it was exchanging; how many tokens that were.
+
+        Frozen first, so that the note is true of the moment of its death.
+        """
+        worker.kill(SIGSTOP)
+        try:
+            lost = self._in_flight(worker)
+        except BaseException:
+            worker.kill(SIGCONT)
+            raise
+        worker.kill(SIGKILL)
+        self.killed_in_flight |= lost
+        return len(lost)
+
+    def _in_flight(self, worker: LocalProcess) -> dict[str, tuple[int, int]]:
+        with self.session() as session:
+            users = {row[0] for row in session.execute(_IN_FLIGHT, [worker.name])}
+        users |= self._marked_by(pid_of(worker))
+        rows = SpotifyToken.objects.filter(pk__in=users)
+        return {digest_of(row.refresh_token or ""): (row.pk, row.generation) for row in rows}
+
+    def _marked_by(self, pid: int) -> set[int]:
+        """Whose exchange lost its session, and with it the lock, but is still under way."""
+        client = redis_client.client()
+        marked = {}
+        for key in client.scan_iter("spotify_auth:attempt:*"):
+            mark = cast(bytes | None, client.get(key)) or b""
+            if mark.endswith(f":{pid}".encode()):
+                user_id, generation = key.decode().rsplit(":", 2)[1:]
+                marked[int(user_id)] = int(generation)
+        rows = SpotifyToken.objects.filter(pk__in=marked).values_list("pk", "generation")
+        return {pk for pk, generation in rows if marked[pk] == generation}
+
+    def deaths_are_settled(self) -> bool:
+        """Whether every token that lost its worker has been asked about again since."""
+        waiting = SpotifyToken.objects.filter(status="active", last_error="")
+        return not any(
+            waiting.filter(pk=pk, generation=generation).exists()
+            for pk, generation in self.killed_in_flight.values()
+        )
+
+
+def pid_of(process: LocalProcess) -> int:
+    """The process id behind pytest-celery's way of writing it."""
+    return int(process.id.removeprefix("pid"))
+
+
+def end_server(server: Server | None, number: Signals) -> None:
+    """Send a server a signal, and wait until nothing of it is left."""
+    if server is None:
+        raise ValueError("this server was never started")
+    process = psutil.Process(server.pid)
+    family = [process, *process.children(recursive=True)]
+    process.send_signal(number)
+    _, left = psutil.wait_procs(family, timeout=30)
+    if left:
+        raise TimeoutError(f"{server.name} goes on after {number.name}")
+
+
+@contextmanager
+def assembled(plan: Plan, *, postgres: Postgres, redis: Redis, sandbox: Sandbox) -> Iterator[Cast]:
+    """Start workers and beats, let everybody log in, and end the processes at the end."""
+    with ExitStack() as stack:
+        workers = [
+            worker_process(name, env=_environment(name), concurrency=plan.lanes_per_worker)
+            for name in (f"worker{n}" for n in range(plan.workers))
+        ]
+        beats = [beat_process(f"beat{n}", env=_environment(f"beat{n}")) for n in range(plan.beats)]
+        cast = Cast(
+            plan, postgres=postgres, redis=redis, sandbox=sandbox, workers=workers, beats=beats
+        )
+        stack.callback(teardown_together, cast.processes)
+        cast.log_in([f"user-{n}" for n in range(plan.users)])
+        cast.age_tokens(random.Random(plan.seed))
+        for process in cast.processes:
+            process.ready()
+        yield cast
+
+
+def _environment(name: str) -> Mapping[str, str]:
+    # PostgreSQL shows this name beside each of the process's sessions.
+    return {**os.environ, "PGAPPNAME": name, "PYTHONUNBUFFERED": "1"}

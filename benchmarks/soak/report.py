@@ -1,0 +1,156 @@
+"""What a soak came to: the figures, the goals, and whether they were met."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from django.db.models import Count
+
+from benchmarks.soak.cluster import Cast
+from benchmarks.soak.monitor import ForcedLogin, Watch, medians
+from benchmarks.soak.readers import Readers
+from benchmarks.soak.runner import Director
+from spotify_auth.models import Outcome, TokenEvent
+from spotify_auth.schedule import REFRESH_WINDOW
+
+MIB = 1024 * 1024
+MEMORY_SLACK_SHARE = 0.05
+"""How much more a worker may hold at the end than half-way, beside the plan's slack. Its
+start is left out, since caches and threads fill then; a leak would grow on."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Goal:
+    """One thing that must hold at the end of every soak."""
+
+    words: str
+    met: bool
+
+
+class Report:
+    """Reads everything once, when the soak is over."""
+
+    def __init__(
+        self, cast: Cast, director: Director, watch: Watch, readers: Readers, *, settled: bool
+    ) -> None:
+        self._plan = cast.plan
+        self._seconds = watch.seconds
+        self._injected = director.injected
+        self._reads, self._web_api = readers.reads, readers.web_api
+        self._settled = settled
+        self._forced = watch.forced_logins
+        self._deadlocks = watch.deadlocks()
+        self._connections = watch.connections
+        self._memory = {watch.names[pid]: samples for pid, samples in _lived(watch)}
+        self._restarts = len(watch.memory) - len(cast.workers)
+        stats = cast.sandbox.stats()
+        self._totals: dict[str, int] = stats["totals"]
+        self._in_flight_max = max(user["in_flight_max"] for user in stats["users"].values())
+        self._reuses = _reuses(stats, cast)
+        self._outcomes = _count("outcome")
+        self._extra = _extra_refreshes(cast.plan.lifetime)
+        # One for each thread that works: lanes, readers, and the soak itself.
+        self._most_connections = (
+            cast.plan.workers * cast.plan.lanes_per_worker + cast.plan.readers + 1
+        )
+
+    def goals(self) -> Iterator[Goal]:
+        """Everything that a soak is about."""
+        ours = [one for one in self._forced if not _is_excused(one)]
+        yield Goal(words="no forced login but for lost answers", met=not ours)
+        yield Goal(words="no dead refresh token shown by us", met=not self._reuses["by us"])
+        yield Goal(words="one exchange in flight a user", met=self._in_flight_max <= 1)
+        yield Goal(words="no deadlock", met=self._deadlocks == 0)
+        yield Goal(words="memory is flat", met=all(map(self._is_flat, self._memory.values())))
+        most = max((count for _, count in self._connections), default=0)
+        yield Goal(
+            words=f"never more than {self._most_connections} connections, one a thread",
+            met=0 < most <= self._most_connections,
+        )
+        yield Goal(words="everybody is fresh again at the end", met=self._settled)
+
+    def lines(self) -> Iterator[str]:
+        """The report, a line at a time."""
+        plan, totals = self._plan, self._totals
+        lifetimes = self._seconds / plan.lifetime
+        yield (
+            f"soak: {plan.users} users, {self._seconds / 60:.1f} minutes, seed {plan.seed}; "
+            f"{plan.workers} workers, {plan.beats} beats; access tokens live {plan.lifetime} s"
+        )
+        yield (
+            f"refreshes: {totals['refreshes']} of {totals['refreshes_attempted']} asked for, "
+            f"{totals['refreshes'] / plan.users / lifetimes:.2f} a user and lifetime"
+        )
+        yield f"outcomes in the history: {_table(self._outcomes)}"
+        yield f"faults injected: {sum(self._injected.values())}"
+        for kind, count in sorted(self._injected.items()):
+            yield f"  {count:3}  {kind}"
+        yield f"dead refresh tokens shown: {_table(self._reuses)}"
+        yield f"extra refreshes (before {REFRESH_WINDOW[0]:.0%} of a life): {_table(self._extra)}"
+        reads = sum(self._reads.values())
+        stale = self._reads["TokenStale"]
+        yield f"reads: {reads}, stale {stale} ({stale / max(reads, 1):.3%}); {_table(self._reads)}"
+        yield f"Web API calls of the readers: {_table(self._web_api)}"
+        yield f"Web API calls answered 401: {totals['web_api_unauthorized']}"
+        yield f"forced logins: {len(self._forced)}"
+        for one in self._forced:
+            yield (
+                f"  at {one.seconds:.0f} s, user {one.user_id}: {one.reason}, "
+                f"{one.excuse or 'BY US'}"
+            )
+        yield f"deadlocks: {self._deadlocks}"
+        yield f"most exchanges in flight for one user: {self._in_flight_max}"
+        yield f"workers started again: {self._restarts}"
+        for name, samples in sorted(self._memory.items()):
+            start, middle, end = (value / MIB for value in medians(samples, seconds=self._seconds))
+            yield f"memory of {name}, MiB: {start:.1f} start, {middle:.1f} middle, {end:.1f} end"
+        start, middle, end = medians(self._connections, seconds=self._seconds)
+        most = max((count for _, count in self._connections), default=0)
+        yield f"connections: {start} start, {middle} middle, {end} end, {most} at the most"
+        for goal in self.goals():
+            yield f"{'ok    ' if goal.met else 'MISSED'}  {goal.words}"
+
+    def _is_flat(self, samples: list[tuple[float, int]]) -> bool:
+        _, middle, end = medians(samples, seconds=self._seconds)
+        slack = self._plan.memory_slack_mib * MIB
+        return 0 < end <= middle * (1 + MEMORY_SLACK_SHARE) + slack
+
+
+def _is_excused(forced: ForcedLogin) -> bool:
+    return bool(forced.excuse) and forced.reason == "answer_lost"
+
+
+def _lived(watch: Watch) -> Iterator[tuple[int, list[tuple[float, int]]]]:
+    """The workers that lived from the start to the end."""
+    for pid, samples in watch.memory.items():
+        if samples[0][0] < 0.1 * watch.seconds and samples[-1][0] > 0.9 * watch.seconds:
+            yield pid, samples
+
+
+def _reuses(stats: dict[str, list[str]], cast: Cast) -> Counter[str]:
+    """Whose fault each use of a dead token was."""
+    spoiled = set(stats["answers_spoiled"])
+
+    def fault(digest: str) -> str:
+        if digest in spoiled:
+            return "answer cut by the sandbox"
+        return "worker killed" if digest in cast.killed_in_flight else "by us"
+
+    return Counter(map(fault, stats["dead_tokens_shown"]))
+
+
+def _extra_refreshes(lifetime: int) -> Counter[str]:
+    """Refreshes that came before their time, by what caused them."""
+    early = TokenEvent.objects.filter(
+        outcome=Outcome.REFRESHED, lifetime_used__lt=int(lifetime * REFRESH_WINDOW[0])
+    )
+    return Counter(dict(early.values_list("cause").annotate(n=Count("pk"))))
+
+
+def _count(column: str) -> Counter[str]:
+    counted = TokenEvent.objects.order_by().values_list(column).annotate(n=Count("pk"))
+    return Counter(dict(counted))
+
+
+def _table(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common()) or "none"

@@ -1,0 +1,207 @@
+"""HTTP sessions whose every answer must be complete within a total time limit.
+
+requests' time-outs apply to each read from the socket, so that a server which sends
+one byte every few seconds, in the headers or in the body, may hold a call, and with it
+a row lock, for ever. Here each read is allowed what is left of one deadline.
+"""
+
+import http.client
+import io
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from ssl import SSLCertVerificationError
+from typing import Any
+
+import requests
+from django.conf import settings
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from urllib3.poolmanager import PoolManager
+
+LONGEST_CONNECT_SECONDS = 3.0
+LONGEST_READ_SECONDS = 10.0
+
+_local = threading.local()
+
+
+class HandshakeFailed(NewConnectionError):
+    """The connection was cut in its handshake, TLS or a proxy's: nothing was sent over it."""
+
+
+class _DeadlineReader(io.RawIOBase):
+    """Reads from a socket, each time with a time-out of what is left."""
+
+    def __init__(self, sock: socket.socket, stream: Any, deadline: float) -> None:
+        self._sock = sock
+        self._stream = stream
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the total deadline has passed")
+        allowed = self._sock.gettimeout()
+        # Each change is a system call, for which the thread gives the GIL away.
+        if allowed is None or left < allowed:
+            self._sock.settimeout(left)
+        read: int = self._stream.readinto(buffer)
+        return read
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+class _DeadlineResponse(http.client.HTTPResponse):
+    """A response whose every read, the status line's included, knows the deadline."""
+
+    def __init__(self, sock: socket.socket, *args: Any, deadline: float, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        raw = self.fp.detach()
+        self.fp = io.BufferedReader(_DeadlineReader(sock, raw, deadline))
+
+
+class _DeadlineMixin:
+    """A connection that sends nothing, and reads nothing, after the deadline."""
+
+    def connect(self) -> None:
+        try:
+            super().connect()  # type: ignore[misc]  # from HTTPConnection
+        except SSLCertVerificationError:
+            raise
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, "the TLS handshake took too long") from error
+        except OSError as error:
+            raise HandshakeFailed(self, "the handshake failed") from error  # type: ignore[arg-type]
+        # Looking up the host, and trying each of its addresses, may take any time.
+        if time.monotonic() >= _local.deadline:
+            self.close()  # type: ignore[attr-defined]
+            raise ConnectTimeoutError(self, "the total deadline passed while connecting")
+
+    def response_class(self, sock: socket.socket, **kwargs: Any) -> _DeadlineResponse:
+        # http.client calls this for every answer, that of a proxy's CONNECT included.
+        return _DeadlineResponse(sock, deadline=_local.deadline, **kwargs)
+
+
+class _PlainConnection(_DeadlineMixin, HTTPConnection):  # type: ignore[misc]  # a method
+    pass
+
+
+class _TlsConnection(_DeadlineMixin, HTTPSConnection):  # type: ignore[misc]  # a method
+    pass
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _PlainConnection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+_POOLS = {"http": _PlainPool, "https": _TlsPool}
+
+
+class _DeadlineAdapter(HTTPAdapter):
+    """Uses connections that know the deadline, also behind a proxy."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> PoolManager:
+        manager: PoolManager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+
+class BoundedSession(requests.Session):
+    """A session whose calls neither send nor read anything `total_seconds` after their start.
+
+    Connecting takes a quarter of that for each address of the host, and the time of the
+    look-up, which Python cannot bound; if that was too long, nothing is sent.
+
+    It keeps no cookie, follows no redirect, makes no retry and reads nothing from the
+    environment: the search for proxies and .netrc costs a quarter of a call's CPU, and a
+    stray .netrc would replace the Authorization header. OUTBOUND_PROXY_URL names a proxy.
+    """
+
+    def __init__(self, *, total_seconds: float, proxy: str) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.mount("http://", _DeadlineAdapter())
+        self.mount("https://", _DeadlineAdapter())
+        if proxy:
+            self.proxies = {"http": proxy, "https": proxy}
+        self._total_seconds = total_seconds
+
+    def send(  # type: ignore[override]  # takes less
+        self,
+        request: requests.PreparedRequest,
+        *,
+        deadline: float | None = None,
+        stream: bool = False,
+    ) -> requests.Response:
+        """Start the clock, and send over the adapter.
+
+        All that requests would do besides is to keep cookies, follow redirects and call
+        hooks. Calls of several users share a connection: nothing may stick to it.
+
+        `deadline`, by `time.monotonic()`, is for a call that has begun before this one.
+        """
+        now = time.monotonic()
+        left = self._total_seconds if deadline is None else deadline - now
+        if left <= 0:
+            raise requests.ConnectTimeout("the total deadline has passed", request=request)
+        _local.deadline = now + left
+        response = self.get_adapter(request.url or "").send(
+            request,
+            stream=stream,
+            # A quarter at the most, and twice at the worst (TCP, then TLS): at least half
+            # of the time is for the answer.
+            timeout=(min(LONGEST_CONNECT_SECONDS, left / 4), min(LONGEST_READ_SECONDS, left)),
+            verify=True if self.verify is None else self.verify,
+            cert=self.cert,
+            proxies=self.proxies,
+        )
+        response.elapsed = timedelta(seconds=time.monotonic() - now)
+        if not stream:
+            response.content  # noqa: B018  (reads it, within the deadline)
+        return response
+
+
+def session_of_this_thread(*, total_seconds: float) -> BoundedSession:
+    """This thread's session with a total time limit for each call, in seconds.
+
+    One a thread, so that each lane keeps its own connection and no pool lock is shared.
+    """
+    key = (total_seconds, settings.OUTBOUND_PROXY_URL)
+    sessions: dict[tuple[float, str], BoundedSession] = _local.__dict__.setdefault("sessions", {})
+    if key not in sessions:
+        sessions[key] = BoundedSession(total_seconds=total_seconds, proxy=key[1])
+    return sessions[key]
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Retry-After in seconds, from a number or an HTTP date (RFC 9110, section 10.2.3).
+
+    A date is read against the answer's own Date, so that no clock of ours plays a part.
+    None for anything else; a moment that has passed is 0.
+    """
+    value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:10])
+    try:
+        moment, now = map(parsedate_to_datetime, (value, headers.get("Date", "")))
+        return max(0.0, (moment - now).total_seconds())
+    except (TypeError, ValueError):
+        return None

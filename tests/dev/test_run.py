@@ -1,0 +1,167 @@
+"""`make run` itself: what it says when it cannot start, and that it leaves nothing behind."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from dev.process import ROOT, free_port
+from tests.support.processes import wait_for
+
+NAMES = ("PORT", "SANDBOX_PORT", "POSTGRES_PORT", "REDIS_PORT")
+Run = subprocess.Popen[str]
+
+
+@pytest.fixture
+def ports() -> dict[str, str]:
+    return {name: str(free_port()) for name in NAMES}
+
+
+@pytest.fixture
+def start(ports: dict[str, str], home: Path) -> Iterator[Callable[..., Run]]:
+    """Start `make run`'s command, with ports and data of its own; end it afterwards."""
+    runs: list[Run] = []
+
+    def start_one(**environment: str) -> Run:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        ours = {"ENV_FILE": os.devnull, "LOCAL_DIRECTORY": str(home)}
+        run = subprocess.Popen(
+            [sys.executable, "-m", "dev.run"],
+            env={**kept, **ours, **ports, **environment},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        runs.append(run)
+        return run
+
+    yield start_one
+    for run in runs:
+        run.send_signal(signal.SIGINT)
+        run.communicate(timeout=60)
+
+
+def wait_until_it_runs(run: Run) -> None:
+    assert run.stdout
+    seen = []
+    for line in run.stdout:
+        seen.append(line)
+        if "Spotify Token Keeper is running: open" in line:
+            return
+    pytest.fail(f"it ended:\n{''.join(seen)}")
+
+
+def family(run: Run) -> dict[str, psutil.Process]:
+    """What a run has started, by the words in its command line."""
+    found: dict[str, psutil.Process] = {}
+    for child in psutil.Process(run.pid).children(recursive=True):
+        for name in ("gunicorn", "beat", "worker", "spotify_auth.sandbox", "redis", "postgres"):
+            if name in " ".join(child.cmdline()):
+                found.setdefault(name, child)
+    assert len(found) == 6
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_taken_port_is_named_with_the_variable_that_changes_it(
+    start: Callable[..., Run], ports: dict[str, str], name: str
+) -> None:
+    with socket.create_server(("127.0.0.1", int(ports[name]))):
+        output, _ = start().communicate(timeout=20)
+
+    lines = output.strip().splitlines()
+    assert len(lines) == 1
+    assert f"Port {ports[name]} for" in lines[0]
+    assert f"set {name} to another one" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("environment", "line"),
+    [
+        ({"PORT": "http"}, "PORT is malformed: set it to a port number, 1 to 65535."),
+        ({"ENV_FILE": "/no/such"}, "ENV_FILE names /no/such, which does not exist."),
+        # Two of ours on one port.
+        (
+            {"PORT": "18765", "SANDBOX_PORT": "18765"},
+            "Port 18765 for the sandbox Spotify is taken: set SANDBOX_PORT to another one, "
+            "for example `SANDBOX_PORT=18766 make run`.",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    start: Callable[..., Run], environment: dict[str, str], line: str
+) -> None:
+    run = start(**environment)
+    output, _ = run.communicate(timeout=20)
+
+    assert (run.returncode, output.strip()) == (1, line)
+
+
+def test_wrong_settings_are_said_in_their_own_lines(start: Callable[..., Run]) -> None:
+    run = start(
+        DATABASE_URL="postgres://127.0.0.1/never-connected",
+        REDIS_URL="redis://127.0.0.1",
+        SPOTIFY_CLIENT_ID="given",
+        # Empty is as good as not set, and a client id needs its secret.
+        SPOTIFY_CLIENT_SECRET="",
+    )
+    output, _ = run.communicate(timeout=30)
+
+    assert run.returncode == 1
+    assert "SPOTIFY_CLIENT_SECRET is missing" in output
+    assert "Traceback" not in output
+
+
+def test_ctrl_c_while_it_starts_leaves_nothing(start: Callable[..., Run], home: Path) -> None:
+    run = start()
+    wait_for((home / "postgres" / "data.new").exists, what="initdb to begin")
+    children = psutil.Process(run.pid).children(recursive=True)
+    os.killpg(run.pid, signal.SIGINT)
+    output, _ = run.communicate(timeout=20)
+
+    assert (run.returncode, output) == (0, "")
+    assert children
+    assert not [child for child in children if child.is_running()]
+
+
+@pytest.mark.slow
+def test_runs_the_whole_service_and_stops_the_servers_last(
+    start: Callable[..., Run], ports: dict[str, str]
+) -> None:
+    killed = start()
+    wait_until_it_runs(killed)
+    second, _ = start(**{name: str(free_port()) for name in NAMES}).communicate(timeout=20)
+    orphans = family(killed)
+    assert second.strip() == "`make run` is running in this clone already."
+
+    # Killed and started again at once: what is left of the first run is no obstacle.
+    killed.kill()
+    killed.wait()
+    run = start()
+    wait_until_it_runs(run)
+    processes = family(run)
+    assert not [name for name, process in orphans.items() if process.is_running()]
+    assert requests.get(f"http://127.0.0.1:{ports['PORT']}/", timeout=5).ok
+    passwords = {"POSTGRES_PASSWORD", "REDIS_PASSWORD"}
+    assert passwords.isdisjoint(processes["gunicorn"].environ())
+
+    ended: list[str] = []
+    run.send_signal(signal.SIGINT)
+    while len(ended) < len(processes):
+        alive = [name for name, process in processes.items() if process.is_running()]
+        ended += [name for name in processes if name not in alive and name not in ended]
+    output, _ = run.communicate(timeout=60)
+
+    assert run.returncode == 0
+    assert "Traceback" not in output
+    assert set(ended[:3]) == {"gunicorn", "beat", "worker"}
+    assert ended[3:] == ["spotify_auth.sandbox", "redis", "postgres"]

@@ -1,0 +1,439 @@
+"""One refresh: what is written, when it is due again, and what each failure means."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection as database
+from django.db.models import F
+from django.db.models.functions import Now
+from pytest_django import Settings
+
+from accounts.models import User
+from spotify_auth.accounts_service import errors
+from spotify_auth.accounts_service.grant import Grant
+from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenEvent
+from spotify_auth.refresh import refresher, store
+from spotify_auth.refresh.claims import Claim
+from spotify_auth.refresh.decisions import judge
+from spotify_auth.refresh.refresher import refresh_next, refresh_user
+from tests.conftest import Connect, account_of, make_due, token_of
+from tests.support.sandbox_client import Sandbox
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _short_deadline(settings: Settings) -> None:
+    settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = 1.0
+
+
+def last_event(user: User) -> TokenEvent:
+    event = user.token_events.first()
+    assert event
+    return event
+
+
+def test_nothing_due_is_nothing_to_do(connect: Connect, spotify: Sandbox) -> None:
+    connect(due=False)
+
+    assert refresh_next() is None
+    assert spotify.stats()["totals"]["refreshes"] == 0
+
+
+def test_stores_the_new_pair_in_one_generation(connect: Connect, spotify: Sandbox) -> None:
+    user = connect()
+    before = token_of(user)
+
+    assert refresh_next() is Outcome.REFRESHED
+
+    after = token_of(user)
+    assert after.generation == before.generation + 1
+    assert after.access_token != before.access_token
+    assert after.refresh_token != before.refresh_token
+    assert account_of(spotify, after.access_token) == user.account_id
+
+
+def test_the_stored_refresh_token_is_the_one_that_works_next(connect: Connect) -> None:
+    user = connect()
+
+    for generation in (2, 3, 4):
+        make_due(user)
+        assert refresh_next() is Outcome.REFRESHED
+        assert token_of(user).generation == generation
+
+
+def test_keeps_the_old_refresh_token_when_none_is_returned(
+    connect: Connect, spotify: Sandbox
+) -> None:
+    user = connect()
+    before = token_of(user)
+    spotify.faults(fault="no_rotation")
+
+    assert refresh_next() is Outcome.REFRESHED
+
+    assert token_of(user).refresh_token == before.refresh_token
+    assert last_event(user).rotated is False
+    make_due(user)
+    assert refresh_next() is Outcome.REFRESHED
+
+
+def test_a_blank_scope_does_not_overwrite_the_stored_one(
+    connect: Connect, spotify: Sandbox
+) -> None:
+    user = connect()
+    spotify.faults(
+        fault="garbage",
+        content_type="application/json",
+        body='{"access_token": "a", "token_type": "Bearer", "expires_in": 3600, "scope": " "}',
+    )
+
+    assert refresh_next() is Outcome.REFRESHED
+
+    assert token_of(user).scope == "user-top-read"
+    assert token_of(user).access_token == "a"
+
+
+def test_due_and_expiry_follow_from_expires_in_and_the_start_of_the_exchange(
+    connect: Connect, spotify: Sandbox
+) -> None:
+    user = connect()
+    spotify.faults(fault="latency", seconds=0.3)
+
+    refresh_next()
+
+    token = token_of(user)
+    lifetime = token.expires_at - token.refreshed_at
+    assert lifetime == timedelta(seconds=120)
+    assert lifetime * 0.7 <= token.due_at - token.refreshed_at <= lifetime * 0.8
+    # The event is written after the answer, the expiry counted from before the request.
+    assert last_event(user).at - token.refreshed_at >= timedelta(seconds=0.3)
+
+
+@pytest.mark.parametrize(("expired", "earliest"), [(False, 0.7), (True, 0.3)])
+def test_tokens_that_had_expired_spread_over_half_a_lifetime(
+    connect: Connect, expired: bool, earliest: float
+) -> None:
+    users = [connect(f"user-{n}") for n in range(30)]
+    SpotifyToken.objects.update(
+        refreshed_at=Now() - timedelta(seconds=118),
+        expires_at=Now() + timedelta(seconds=-1 if expired else 60),
+    )
+
+    while refresh_next():
+        pass
+
+    shares = [
+        (token.due_at - token.refreshed_at) / (token.expires_at - token.refreshed_at)
+        for token in map(token_of, users)
+    ]
+    assert earliest <= min(shares) < earliest + 0.15  # but for a chance of 0.7 ** 30
+    assert max(shares) <= 0.8
+
+
+def test_the_event_answers_why_and_how(connect: Connect) -> None:
+    user = connect()
+
+    refresh_next()
+
+    event = last_event(user)
+    assert (event.cause, event.outcome) == (Cause.SCHEDULE, Outcome.REFRESHED)
+    assert (event.generation_before, event.generation_after) == (1, 2)
+    assert event.rotated is True
+    assert event.lifetime_granted == 120
+    assert event.lifetime_used is not None
+    assert event.duration_ms is not None
+    assert event.worker
+
+
+def test_takes_the_most_urgent_first(connect: Connect) -> None:
+    later, sooner = connect("user-1"), connect("user-2")
+    SpotifyToken.objects.filter(pk=sooner.pk).update(due_at=F("due_at") - timedelta(hours=1))
+
+    refresh_next()
+
+    assert token_of(sooner).generation == 2
+    assert token_of(later).generation == 1
+
+
+def test_a_hundred_messages_refresh_once(connect: Connect, spotify: Sandbox) -> None:
+    user = connect()
+
+    outcomes = [refresh_user(user.pk) for _ in range(100)]
+
+    assert outcomes == [Outcome.REFRESHED] + [None] * 99
+    assert spotify.stats()["totals"]["refreshes"] == 1
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        SpotifyToken.Status.RECONNECT_REQUIRED,
+        SpotifyToken.Status.DISCONNECTED,
+        SpotifyToken.Status.REVOKED,
+    ],
+)
+def test_only_active_tokens_are_refreshed(
+    connect: Connect, spotify: Sandbox, status: SpotifyToken.Status
+) -> None:
+    user = connect()
+    erased = {} if status == "reconnect_required" else {"access_token": None, "refresh_token": None}
+    SpotifyToken.objects.filter(pk=user.pk).update(status=status, **erased)
+
+    assert refresh_next() is None
+    assert refresh_user(user.pk) is None
+    assert spotify.stats()["totals"]["refreshes_attempted"] == 0
+
+
+def test_invalid_grant_once_is_a_suspicion_and_twice_is_final(
+    connect: Connect, spotify: Sandbox
+) -> None:
+    user = connect()
+    spotify.revoke("user-1")
+
+    assert refresh_next() is Outcome.SUSPECTED
+    token = token_of(user)
+    assert token.status == SpotifyToken.Status.ACTIVE
+    assert token.suspected_at
+    assert refresh_next() is None  # not before its confirmation is due
+
+    make_due(user)
+    assert refresh_next() is Outcome.RECONNECT_REQUIRED
+    token = token_of(user)
+    assert token.status == SpotifyToken.Status.RECONNECT_REQUIRED
+    assert token.refresh_token  # kept: history for the operator
+    assert [event.outcome for event in user.token_events.all()] == [
+        Outcome.RECONNECT_REQUIRED,
+        Outcome.SUSPECTED,
+        Outcome.CONNECTED,
+    ]
+
+
+def test_a_false_invalid_grant_costs_nothing(connect: Connect, spotify: Sandbox) -> None:
+    user = connect()
+    spotify.faults(fault="false_invalid_grant")
+    refresh_next()
+    spotify.clear()
+    make_due(user)
+
+    assert refresh_next() is Outcome.REFRESHED
+
+    token = token_of(user)
+    assert (token.status, token.suspected_at, token.failures) == ("active", None, 0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome", "error"),
+    [
+        ({"fault": "unavailable"}, Outcome.RETRY, "http_503"),
+        ({"fault": "garbage"}, Outcome.ANSWER_UNKNOWN, "answer_without_access_token"),
+        # twice, since a first lost answer is tried again at once
+        ({"fault": "connection_reset"}, Outcome.ANSWER_UNKNOWN, "connection_cut"),
+        ({"fault": "latency", "seconds": 2}, Outcome.ANSWER_UNKNOWN, "timeout"),
+        (
+            {"fault": "slow_drip", "interval": 0.2, "headers": True, "rotate": False},
+            Outcome.ANSWER_UNKNOWN,
+            "timeout",
+        ),
+        (
+            {"fault": "slow_drip", "interval": 0.2, "headers": False, "rotate": False},
+            Outcome.ANSWER_UNKNOWN,
+            "answer_cut_short",
+        ),
+    ],
+)
+def test_other_failures_are_tried_again(
+    connect: Connect, spotify: Sandbox, fault: dict[str, object], outcome: Outcome, error: str
+) -> None:
+    user = connect()
+    before = token_of(user)
+    spotify.faults(**fault)  # type: ignore[arg-type]
+
+    assert refresh_next() is outcome
+
+    after = token_of(user)
+    assert after.status == SpotifyToken.Status.ACTIVE
+    assert (after.failures, after.last_error) == (1, error)
+    assert after.due_at > before.due_at
+    assert (after.generation, after.refresh_token) == (before.generation, before.refresh_token)
+    assert last_event(user).error == error
+
+
+def test_a_lost_answer_is_asked_for_once_more_at_once(connect: Connect, spotify: Sandbox) -> None:
+    user = connect()
+    spotify.faults(fault="grace_window", seconds=30)
+    spotify.faults(fault="answer_lost", times=1)
+
+    assert refresh_next() is Outcome.REFRESHED
+
+    token = token_of(user)
+    assert account_of(spotify, token.access_token) == user.account_id
+    make_due(user)
+    assert refresh_next() is Outcome.REFRESHED
+
+
+def test_a_lost_answer_is_told_apart_from_a_revocation(connect: Connect, spotify: Sandbox) -> None:
+    user = connect()
+    spotify.faults(fault="answer_lost", times=1)  # rotated, and nobody knows the new token
+
+    for _ in range(2):
+        make_due(user)
+        refresh_next()
+
+    token = token_of(user)
+    assert (token.status, token.last_error) == ("reconnect_required", "answer_lost")
+    assert last_event(user).error == "answer_lost"
+
+
+@pytest.mark.django_db(transaction=True)  # it lasts, and due is what PostgreSQL's now() says
+def test_a_refusal_after_an_unanswered_attempt_is_a_lost_answer(
+    connect: Connect, spotify: Sandbox
+) -> None:
+    user = connect()
+    spotify.faults(fault="latency_after_rotating", seconds=2)
+    refresh_next()
+    spotify.clear()
+
+    for _ in range(2):
+        make_due(user)
+        refresh_next()
+
+    assert token_of(user).last_error == "answer_lost"
+
+
+@pytest.mark.parametrize(
+    "body", ["<html>", '{"access_token": "a", "refresh_token": "r"}', "x" * 99_999]
+)
+def test_a_refusal_after_an_unreadable_success_is_a_lost_answer(
+    connect: Connect, spotify: Sandbox, body: str
+) -> None:
+    user = connect()
+    spotify.faults(fault="garbage", body=body, times=1)
+    assert refresh_next() is Outcome.ANSWER_UNKNOWN
+    spotify.revoke("user-1")  # what the grant was, it is dead as if it had been rotated
+
+    for _ in range(2):
+        make_due(user)
+        refresh_next()
+
+    assert token_of(user).last_error == "answer_lost"
+
+
+def test_the_end_of_the_six_months_is_called_so(connect: Connect, spotify: Sandbox) -> None:
+    user = connect()
+    spotify.expire_refresh_token("user-1")
+    SpotifyToken.objects.update(reauthorize_by=Now() - timedelta(days=1))
+
+    for _ in range(2):
+        make_due(user)
+        refresh_next()
+
+    token = token_of(user)
+    assert (token.status, token.last_error) == ("reconnect_required", "six_months_over")
+
+
+def test_failures_back_off_and_success_forgives_them(connect: Connect, spotify: Sandbox) -> None:
+    user = connect()
+    spotify.faults(fault="unavailable")
+    for failures in (1, 2, 3):
+        make_due(user)
+        refresh_next()
+        assert token_of(user).failures == failures
+    spotify.clear()
+    make_due(user)
+
+    refresh_next()
+
+    assert (token_of(user).failures, token_of(user).last_error) == (0, "")
+
+
+def test_an_undecryptable_row_backs_off_and_holds_nobody_up(connect: Connect) -> None:
+    broken, healthy = connect("user-1"), connect("user-2")
+    SpotifyToken.objects.filter(pk=broken.pk).update(due_at=Now() - timedelta(hours=1))
+    with database.cursor() as cursor:
+        cursor.execute(
+            "UPDATE spotify_auth_spotifytoken SET refresh_token = 'x' WHERE user_id = %s",
+            [broken.pk],
+        )
+
+    assert refresh_next() is Outcome.RETRY
+    assert refresh_next() is Outcome.REFRESHED
+
+    assert token_of(broken).last_error == "undecryptable"
+    assert token_of(healthy).generation == 2
+
+
+def claim(**changes: object) -> Claim:
+    values: dict[str, object] = {
+        "user_id": 1,
+        "generation": 1,
+        "refresh_token": b"sealed",
+        "cause": "schedule",
+        "asked_by": "",
+        "failures": 0,
+        "suspected": False,
+        "lifetime": 3600.0,
+        "lifetime_used": 2700.0,
+        "claimed_at": str(datetime.now(UTC)),
+        "six_months_over": False,
+        "due_at": str(datetime.now(UTC)),
+    }
+    return Claim(**{**values, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("error", "suspected", "outcome", "status"),
+    [
+        # only invalid_grant can cost a user the connection, and only the second time
+        (errors.GrantRefused("invalid_grant"), False, Outcome.SUSPECTED, "active"),
+        (
+            errors.GrantRefused("invalid_grant"),
+            True,
+            Outcome.RECONNECT_REQUIRED,
+            "reconnect_required",
+        ),
+        # whatever comes between the two does not confirm
+        (errors.Unavailable("http_503"), True, Outcome.RETRY, "active"),
+        (errors.AnswerUnknown("timeout"), True, Outcome.ANSWER_UNKNOWN, "active"),
+    ],
+)
+def test_the_verdict_on_each_error(
+    error: errors.AccountsServiceError, suspected: bool, outcome: Outcome, status: str
+) -> None:
+    verdict = judge(
+        claim(suspected=suspected, failures=10**6), error, believable=True, fraction=0.5
+    )
+
+    assert (verdict.outcome, verdict.status) == (outcome, status)
+
+
+def test_a_refusal_is_not_confirmed_while_spotify_is_not_believable() -> None:
+    error = errors.GrantRefused("invalid_grant")
+
+    verdict = judge(claim(suspected=True), error, believable=False, fraction=0.5)
+
+    assert (verdict.outcome, verdict.status) == (Outcome.SUSPECTED, "active")
+
+
+def test_an_answer_that_the_database_cannot_hold_backs_off(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, healthy = connect("user-1"), connect("user-2")
+    SpotifyToken.objects.filter(pk=broken.pk).update(due_at=Now() - timedelta(hours=1))
+    write_grant = store.write_grant
+
+    def overflow(claim: Claim, grant: Grant, **how: Any) -> bool:
+        return write_grant(claim, replace(grant, expires_in=10**30), **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(refresher, "write_grant", overflow)
+        assert refresh_next() is Outcome.ANSWER_UNKNOWN
+    assert refresh_next() is Outcome.REFRESHED
+
+    assert (token_of(broken).last_error, token_of(broken).failures) == ("unstorable", 1)
+    assert token_of(healthy).generation == 2
+
+
+def test_a_claim_shows_no_secret() -> None:
+    assert "sealed" not in repr(claim())

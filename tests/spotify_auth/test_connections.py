@@ -1,0 +1,167 @@
+"""Connect, reconnect, disconnect, revoke."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+from django.db import IntegrityError, transaction
+
+from accounts.models import User
+from spotify_auth import connections
+from spotify_auth.accounts_service.grant import Grant
+from spotify_auth.models import Outcome, SpotifyToken
+from spotify_auth.refresh import refresher
+from tests.conftest import Connect, token_of
+from tests.support.sandbox_client import Sandbox
+
+pytestmark = pytest.mark.django_db
+
+GRANT = Grant(access_token="access", refresh_token="refresh", expires_in=3600, scope="streaming")
+
+
+def outcomes(user: User) -> list[str]:
+    return list(user.token_events.values_list("outcome", flat=True))
+
+
+def test_the_first_connection_starts_generation_one() -> None:
+    user = User.objects.create(account_id="a")
+    now = connections.database_now()
+
+    connections.connect(user_id=user.pk, grant=GRANT, issued_at=now)
+
+    token = token_of(user)
+    assert (token.generation, token.access_token, token.refresh_token) == (1, "access", "refresh")
+    assert token.authorized_at == token.refreshed_at == now
+    assert token.expires_at == now + timedelta(seconds=3600)
+    assert now + timedelta(seconds=2520) <= token.due_at <= now + timedelta(seconds=2880)
+    assert outcomes(user) == [Outcome.CONNECTED]
+
+
+@pytest.mark.parametrize(
+    ("authorized", "by"),
+    [
+        ("2026-01-15T12:00:00+00:00", "2026-07-15T12:00:00+00:00"),
+        ("2026-08-31T12:00:00+00:00", "2027-02-28T12:00:00+00:00"),  # a shorter month
+    ],
+)
+def test_the_person_must_approve_again_within_six_months(authorized: str, by: str) -> None:
+    user = User.objects.create(account_id="a")
+
+    connections.connect(user_id=user.pk, grant=GRANT, issued_at=datetime.fromisoformat(authorized))
+
+    assert token_of(user).reauthorize_by == datetime.fromisoformat(by)
+
+
+def test_a_refresh_does_not_extend_the_six_months(connect: Connect) -> None:
+    user = connect()
+    before = token_of(user)
+
+    refresher.refresh_next()
+
+    after = token_of(user)
+    assert (after.authorized_at, after.reauthorize_by) == (
+        before.authorized_at,
+        before.reauthorize_by,
+    )
+
+
+def test_reconnecting_replaces_in_place_and_forgives_everything(
+    connect: Connect, spotify: Sandbox
+) -> None:
+    user = connect()
+    spotify.revoke("user-1")
+    refresher.refresh_next()
+    SpotifyToken.objects.update(
+        status=SpotifyToken.Status.RECONNECT_REQUIRED, failures=7, last_error="invalid_grant"
+    )
+
+    connect()
+
+    token = token_of(user)
+    assert (token.status, token.failures, token.suspected_at, token.last_error) == (
+        "active",
+        0,
+        None,
+        "",
+    )
+    assert token.generation == 2
+    assert refresher.refresh_next() is Outcome.REFRESHED
+
+
+def test_a_login_that_began_earlier_does_not_overwrite_a_later_one() -> None:
+    user = User.objects.create(account_id="a")
+    earlier = connections.database_now()
+    later = earlier + timedelta(seconds=1)
+    newer = Grant(access_token="new", refresh_token="new", expires_in=3600, scope="")
+    connections.connect(user_id=user.pk, grant=newer, issued_at=later)
+
+    connections.connect(user_id=user.pk, grant=GRANT, issued_at=earlier)
+
+    assert token_of(user).access_token == "new"
+    assert len(outcomes(user)) == 1
+
+
+@pytest.mark.parametrize("close", [connections.disconnect, connections.revoke])
+def test_a_login_that_began_before_the_tokens_were_erased_is_void(
+    connect: Connect, close: Callable[..., bool]
+) -> None:
+    user = connect()
+    began = connections.database_now()
+    close(user_id=user.pk)
+
+    connections.connect(user_id=user.pk, grant=GRANT, issued_at=began)
+
+    assert token_of(user).refresh_token is None
+    later = began + timedelta(minutes=1)
+    connections.connect(user_id=user.pk, grant=GRANT, issued_at=later)
+    assert token_of(user).refresh_token == "refresh"
+
+
+def test_a_grant_without_a_refresh_token_is_refused() -> None:
+    user = User.objects.create(account_id="a")
+    grant = Grant(access_token="a", refresh_token=None, expires_in=3600, scope="")
+
+    with pytest.raises(ValueError, match="refresh token"):
+        connections.connect(user_id=user.pk, grant=grant, issued_at=connections.database_now())
+
+
+@pytest.mark.parametrize(
+    ("close", "status"),
+    [(connections.disconnect, "disconnected"), (connections.revoke, "revoked")],
+)
+def test_closing_erases_both_tokens_and_keeps_the_history(
+    connect: Connect, close: object, status: str
+) -> None:
+    user = connect()
+
+    assert close(user_id=user.pk) is True  # type: ignore[operator]
+
+    token = token_of(user)
+    assert (token.status, token.access_token, token.refresh_token) == (status, None, None)
+    assert outcomes(user) == [status, Outcome.CONNECTED]
+    assert close(user_id=user.pk) is False  # type: ignore[operator]
+    assert refresher.refresh_next() is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": "active", "access_token": None},  # connected without a token
+        {"status": "revoked"},  # revoked and still holding one
+    ],
+)
+def test_the_database_refuses_a_status_that_contradicts_the_tokens(
+    connect: Connect, changes: dict[str, object]
+) -> None:
+    connect()
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        SpotifyToken.objects.update(**changes)
+
+
+def test_deleting_the_person_deletes_everything(connect: Connect) -> None:
+    user = connect()
+
+    user.delete()
+
+    assert not SpotifyToken.objects.exists()

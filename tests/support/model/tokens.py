@@ -1,0 +1,402 @@
+"""What must be: a small model of the tokens, of Spotify and of what workers tell each other.
+
+Pure: no database, no Redis, no HTTP, no clock. `tests/spotify_auth/test_state_machine.py`
+does each thing to the model and to the real service, and compares the two. Times are
+virtual seconds; who is due is told by the caller, since due times are jittered.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import NamedTuple
+
+from spotify_auth.models import Cause, Outcome
+from tests.support.model.hints import DAY, Hints, Moment, Rescue
+from tests.support.model.spotify import Answer, Approval, Kind, Pair, Weather, ask
+
+LIFETIME = 3600.0
+SIX_MONTHS = 185 * DAY
+SMALLEST_LIFE = 10.0
+"""ACCESS_TOKEN_MINIMUM_SECONDS."""
+OUTAGE_REFUSALS, OUTAGE_SHARE, OUTAGE_WINDOW = 3, 0.5, 300.0
+FAILED_IN_A_ROW, PAUSE_WHEN_UNAVAILABLE = 50, 5.0
+PAUSE_IN_AN_OUTAGE, PAUSE_WHEN_REFUSED, PAUSE_WHEN_LIMITED = 15.0, 60.0, 30.0
+
+
+NEVER = Moment(0, 0.0)
+
+
+class Event(NamedTuple):
+    """One row of the history."""
+
+    cause: str
+    outcome: str
+    before: int | None
+    after: int | None
+    rotated: bool
+    error: str
+
+
+@dataclass(frozen=True)
+class Login:
+    """A log-in that Spotify has approved and that has not come back to us yet."""
+
+    pair: Pair
+    began: Moment
+
+
+class Reading(Enum):
+    """What a reader gets."""
+
+    TOKEN = auto()
+    NOT_CONNECTED = auto()
+    RECONNECT_REQUIRED = auto()
+    STALE = auto()
+
+
+@dataclass
+class Person:
+    """One user: the row, the history, and what Spotify has counted."""
+
+    status: str | None = None
+    generation: int = 0
+    pair: Pair | None = None
+    scope: str = ""
+    cause: str = Cause.SCHEDULE
+    nudged: bool = False
+    failures: int = 0
+    suspected: Moment | None = None
+    last_error: str = ""
+    authorized: Moment = NEVER
+    refreshed: Moment = NEVER
+    served: Moment = NEVER
+    """When the newest exchange began that was answered at once."""
+    closed: Moment | None = None
+    locked: bool = False
+    adrift: bool = False
+    """An exchange is in flight whose lock is gone with its session."""
+    overlapped: bool = False
+    """Only without its mark in Redis can another exchange have begun meanwhile."""
+    events: list[tuple[float, Event]] = field(default_factory=list)
+    approvals: list[Approval] = field(default_factory=list)
+    requests: int = 0
+    reuses: int = 0
+
+
+@dataclass
+class Flight:
+    """One refresh under way, from its claim to its commit."""
+
+    key: str
+    generation: int
+    cause: str
+    claimed: Moment
+    probing: bool
+    weather: Weather
+    pair: Pair
+    rescue: Rescue | None = None
+    in_doubt: bool = False
+    unanswered: bool = False
+    answer: Answer | None = None
+
+
+class Model:
+    """All people, and what they share."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self.people = {key: Person() for key in keys}
+        self.hints = Hints()
+        self.now = 0.0
+        self._order = 0
+        self._approvals = 0
+        self._exchanges: list[tuple[float, Event]] = []
+
+    def moment(self) -> Moment:
+        """The present, later than all that was before."""
+        self._order += 1
+        return Moment(self._order, self.now)
+
+    # People.
+
+    def login_begins(self, key: str, scope: str) -> Login:
+        """The person approves on Spotify."""
+        approval = Approval(number=self._approvals, scope=scope)
+        self._approvals += 1
+        self.people[key].approvals.append(approval)
+        return Login(Pair(approval, 1, 1), self.moment())
+
+    def login_returns(self, key: str, login: Login) -> bool:
+        """False when it is older than what is stored, or than the closing of it."""
+        person = self.people[key]
+        if person.status and person.authorized > login.began:
+            return False
+        if person.closed and person.closed > login.began:
+            return False
+        person.status = "active"
+        person.generation += 1
+        person.pair, person.scope = login.pair, login.pair.approval.scope
+        person.authorized = person.refreshed = login.began
+        self._forgive(person)
+        self._happened(person, Cause.LOGIN, Outcome.CONNECTED, None, person.generation, True)
+        return True
+
+    def close(self, key: str, *, by_admin: bool) -> bool:
+        """Disconnect or revoke: the tokens are erased."""
+        person = self.people[key]
+        if person.status not in {"active", "reconnect_required"}:
+            return False
+        person.closed = self.moment()
+        person.status = "revoked" if by_admin else "disconnected"
+        person.pair = person.suspected = None
+        cause = Cause.ADMIN if by_admin else Cause.DISCONNECT
+        outcome = Outcome.REVOKED if by_admin else Outcome.DISCONNECTED
+        self._happened(person, cause, outcome, person.generation, None)
+        return True
+
+    def removed_at_spotify(self, key: str, *, access_tokens: bool) -> None:
+        """The person removes the application from the account."""
+        for approval in self.people[key].approvals:
+            approval.ended = True
+            approval.access_tokens_dead |= access_tokens
+
+    def time_passes(self, seconds: float) -> None:
+        """For everybody, and for the workers' hints."""
+        self.now += seconds
+        self.hints.time_passes(self.now, seconds)
+        if seconds >= SIX_MONTHS:
+            for person in self.people.values():
+                for approval in person.approvals:
+                    approval.ended = True
+
+    # Reading.
+
+    def read(self, key: str) -> Reading:
+        """What `access_token_for` says."""
+        person = self.people[key]
+        if person.status == "reconnect_required":
+            return Reading.RECONNECT_REQUIRED
+        if person.status != "active":
+            return Reading.NOT_CONNECTED
+        left = person.refreshed.at + LIFETIME - self.now
+        return Reading.TOKEN if left > SMALLEST_LIFE else Reading.STALE
+
+    def nudge(self, key: str, *, generation: int, cause: Cause) -> bool:
+        """Whether the complaint makes the token due."""
+        person = self.people[key]
+        by_admin = cause is Cause.ADMIN
+        if (
+            person.status != "active"
+            or person.locked
+            or generation != person.generation
+            or person.nudged
+            or person.suspected
+            or not (by_admin or (person.failures == 0 and self.now - person.refreshed.at > 30))
+        ):
+            return False
+        person.nudged, person.cause = True, cause
+        return True
+
+    # Refreshing.
+
+    def claim(self, due: Sequence[str], weather: Weather) -> Flight | None:
+        """Take the first of those who are due and free, and ask Spotify once.
+
+        None when there is none, or when all pause. The row stays locked until `finish`.
+        """
+        admitted, probing = self.hints.admit(self.now)
+        if not admitted:
+            return None
+        free = [key for key in due if not self.people[key].locked]
+        if probing:
+            free = [key for key in free if not self.people[key].suspected] or free
+        if not free:
+            if probing:
+                self.hints.another_may_probe()
+            return None
+        person = self.people[free[0]]
+        assert person.pair
+        flight = Flight(
+            key=free[0],
+            generation=person.generation,
+            cause=person.cause,
+            claimed=self.moment(),
+            probing=probing,
+            weather=weather,
+            pair=person.pair,
+        )
+        place = (flight.key, flight.generation)
+        flight.rescue, flight.in_doubt, flight.unanswered = self.hints.begin(place, self.now)
+        if not flight.rescue and not flight.in_doubt:
+            flight.answer = self._ask(flight, again=False)
+        person.locked = True
+        return flight
+
+    def cut(self, flight: Flight) -> None:
+        """The database session ends, and the lock with it, while the exchange goes on."""
+        person = self.people[flight.key]
+        person.locked, person.adrift = False, True
+
+    def finish(
+        self, flight: Flight | None, *, cut: bool = False, unacknowledged: bool = False
+    ) -> Outcome | None:
+        """Write what came of it, and free the row.
+
+        `cut`: the database session ends between the first answer and the write.
+        `unacknowledged`: the commit comes through, but its acknowledgement does not.
+        """
+        if flight is None:
+            return None
+        person, place = self.people[flight.key], (flight.key, flight.generation)
+        person.locked = person.adrift = False
+        if flight.answer and flight.answer.kind is Kind.UNKNOWN:
+            self._answer_again(flight)
+        if flight.answer:
+            flight.unanswered |= flight.answer.unreadable
+        rescue = flight.rescue or self._granted(flight)
+        outcome = None if cut else self._write(flight, rescue)
+        if outcome is Outcome.RECONNECT_REQUIRED and not unacknowledged:
+            flight.unanswered = False
+        if rescue and (cut or unacknowledged):
+            if not self.hints.rescue(place, rescue) and cut:
+                self._store(flight, rescue, cause=Cause.RESCUE)
+        elif not flight.in_doubt:
+            self.hints.end(place, self.now, unanswered=flight.unanswered)
+        if flight.probing:
+            # A grant tells that Spotify is well, stored or not; one rescued earlier does not.
+            if rescue and not flight.rescue:
+                self.hints.pause_is_over()
+            else:
+                self.hints.another_may_probe()
+        return outcome
+
+    def _ask(self, flight: Flight, *, again: bool) -> Answer:
+        person = self.people[flight.key]
+        person.requests += 1
+        person.overlapped |= person.adrift
+        answer, reused = ask(flight.pair, flight.weather, again=again)
+        person.reuses += reused
+        return answer
+
+    def _answer_again(self, flight: Flight) -> None:
+        """No answer came, so Spotify is asked once more; a refusal then means "lost"."""
+        flight.answer = self._ask(flight, again=True)
+        flight.unanswered |= flight.answer.kind is not Kind.GRANTED
+
+    @staticmethod
+    def _granted(flight: Flight) -> Rescue | None:
+        if flight.answer is None or flight.answer.pair is None:
+            return None
+        return Rescue(flight.answer.pair, flight.answer.rotated, flight.claimed)
+
+    def _write(self, flight: Flight, rescue: Rescue | None) -> Outcome | None:
+        person, answer = self.people[flight.key], flight.answer
+        if flight.in_doubt:
+            person.nudged = False
+            return Outcome.RETRY
+        if rescue:
+            self._store(flight, rescue, cause=Cause.RESCUE if flight.rescue else flight.cause)
+            flight.unanswered = False
+            return Outcome.REFRESHED
+        assert answer
+        if answer.kind is Kind.LIMITED:
+            self.hints.start_pause(self.now, answer.seconds or PAUSE_WHEN_LIMITED)
+            return None
+        if answer.kind is Kind.CLIENT_REFUSED:
+            self.hints.start_pause(self.now, PAUSE_WHEN_REFUSED)
+            return None
+        if answer.kind is Kind.REFUSED:
+            return self._refused(flight, person)
+        if flight.probing or self._nobody_is_answered():
+            self.hints.start_pause(self.now, PAUSE_WHEN_UNAVAILABLE)
+        unknown = answer.kind is Kind.UNKNOWN or answer.unreadable
+        outcome = Outcome.ANSWER_UNKNOWN if unknown else Outcome.RETRY
+        return self._fail(flight, person, outcome, answer.error)
+
+    def _refused(self, flight: Flight, person: Person) -> Outcome:
+        flight.unanswered |= any(
+            event.before == person.generation
+            and (event.outcome == Outcome.ANSWER_UNKNOWN or event.error == "answer_lost")
+            for _, event in person.events
+        )
+        error = "answer_lost" if flight.unanswered else "invalid_grant"
+        if self.now - person.authorized.at >= SIX_MONTHS:
+            error = "six_months_over"
+        outage = self._is_outage(person) or (flight.probing and not person.suspected)
+        if outage:
+            self.hints.start_pause(self.now, PAUSE_IN_AN_OUTAGE)
+        if person.suspected and not outage and self._others_were_served(person):
+            person.status = "reconnect_required"
+            return self._fail(flight, person, Outcome.RECONNECT_REQUIRED, error)
+        outcome = self._fail(flight, person, Outcome.SUSPECTED, error)
+        person.suspected = person.suspected or self.moment()
+        return outcome
+
+    def _is_outage(self, person: Person) -> bool:
+        recent = [
+            (each, event.outcome)
+            for each in self.people.values()
+            for at, event in each.events
+            if self.now - at < OUTAGE_WINDOW
+        ]
+        refusals = {Outcome.SUSPECTED, Outcome.RECONNECT_REQUIRED}
+        refused_people = {id(each) for each, outcome in recent if outcome in refusals}
+        refused = 1 + len(refused_people - {id(person)})
+        answered = refused + sum(outcome == Outcome.REFRESHED for _, outcome in recent)
+        return refused >= OUTAGE_REFUSALS and refused / answered >= OUTAGE_SHARE
+
+    def _nobody_is_answered(self) -> bool:
+        failed = {Outcome.RETRY, Outcome.ANSWER_UNKNOWN}
+        latest = self._exchanges[1 - FAILED_IN_A_ROW :]
+        return len(latest) == FAILED_IN_A_ROW - 1 and all(
+            event.outcome in failed and self.now - at < 60 for at, event in latest
+        )
+
+    def _others_were_served(self, person: Person) -> bool:
+        assert person.suspected
+        others = [other for other in self.people.values() if other is not person and other.status]
+        return any(other.served > person.suspected for other in others) or not any(
+            other.status == "active" for other in others
+        )
+
+    def _store(self, flight: Flight, rescue: Rescue, *, cause: str) -> None:
+        """Only over the generation that was claimed, and only while it is connected."""
+        person = self.people[flight.key]
+        if (person.generation, person.status) != (flight.generation, "active"):
+            return
+        person.generation += 1
+        person.pair, person.refreshed = rescue.pair, rescue.claimed
+        if cause != Cause.RESCUE:
+            person.served = rescue.claimed
+        self._forgive(person)
+        self._happened(
+            *(person, cause, Outcome.REFRESHED, flight.generation, person.generation),
+            rescue.rotated,
+        )
+
+    def _fail(self, flight: Flight, person: Person, outcome: Outcome, error: str) -> Outcome:
+        person.failures += 1
+        person.nudged, person.cause, person.last_error = False, Cause.SCHEDULE, error
+        self._happened(
+            *(person, flight.cause, outcome, person.generation, person.generation, False, error)
+        )
+        return outcome
+
+    @staticmethod
+    def _forgive(person: Person) -> None:
+        person.nudged, person.cause = False, Cause.SCHEDULE
+        person.failures, person.suspected, person.last_error = 0, None, ""
+
+    def _happened(
+        self,
+        person: Person,
+        cause: str,
+        outcome: Outcome,
+        before: int | None,
+        after: int | None,
+        rotated: bool = False,
+        error: str = "",
+    ) -> None:
+        happened = (self.now, Event(cause, outcome, before, after, rotated, error))
+        person.events.append(happened)
+        if outcome not in {Outcome.CONNECTED, Outcome.DISCONNECTED, Outcome.REVOKED}:
+            self._exchanges.append(happened)

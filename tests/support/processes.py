@@ -1,0 +1,194 @@
+"""Real processes for tests, with the interface that pytest-celery expects of a container."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from signal import SIGKILL, SIGTERM, Signals
+from typing import Any
+from urllib.parse import quote
+
+from django.db import connection
+
+from dev.process import ROOT, die_with_parent
+
+
+class LocalProcess:
+    """A process of this machine where pytest-celery has a Docker container."""
+
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        *,
+        env: Mapping[str, str],
+        ready_when: str,
+        celeryconfig: Mapping[str, Any] | None = None,
+        cwd: Path = ROOT,
+    ) -> None:
+        self.name = name
+        self.celeryconfig = dict(celeryconfig or {})
+        self._command = command
+        self._cwd = cwd
+        self._env = dict(env)
+        self._ready_when = ready_when
+        self._log = Path(tempfile.mkstemp(prefix=f"{name}-", suffix=".log")[1])
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    @property
+    def id(self) -> str:
+        """The process id, padded as pytest-celery cuts twelve characters off it."""
+        return f"pid{self._process.pid if self._process else 0:09d}"
+
+    @property
+    def pid(self) -> int:
+        """The process id as the operating system has it."""
+        assert self._process
+        return self._process.pid
+
+    @property
+    def status(self) -> str:
+        """`running` or `exited`, in Docker's words."""
+        return "running" if self._process and self._process.poll() is None else "exited"
+
+    def start(self) -> None:
+        """Start the process; its output is appended to the log."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                env=self._env,
+                cwd=self._cwd,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                # Nothing is left when a process of pytest-xdist is ended half way.
+                preexec_fn=lambda: die_with_parent(SIGTERM),
+            )
+
+    def ready(self) -> bool:
+        """Wait until the log holds the line that says so."""
+        wait_for(
+            lambda: self._ready_when in self.logs() or self.status == "exited",
+            what=f"{self.name} to be ready",
+            seconds=60,
+        )
+        if self.status == "exited":
+            raise RuntimeError(f"{self.name} ended:\n{self.logs()}")
+        return True
+
+    def logs(self) -> str:
+        """Everything the process has written."""
+        return self._log.read_text(errors="replace")
+
+    def kill(self, signal: str | int = SIGKILL) -> None:
+        """Send a signal to the process and all that it started; wait for SIGKILL to work."""
+        number = Signals[signal] if isinstance(signal, str) else signal
+        if self._process and self._process.poll() is None:
+            os.killpg(self._process.pid, number)
+            if number == SIGKILL:
+                self._process.wait(timeout=10)
+
+    def restart(self, timeout: float = 20) -> None:
+        """Stop the process politely and start it again."""
+        self.stop(timeout=timeout)
+        self.start()
+
+    def reload(self) -> None:
+        """Nothing to fetch: the status is always read from the process itself."""
+
+    def stop(self, timeout: float = 20) -> int:
+        """SIGTERM, then SIGKILL for what has not ended in time; the exit code."""
+        if not self._process:
+            return 0
+        self.kill(SIGTERM)
+        try:
+            return self._process.wait(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self.kill(SIGKILL)
+            return self._process.wait(timeout=10)
+
+    def teardown(self) -> None:
+        """End the process and remove its log."""
+        self.stop()
+        self._log.unlink(missing_ok=True)
+
+
+def teardown_together(processes: Iterable[LocalProcess]) -> None:
+    """End several processes in the time that the slowest of them takes."""
+    remaining = list(processes)
+    for process in remaining:
+        process.kill(SIGTERM)
+    for process in remaining:
+        process.teardown()
+
+
+def wait_for(condition: Callable[[], object], *, what: str, seconds: float = 30) -> None:
+    """Poll until the condition holds. Raises TimeoutError naming what did not come."""
+    give_up = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > give_up:
+            raise TimeoutError(f"waited {seconds:g} s for {what}")
+        time.sleep(0.05)
+
+
+def service_environment(*, spotify_url: str, redis_url: str, **overrides: str) -> dict[str, str]:
+    """The environment of a process of the service that works on the test database."""
+    database = connection.settings_dict
+    return {
+        **os.environ,
+        "ENV_FILE": "/dev/null",
+        "DATABASE_URL": "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(
+            **{key: quote(str(database[key]), safe="") for key in database if key.isupper()}
+        ),
+        "REDIS_URL": redis_url,
+        "SPOTIFY_ACCOUNTS_URL": spotify_url,
+        "SPOTIFY_API_URL": spotify_url,
+        "PYTHONUNBUFFERED": "1",
+        **overrides,
+    }
+
+
+def celery_command(*arguments: str) -> list[str]:
+    """`celery -A config …`, as the Procfile has it."""
+    return [sys.executable, "-m", "celery", "-A", "config", *arguments]
+
+
+def worker_process(
+    name: str,
+    *,
+    env: Mapping[str, str],
+    concurrency: int = 8,
+    ready_when: str = "ready.",
+    cwd: Path = ROOT,
+) -> LocalProcess:
+    """A real worker, started as the Procfile starts it; the code is that in `cwd`."""
+    return LocalProcess(
+        name,
+        celery_command(
+            *("worker", "--pool", "threads", "--concurrency", str(concurrency)),
+            *("--queues", "keeper,lanes", "--without-gossip", "--without-mingle"),
+            *("--hostname", f"{name}@localhost"),
+        ),
+        env=env,
+        ready_when=ready_when,
+        cwd=cwd,
+    )
+
+
+def web_process(name: str, *, env: Mapping[str, str]) -> LocalProcess:
+    """A real gunicorn, started as the Procfile starts it; HOST and PORT are in `env`."""
+    return LocalProcess(
+        name,
+        [sys.executable, "-m", "gunicorn", "config.wsgi", "--config", "config/gunicorn.py"],
+        env=env,
+        ready_when="Booting worker",
+    )
+
+
+def beat_process(name: str, *, env: Mapping[str, str]) -> LocalProcess:
+    """A real beat, started as the Procfile starts it."""
+    return LocalProcess(name, celery_command("beat"), env=env, ready_when="maxinterval")
