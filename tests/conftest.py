@@ -1,10 +1,9 @@
 """Fixtures that several rooms share: the sandbox Spotify, and people connected to it."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any
 from urllib.parse import urlsplit
 
 import execnet
@@ -22,14 +21,11 @@ from accounts.models import User
 from accounts.people import person_for
 from dev.process import free_port
 from spotify_auth import connections
-from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.models import SpotifyToken
 from spotify_auth.refresh import claims
 from spotify_auth.web_api import pause
 from tests.support.sandbox_client import Sandbox
-
-Connect = Callable[..., User]
-Elsewhere = Callable[..., "Future[object]"]
+from tests.support.tokens import Connect, Elsewhere, forget, grant_of, make_due
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -118,12 +114,6 @@ def no_cooldown(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator
         forget(client, "spotify_auth:*")
 
 
-def forget(client: redis.Redis, names: str) -> None:
-    """Delete the keys with names like this."""
-    for key in client.scan_iter(names):
-        client.delete(key)
-
-
 @pytest.fixture
 def spotify(sandbox_process: Sandbox, settings: Settings, no_cooldown: None) -> Sandbox:
     """A clean sandbox without a cool-down, and the settings pointing at it."""
@@ -176,50 +166,3 @@ def lost_broker() -> Celery:
     lost.config_from_object(settings, namespace="CELERY")
     lost.conf.update(broker_url=f"redis://127.0.0.1:{free_port()}/0")
     return lost
-
-
-def make_due(user: User, *, expired: bool = False) -> None:
-    """Let a token be due since a minute ago, and perhaps expired."""
-    # A minute, since a test in one transaction claims by the clock of its beginning.
-    changes = {
-        "refreshed_at": Now() - timedelta(seconds=100),
-        "due_at": Now() - timedelta(seconds=60),
-    }
-    if expired:
-        changes["expires_at"] = Now() - timedelta(seconds=60)
-    SpotifyToken.objects.filter(pk=user.pk).update(**changes)
-
-
-def grant_of(answer: Mapping[str, Any]) -> Grant:
-    """A token answer of the sandbox, as the Accounts service's client would give it."""
-    return Grant(
-        access_token=answer["access_token"],
-        refresh_token=answer["refresh_token"],
-        expires_in=answer["expires_in"],
-        scope=answer["scope"],
-    )
-
-
-def token_of(user: User) -> SpotifyToken:
-    """The row as it is in the database now."""
-    return SpotifyToken.objects.get(pk=user.pk)
-
-
-def account_of(spotify: Sandbox, access_token: str | None) -> str:
-    """Whose access token this is, if the Web API accepts it."""
-    assert access_token
-    answer = spotify.get("/v1/me", access_token)
-    assert answer.ok, answer.text
-    account_id: str = answer.json()["account_id"]
-    return account_id
-
-
-def waiting_for_a_lock() -> int:
-    """How many sessions of the test database wait for a lock."""
-    with database.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        count: int = cursor.fetchone()[0]
-    return count

@@ -9,7 +9,7 @@ from accounts.models import User
 from accounts.people import person_for
 from spotify_auth import connections, tokens, web_api
 from spotify_auth.models import SpotifyToken
-from tests.conftest import grant_of
+from tests.support.tokens import grant_of
 
 # Not only ReconnectRequired: "reconnecting to Spotify" would count against us too.
 REFUSED = (tokens.TokenUnavailable,)

@@ -22,9 +22,9 @@ from spotify_auth import connections, redis_client
 from spotify_auth.models import SpotifyToken
 from spotify_auth.sandbox.state import digest_of
 from spotify_auth.schedule import REFRESH_WINDOW
-from tests.conftest import grant_of
 from tests.support.processes import LocalProcess, beat_process, teardown_together, worker_process
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import grant_of
 
 # FOR UPDATE leaves the number of the locking transaction in the row, and its backend
 # holds a lock on that number: PostgreSQL's own answer to "who is exchanging which token".

@@ -17,8 +17,8 @@ from accounts.models import User
 from dev.process import ROOT
 from spotify_auth import connections
 from spotify_auth.models import Cause, SpotifyToken
-from tests.conftest import Connect, make_due, token_of
 from tests.support.sandbox_client import SCOPES, Sandbox
+from tests.support.tokens import Connect, make_due, token_of
 
 pytestmark = pytest.mark.django_db
 

@@ -7,8 +7,8 @@ import pytest
 from accounts import dashboard
 from accounts.dashboard import CALLS, Item, Part, load
 from spotify_auth import web_api
-from tests.conftest import Connect
 from tests.support.sandbox_client import SCOPES, Sandbox
+from tests.support.tokens import Connect
 
 pytestmark = pytest.mark.django_db
 

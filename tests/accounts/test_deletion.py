@@ -7,9 +7,9 @@ from django.urls import reverse
 from accounts.models import ReconnectReminder, User
 from spotify_auth.models import SpotifyToken, TokenEvent
 from spotify_auth.refresh.refresher import refresh_user
-from tests.conftest import Connect, Elsewhere, waiting_for_a_lock
 from tests.support.processes import wait_for
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import Connect, Elsewhere, waiting_for_a_lock
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

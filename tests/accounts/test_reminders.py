@@ -20,7 +20,7 @@ from accounts.models import ReconnectReminder, User
 from accounts.reminders import remind
 from spotify_auth import connections
 from spotify_auth.models import SpotifyToken
-from tests.conftest import Connect
+from tests.support.tokens import Connect
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -14,9 +14,9 @@ from accounts.connection_page import connection_of, trouble_of
 from accounts.models import User
 from spotify_auth import connections, cooldown
 from spotify_auth.models import SpotifyToken
-from tests.conftest import Connect, make_due
-from tests.spotify_auth.test_views import log_in
+from tests.support.login import log_in
 from tests.support.sandbox_client import SCOPES, Sandbox
+from tests.support.tokens import Connect, make_due
 
 pytestmark = pytest.mark.django_db
 

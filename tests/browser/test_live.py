@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 from accounts.models import User
 from spotify_auth import connections
 from spotify_auth.models import SpotifyToken
-from tests.browser.conftest import Stack, Visitor
+from tests.support.browser import Stack, Visitor
 
 pytestmark = pytest.mark.browser
 

@@ -9,9 +9,9 @@ from playwright.sync_api import expect
 
 from accounts.models import User
 from spotify_auth.models import SpotifyToken, TokenEvent
-from tests.browser.conftest import LIFETIME, Stack, Visitor
-from tests.conftest import token_of
+from tests.support.browser import LIFETIME, Stack, Visitor
 from tests.support.processes import wait_for
+from tests.support.tokens import token_of
 
 pytestmark = pytest.mark.browser
 

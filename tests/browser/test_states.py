@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 from accounts.models import User
 from spotify_auth import cooldown
 from spotify_auth.models import Outcome, SpotifyToken, TokenEvent
-from tests.browser.conftest import Stack, Visitor
+from tests.support.browser import Stack, Visitor
 from tests.support.processes import wait_for
 
 pytestmark = pytest.mark.browser

@@ -20,6 +20,7 @@ from pytest_celery import (
 from config import celery_app
 from dev.process import free_port
 from dev.redis import redis_server
+from tests.support.cluster import BEATS, LIFETIME, WORKERS
 from tests.support.processes import (
     LocalProcess,
     beat_process,
@@ -28,11 +29,6 @@ from tests.support.processes import (
     worker_process,
 )
 from tests.support.sandbox_client import Sandbox
-
-LIFETIME = 12
-"""Seconds that an access token of the cluster's sandbox lives."""
-
-WORKERS, BEATS = 3, 2
 
 
 @pytest.fixture

@@ -9,16 +9,16 @@ import pytest
 import requests
 from django.db.models.functions import Now
 from django.test import Client
-from pytest_celery import CeleryTestNode, CeleryTestSetup
+from pytest_celery import CeleryTestSetup
 
 from accounts.models import User
-from accounts.people import person_for
 from dev.process import free_port
-from spotify_auth import connections, tokens
+from spotify_auth import tokens
 from spotify_auth.models import SpotifyToken
-from tests.conftest import grant_of, make_due
+from tests.support.cluster import has_ended
 from tests.support.processes import wait_for, web_process
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import connect_users, make_due
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 
@@ -38,21 +38,6 @@ def cluster_size() -> tuple[int, int]:
     return WORKERS, 1
 
 
-def connect_users(sandbox: Sandbox, count: int = USERS) -> list[User]:
-    """Connect users as their log-ins would."""
-    users = []
-    issued_at = connections.database_now()
-    for persona, answer in sandbox.connect([f"user-{n}" for n in range(count)]).items():
-        user = person_for(account_id=answer["account_id"], display_name=persona)
-        connections.connect(
-            user_id=user.pk,
-            grant=grant_of(answer),
-            issued_at=issued_at,
-        )
-        users.append(user)
-    return users
-
-
 def nothing_is_in_flight(sandbox: Sandbox) -> bool:
     return bool(sandbox.stats()["in_flight"] == 0)
 
@@ -63,7 +48,7 @@ def test_eight_tabs_a_user_at_the_moment_of_expiry_cause_one_refresh(
     port = free_port()
     web = web_process("web", env={**service_env, "HOST": "127.0.0.1", "PORT": str(port)})
     web.ready()
-    users = connect_users(fast_sandbox)
+    users = connect_users(fast_sandbox, USERS)
     cookies = [session_cookie(user) for user in users]
     fast_sandbox.faults("latency", seconds=0.2)  # so that tabs meet the exchanges under way
     # None is due yet: whoever comes first meets the moment, however fast the workers are.
@@ -163,10 +148,6 @@ def test_sigterm_lets_the_exchange_in_hand_finish(
     for user in users:
         generation = SpotifyToken.objects.get(pk=user.pk).generation
         assert fast_sandbox.stats(user.account_id)["generation"] == generation
-
-
-def has_ended(node: CeleryTestNode) -> bool:
-    return bool(node.container.status == "exited")
 
 
 def _is_fresh(user: User) -> bool:

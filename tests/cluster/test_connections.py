@@ -9,10 +9,9 @@ from django.db import connection as database
 from pytest_celery import CeleryTestSetup
 
 from accounts.models import User
-from tests.cluster.test_cluster import connect_users
-from tests.conftest import make_due, token_of
 from tests.support.processes import LocalProcess, wait_for, worker_process
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import connect_users, make_due, token_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 

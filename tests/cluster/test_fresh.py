@@ -6,16 +6,18 @@ import pytest
 from pytest_celery import CeleryTestSetup
 
 from spotify_auth.models import Outcome, TokenEvent
-from tests.cluster.conftest import WORKERS
-from tests.cluster.test_cluster import USERS, connect_users
+from tests.support.cluster import WORKERS
 from tests.support.readers import Readers
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import connect_users
 
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.slow,
     pytest.mark.django_db(transaction=True),
 ]
+
+USERS = 50
 
 LIFETIME = 24
 """Seconds: the margin holds also while other tests share the machine."""
@@ -30,7 +32,7 @@ def lifetime() -> int:
 def test_fifty_users_stay_fresh_over_several_lifetimes(
     celery_setup: CeleryTestSetup, fast_sandbox: Sandbox
 ) -> None:
-    users = connect_users(fast_sandbox)
+    users = connect_users(fast_sandbox, USERS)
 
     with Readers([user.pk for user in users], fast_sandbox) as readers:
         # Between two waves of refreshes, the second (1.4 to 1.6 lifetimes) and the third (2.1

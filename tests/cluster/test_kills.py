@@ -15,10 +15,10 @@ from pytest_celery import CeleryTestSetup
 
 from accounts.models import User
 from spotify_auth.models import Outcome, SpotifyToken
-from tests.cluster.test_cluster import connect_users, has_ended
-from tests.conftest import account_of, make_due, token_of
+from tests.support.cluster import has_ended
 from tests.support.processes import wait_for, worker_process
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import account_of, connect_users, make_due, token_of
 
 WORKERS = 1
 DEADLINE_SECONDS = 4

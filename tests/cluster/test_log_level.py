@@ -3,10 +3,9 @@
 import pytest
 from pytest_celery import CeleryTestSetup
 
-from tests.cluster.test_cluster import connect_users
-from tests.conftest import make_due, token_of
 from tests.support.processes import teardown_together, wait_for, worker_process
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import connect_users, make_due, token_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 

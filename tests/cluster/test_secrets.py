@@ -16,9 +16,9 @@ from pytest_celery import CeleryTestSetup
 from accounts.models import User
 from dev.process import free_port
 from spotify_auth.models import SpotifyToken
-from tests.conftest import make_due, token_of
 from tests.support.processes import wait_for, web_process
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import make_due, token_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 

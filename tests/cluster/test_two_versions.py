@@ -16,11 +16,10 @@ from django.db import connection as database
 from pytest_celery import CeleryTestSetup, CeleryTestWorker, CeleryWorkerCluster
 
 from spotify_auth.models import Outcome, SpotifyToken, TokenEvent
-from tests.cluster.conftest import LIFETIME
-from tests.cluster.test_cluster import connect_users
-from tests.conftest import account_of, token_of
+from tests.support.cluster import LIFETIME
 from tests.support.processes import beat_process, teardown_together, wait_for, worker_process
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import account_of, connect_users, token_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 

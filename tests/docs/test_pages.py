@@ -11,8 +11,8 @@ from django.test import RequestFactory
 
 from accounts.models import User
 from dev.process import ROOT
-from tests.conftest import Connect
 from tests.support.sandbox_client import SCOPES
+from tests.support.tokens import Connect
 
 pytestmark = pytest.mark.django_db
 

@@ -28,12 +28,11 @@ from spotify_auth import cooldown
 from spotify_auth.models import Outcome, SpotifyToken, TokenEvent
 from spotify_auth.sandbox.control import ACTION_NAMES
 from spotify_auth.sandbox.faults import FAULTS
-from tests.cluster.test_cluster import connect_users
-from tests.conftest import account_of, make_due, token_of
-from tests.spotify_auth.test_views import log_in
 from tests.support.expectations import CASES, CASES_OF_ALL, Case, CaseOfAll
 from tests.support.fault_stack import Stack, started_stack
+from tests.support.login import log_in
 from tests.support.processes import wait_for
+from tests.support.tokens import account_of, connect_users, make_due, token_of
 
 # One process of pytest-xdist has the stack that all of these tests look at.
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("answers_with_workers")]

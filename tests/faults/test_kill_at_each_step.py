@@ -25,11 +25,10 @@ from pytest_django import DjangoDbBlocker
 from accounts.models import User
 from dev.process import ROOT
 from spotify_auth.models import Cause, Outcome, SpotifyToken
-from tests.cluster.test_cluster import connect_users
-from tests.conftest import account_of, make_due, token_of
-from tests.spotify_auth.test_views import log_in
 from tests.support.fault_stack import Stack, started_stack
+from tests.support.login import log_in
 from tests.support.processes import wait_for
+from tests.support.tokens import account_of, connect_users, make_due, token_of
 
 # One process of pytest-xdist has the rounds that all of these tests look at.
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("kill_at_each_step")]

@@ -9,9 +9,9 @@ from pytest_django import Settings
 
 from spotify_auth.models import Outcome
 from spotify_auth.refresh.refresher import refresh_next, refresh_user
-from tests.conftest import Connect, forget, make_due, token_of
 from tests.support.processes import wait_for
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import Connect, forget, make_due, token_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -5,7 +5,6 @@ whether what is stored is the pair that works, and whether a dead token was ever
 """
 
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -22,7 +21,7 @@ from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.models import Cause, Outcome, SpotifyToken
 from spotify_auth.refresh import attempts, claims, lanes, refresher
 from spotify_auth.refresh.claims import Claim
-from tests.conftest import Connect, account_of, grant_of, make_due, token_of
+from tests.support.answers import after_the_answer
 from tests.support.database_faults import (
     commit_unacknowledged,
     cut_the_connection,
@@ -30,23 +29,9 @@ from tests.support.database_faults import (
 )
 from tests.support.processes import wait_for
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import Connect, account_of, grant_of, make_due, token_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def after_the_answer(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
-    """Let something happen once, between Spotify's answer and our write."""
-    exchange = refresher._exchange
-    happened = threading.Event()
-
-    def exchange_and_act(claim: Claim) -> Grant:
-        grant = exchange(claim)
-        if not happened.is_set():
-            happened.set()
-            act()
-        return grant
-
-    patch.setattr(refresher, "_exchange", exchange_and_act)
 
 
 def assert_nothing_was_lost(user: User, spotify: Sandbox, *, generation: int = 2) -> None:

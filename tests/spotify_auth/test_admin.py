@@ -13,9 +13,9 @@ from accounts.models import User
 from spotify_auth import admin as token_admin
 from spotify_auth.models import Cause, SpotifyToken
 from spotify_auth.refresh import refresher
-from tests.conftest import Connect, token_of
 from tests.support.database_faults import locked_elsewhere
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import Connect, token_of
 
 pytestmark = pytest.mark.django_db
 

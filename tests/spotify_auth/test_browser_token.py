@@ -12,8 +12,8 @@ from pytest_django import Settings
 from accounts.models import User
 from spotify_auth import connections
 from spotify_auth.models import Cause, SpotifyToken
-from tests.conftest import Connect, make_due, token_of
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import Connect, make_due, token_of
 
 pytestmark = pytest.mark.django_db
 

@@ -11,8 +11,8 @@ from spotify_auth import connections
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.models import Outcome, SpotifyToken
 from spotify_auth.refresh import refresher
-from tests.conftest import Connect, token_of
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import Connect, token_of
 
 pytestmark = pytest.mark.django_db
 

@@ -15,10 +15,10 @@ from spotify_auth.cooldown import Admission, Reason
 from spotify_auth.models import Outcome, SpotifyToken
 from spotify_auth.refresh import refresher
 from spotify_auth.refresh.history import FAILED_IN_A_ROW
-from tests.conftest import Connect, make_due, token_of
 from tests.support.database_faults import commit_unacknowledged
 from tests.support.processes import wait_for
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import Connect, make_due, token_of
 
 pytestmark = pytest.mark.django_db
 

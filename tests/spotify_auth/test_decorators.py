@@ -13,8 +13,8 @@ from spotify_auth import connections, web_api
 from spotify_auth.decorators import WAITING_PAGE, WAITING_PART, spotify_required
 from spotify_auth.models import SpotifyToken
 from spotify_auth.web_api import ForeignAddress
-from tests.conftest import Connect, make_due, token_of
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import Connect, make_due, token_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
 

@@ -10,7 +10,7 @@ from django.db import connection as database
 from spotify_auth.encryption import DecryptionError
 from spotify_auth.fields import Sealed
 from spotify_auth.models import SpotifyToken
-from tests.conftest import Connect, token_of
+from tests.support.tokens import Connect, token_of
 
 pytestmark = pytest.mark.django_db
 

@@ -11,7 +11,7 @@ from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.housekeeping import delete_expired
 from spotify_auth.models import LoginAttempt, SpotifyToken, TokenEvent
 from spotify_auth.refresh import attempts
-from tests.conftest import Connect, token_of
+from tests.support.tokens import Connect, token_of
 
 pytestmark = pytest.mark.django_db
 

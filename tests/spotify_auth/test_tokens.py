@@ -15,9 +15,9 @@ from accounts.models import User
 from spotify_auth import connections, tokens
 from spotify_auth.models import Cause, SpotifyToken
 from spotify_auth.refresh import refresher
-from tests.conftest import Connect, make_due, token_of
 from tests.support.processes import wait_for
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import Connect, make_due, token_of
 
 pytestmark = pytest.mark.django_db
 

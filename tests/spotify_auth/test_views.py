@@ -13,8 +13,9 @@ from django.urls import reverse
 from accounts.models import User
 from spotify_auth import login_attempts
 from spotify_auth.models import LoginAttempt, SpotifyToken
-from tests.conftest import token_of
+from tests.support.login import approve, begin, log_in
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import token_of
 
 pytestmark = pytest.mark.django_db
 
@@ -27,23 +28,6 @@ CALLBACK = reverse("spotify_auth:callback")
 @pytest.fixture
 def browser() -> Client:
     return Client(headers={"host": "127.0.0.1:8000"}, raise_request_exception=True)
-
-
-def begin(browser: Client, **form: str) -> dict[str, str]:
-    """Press the log-in button; the parameters with which Spotify is called."""
-    response = browser.post(reverse("spotify_auth:login"), form)
-    assert response.status_code == 302
-    return dict(parse_qsl(urlsplit(response["Location"]).query))
-
-
-def approve(spotify: Sandbox, parameters: dict[str, str], persona: str = "user-1") -> str:
-    """Agree on Spotify's page; the address that Spotify sends the browser to."""
-    address = urlsplit(spotify.authorize(parameters, persona))
-    return f"{address.path}?{address.query}"
-
-
-def log_in(browser: Client, spotify: Sandbox, persona: str = "user-1") -> "Response":
-    return browser.get(approve(spotify, begin(browser), persona))
 
 
 def assert_clear_page(response: "Response", status: int, words: str) -> None:

@@ -23,9 +23,9 @@ from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.models import SpotifyToken
 from spotify_auth.refresh import attempts
 from spotify_auth.sandbox.state import account_id_of
-from tests.conftest import grant_of
 from tests.support.model.spotify import RETRY_AFTER, Weather
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import grant_of
 
 LOOKS_LIKE_A_TOKEN = re.compile(r"[AB]Q[A-Za-z0-9_-]{100,}")
 

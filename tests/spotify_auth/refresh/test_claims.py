@@ -12,7 +12,7 @@ from spotify_auth.models import SpotifyToken
 from spotify_auth.refresh import claims
 from spotify_auth.refresh.store import put_off
 from spotify_auth.refresh.transaction import joined_transaction, sent_ahead
-from tests.conftest import Connect, Elsewhere
+from tests.support.tokens import Connect, Elsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -15,11 +15,11 @@ from spotify_auth import cooldown
 from spotify_auth.cooldown import Admission
 from spotify_auth.models import Outcome, SpotifyToken, TokenEvent
 from spotify_auth.refresh import claims, lanes, refresher, transaction
-from tests.conftest import Connect, Elsewhere, token_of
-from tests.faults.test_rescue import after_the_answer
+from tests.support.answers import after_the_answer
 from tests.support.database_faults import commit_unacknowledged, cut_the_connection
 from tests.support.processes import wait_for
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import Connect, Elsewhere, token_of
 
 pytestmark = pytest.mark.django_db
 

@@ -24,7 +24,10 @@ from spotify_auth.refresh.claims import Claim, claim_of_user
 from spotify_auth.refresh.refresher import refresh_next, refresh_user
 from spotify_auth.refresh.store import put_off
 from spotify_auth.refresh.transaction import joined_transaction
-from tests.conftest import (
+from tests.support.database_faults import locked_elsewhere
+from tests.support.processes import wait_for
+from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import (
     Connect,
     Elsewhere,
     account_of,
@@ -33,9 +36,6 @@ from tests.conftest import (
     token_of,
     waiting_for_a_lock,
 )
-from tests.support.database_faults import locked_elsewhere
-from tests.support.processes import wait_for
-from tests.support.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

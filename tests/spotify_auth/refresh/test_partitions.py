@@ -23,9 +23,9 @@ from spotify_auth import connections, tokens
 from spotify_auth.models import Cause, Outcome, SpotifyToken
 from spotify_auth.refresh import claims, lanes
 from spotify_auth.refresh.refresher import refresh_next, refresh_user
-from tests.conftest import Connect, account_of, grant_of, token_of
 from tests.support.processes import wait_for
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import Connect, account_of, grant_of, token_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

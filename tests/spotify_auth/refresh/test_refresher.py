@@ -18,8 +18,8 @@ from spotify_auth.refresh import refresher, store
 from spotify_auth.refresh.claims import Claim
 from spotify_auth.refresh.decisions import judge
 from spotify_auth.refresh.refresher import refresh_next, refresh_user
-from tests.conftest import Connect, account_of, make_due, token_of
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import Connect, account_of, make_due, token_of
 
 pytestmark = pytest.mark.django_db
 

@@ -20,8 +20,8 @@ from spotify_auth.refresh.transaction import (
     joined_transaction,
     sent_ahead,
 )
-from tests.conftest import Connect, Elsewhere, make_due
 from tests.support.database_faults import cut_the_connection
+from tests.support.tokens import Connect, Elsewhere, make_due
 
 LOCK = "SELECT display_name FROM accounts_user WHERE id = %(id)s FOR UPDATE SKIP LOCKED"
 LOCK_NEXT = LOCK.replace("%(id)s", "%(next)s")

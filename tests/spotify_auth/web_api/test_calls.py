@@ -8,8 +8,8 @@ from accounts.dashboard import CALLS
 from spotify_auth import tokens, web_api
 from spotify_auth.models import Cause
 from spotify_auth.refresh import refresher
-from tests.conftest import Connect, make_due, token_of
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import Connect, make_due, token_of
 
 pytestmark = pytest.mark.django_db
 

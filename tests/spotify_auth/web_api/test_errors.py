@@ -4,8 +4,8 @@ import pytest
 
 from spotify_auth import tokens, web_api
 from spotify_auth.web_api import transport
-from tests.conftest import Connect
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import Connect
 
 pytestmark = pytest.mark.django_db
 

@@ -7,9 +7,9 @@ from pytest_django import Settings
 from dev.process import free_port
 from spotify_auth import web_api
 from spotify_auth.web_api import pause
-from tests.conftest import Connect
 from tests.support.processes import wait_for
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import Connect
 
 pytestmark = pytest.mark.django_db
 

@@ -17,9 +17,9 @@ from spotify_auth.http_client import BoundedSession
 from spotify_auth.models import Cause, SpotifyToken
 from spotify_auth.refresh import refresher
 from spotify_auth.web_api import transport
-from tests.conftest import Connect, make_due, token_of
 from tests.support.listener import Listener
 from tests.support.sandbox_client import SCOPES, Sandbox
+from tests.support.tokens import Connect, make_due, token_of
 
 pytestmark = pytest.mark.django_db
 
