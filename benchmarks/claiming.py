@@ -7,6 +7,7 @@ at the very left of the due index, and is timed by itself. Then hours of refresh
 simulated time (`million.Refreshing`), and all is timed again.
 """
 
+import random
 import statistics
 import time
 from collections.abc import Iterable, Sequence
@@ -21,10 +22,14 @@ from benchmarks.charts import Chart
 from benchmarks.measurement import Row, micro, milli
 from benchmarks.million import LIFETIME, Refreshing, database_of, databases, fill
 from benchmarks.sessions import Seconds, Sessions, in_turns, open_sessions
+from spotify_auth.accounts_service.answers import Granted
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.connections import database_now
-from spotify_auth.refresh import claims, lanes
-from spotify_auth.refresh.store import write_grant
+from spotify_auth.refresh import claims, lanes, store
+from spotify_auth.refresh.decisions import decide
+from spotify_auth.refresh.history import Evidence
+from spotify_auth.refresh.process import process
+from spotify_auth.refresh.transaction import ClaimTransaction
 
 TITLE = "Claiming among a million tokens"
 FEW, MANY = 10_000, 1_000_000
@@ -114,7 +119,7 @@ def _measure(sessions: Sessions) -> Times:
     return Times(
         pages=sessions[MANY].do(_pages),
         rolled_back=in_turns(sessions, _claim_and_roll_back, CLAIMS),
-        from_left=in_turns(sessions, _claim_from_left, CLAIMS_FROM_LEFT),
+        from_left=in_turns(sessions, _claim_from_start, CLAIMS_FROM_LEFT),
         committed=in_turns(sessions, _claim_and_write, CLAIMS),
     )
 
@@ -125,28 +130,28 @@ def _checkpoint() -> None:
 
 
 def _claim_and_roll_back() -> float:
-    with transaction.atomic():
-        seconds, _ = _claim()
-        transaction.set_rollback(True)
+    with ClaimTransaction() as claiming:
+        seconds, _ = _claim(claiming)
     return seconds
 
 
-def _claim_from_left() -> float:
+def _claim_from_start() -> float:
     """A claim that does not know where the last one found its token; rolled back."""
-    claims._start = claims._Start()
+    process.reset()
     return _claim_and_roll_back()
 
 
 def _claim_and_write() -> float:
-    with transaction.atomic():
-        seconds, claim = _claim()
-        write_grant(claim, GRANT, issued_at=claim.claimed_at, cause=claim.cause, duration=seconds)
+    with ClaimTransaction() as claiming:
+        seconds, claim = _claim(claiming)
+        decision = decide(claim, Granted(GRANT), Evidence(), False, random.random())
+        store.apply(claiming, claim, decision, duration=seconds)
     return seconds
 
 
-def _claim() -> tuple[float, claims.Claim]:
+def _claim(claiming: ClaimTransaction) -> tuple[float, claims.Claim]:
     started = time.perf_counter()
-    claim = claims.claim_next()
+    claim = claims.most_urgent(claiming)
     seconds = time.perf_counter() - started
     if claim is None:
         raise RuntimeError("nothing was due")
@@ -155,7 +160,7 @@ def _claim() -> tuple[float, claims.Claim]:
 
 def _pages() -> int:
     """Pages that the claim's statement touches, by EXPLAIN (ANALYZE, BUFFERS)."""
-    select = claims._NEXT.split(";", 1)[1]
+    select = claims.FROM_START.split(";", 1)[1]
     with transaction.atomic(), database.cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {select}", {})
         plan = cursor.fetchone()[0][0]["Plan"]
@@ -174,7 +179,7 @@ def _refresh(refreshing: Refreshing, sessions: Sessions, *, minutes: int) -> Seq
                 Moment(
                     minute=minute,
                     rolled_back=in_turns(sessions, _claim_and_roll_back, 40),
-                    from_left=in_turns(sessions, _claim_from_left, 40),
+                    from_left=in_turns(sessions, _claim_from_start, 40),
                 )
             )
         refreshing.vacuum_if_due()
@@ -194,7 +199,7 @@ def _while_one_hangs(refreshing: Refreshing, sessions: Sessions) -> dict[str, Se
         refreshing.pass_time(HANGING)
         seconds = {
             _FROM_LAST: in_turns(sessions, _claim_and_roll_back, 200),
-            _FROM_LEFT: in_turns(sessions, _claim_from_left, 200),
+            _FROM_LEFT: in_turns(sessions, _claim_from_start, 200),
         }
         lane.rollback()
     return seconds

@@ -8,7 +8,7 @@ from typing import TypeVar
 from django.db import connection as database
 
 from benchmarks.million import database_of
-from spotify_auth.refresh import claims
+from spotify_auth.refresh.process import DueCursor, process
 
 Result = TypeVar("Result")
 
@@ -24,14 +24,14 @@ class Session:
 
     def __init__(self, name: str) -> None:
         self._thread = ThreadPoolExecutor(1)
-        self._start = claims._Start()
+        self._start = DueCursor()
         with database_of(name):
             # Looked up in the thread, whose connection is another than ours.
             self.do(lambda: database.ensure_connection())
 
     def do(self, work: Callable[[], Result]) -> Result:
         """Work in its thread, with where its claims begin."""
-        claims._start = self._start
+        process.due = self._start
         return self._thread.submit(work).result()
 
     def close(self) -> None:

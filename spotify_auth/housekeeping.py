@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 
 from spotify_auth import login_attempts
 from spotify_auth.models import TokenEvent
-from spotify_auth.refresh import attempts
+from spotify_auth.refresh import saved_grants
 
 AT_ONCE = 5000
 """Events a transaction: a long one would keep what lanes leave from being vacuumed."""
@@ -19,7 +19,7 @@ def delete_expired() -> None:
     while _delete_some_events():
         pass
     login_attempts.delete_expired()
-    attempts.forget_orphans()
+    saved_grants.delete_orphans()
     call_command("clearsessions")
 
 

@@ -21,6 +21,9 @@ CONFIRMATION_SECONDS = 60.0
 STATEMENT_SECONDS = 5.0
 """How long PostgreSQL may work, or wait for a lock, at one statement of a lane."""
 
+EXCHANGE_SECONDS = 1.0
+"""How long an exchange is assumed to take, more than it usually does."""
+
 
 def refresh_after(lifetime: float, *, fraction: float, late: bool = False) -> float:
     """Seconds from issue to the moment a token is due: 70 % to 80 % of its lifetime.
@@ -59,14 +62,20 @@ def longest_exchange(deadline: float) -> float:
     return 2 * deadline + STATEMENT_SECONDS
 
 
-def lanes_needed(due: int, *, latency: float, sweep: float, limit: int) -> int:
-    """How many lanes refresh so many due tokens within half a sweep interval.
+def lanes_needed(due: int, *, sweep: float, limit: int) -> int:
+    """How many lanes refresh this many due tokens within half a sweep interval.
 
-    By Little's law, `due * latency / (sweep / 2)`: one at least, and never more than there
-    are tokens, nor more than `limit`. `latency` is the length of one exchange in seconds.
-    Half, so that the next sweep finds the work of one interval and not of two.
+    By Little's law, `due * EXCHANGE_SECONDS / (sweep / 2)`: at least one, and never more
+    than there are tokens, nor more than `limit`. Half, so that the next sweep finds the work
+    of one interval and not of two. Exchanges that take longer leave tokens for the next
+    sweep, which opens lanes beside those that still run.
     """
-    return min(due, limit, max(1, math.ceil(due * latency / (sweep / 2))))
+    return min(due, limit, max(1, math.ceil(due * EXCHANGE_SECONDS / (sweep / 2))))
+
+
+def due_for_all_lanes(limit: int, *, sweep: float) -> int:
+    """How many due tokens need `limit` lanes: counting more of them would be wasted."""
+    return max(limit, math.ceil(limit * (sweep / 2) / EXCHANGE_SECONDS))
 
 
 def smallest_margin(lifetime: float) -> float:

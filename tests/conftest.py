@@ -22,7 +22,7 @@ from accounts.people import person_for
 from dev.process import free_port
 from spotify_auth import connections
 from spotify_auth.models import SpotifyToken
-from spotify_auth.refresh import claims
+from spotify_auth.refresh.process import process
 from spotify_auth.web_api import pause
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Connect, Elsewhere, forget, grant_of, make_due
@@ -107,7 +107,7 @@ def sandbox_process() -> Iterator[Sandbox]:
 def no_cooldown(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Forget the pauses and marks of earlier tests, and leave none to later ones."""
     monkeypatch.setattr(pause, "_memory", pause._Memory())
-    monkeypatch.setattr(claims, "_start", claims._Start())
+    process.reset()
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         forget(client, "spotify_auth:*")
         yield

@@ -18,7 +18,7 @@ from benchmarks.simulation.scenario import (
     Scenario,
 )
 from spotify_auth import schedule
-from spotify_auth.cooldown import BELIEVED_SECONDS, UNAVAILABLE_SECONDS
+from spotify_auth.refresh.decisions import UNAVAILABLE_SECONDS
 from spotify_auth.refresh.history import FAILED_IN_A_ROW
 
 
@@ -114,7 +114,7 @@ class ExactSimulation:
             self.paused_from = now
         elif now >= self.paused_until:
             # What begins until then fails too, and makes the pause last longer.
-            self.paused_from = ends + BELIEVED_SECONDS
+            self.paused_from = ends
         self.paused_until, self.probing = ends + UNAVAILABLE_SECONDS, True
 
     def _admitted(self, now: float) -> bool:

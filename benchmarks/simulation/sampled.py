@@ -22,7 +22,7 @@ from benchmarks.simulation.scenario import (
     Scenario,
 )
 from spotify_auth import schedule
-from spotify_auth.cooldown import BELIEVED_SECONDS, UNAVAILABLE_SECONDS
+from spotify_auth.refresh.decisions import UNAVAILABLE_SECONDS
 from spotify_auth.refresh.history import FAILED_IN_A_ROW
 
 SAMPLE = 200_000
@@ -124,7 +124,7 @@ class SampledSimulation:
             calls = 1 / weight
         else:
             # Lanes go on until the last of so many has ended and they have heard of it.
-            unheard = rate * (latency + BELIEVED_SECONDS)
+            unheard = rate * latency
             calls = (FAILED_IN_A_ROW - self.failed) / weight + unheard
         room = min(rate * SWEEP_SECONDS, calls) + self.carried
         tokens = self._take(int(room))

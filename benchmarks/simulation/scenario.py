@@ -16,7 +16,7 @@ class Failing(StrEnum):
 
     PAUSES = "answers, and all lanes pause"
     """The token endpoint says 503 at once. Each row that was tried backs off; once so many
-    have failed in a row (`outage`), all lanes pause (`cooldown`). Then the first lane of a
+    have failed in a row (`history`), all lanes pause (`cooldown`). Then the first lane of a
     sweep probes, and its failure is the next pause. This is the service."""
     ANSWERS = "answers with an error"
     """The same without the pause: each row backs off by itself."""

@@ -1,7 +1,9 @@
 """Spotify's Accounts service over HTTP. Knows no Django models.
 
 authorization   the address a log-in begins at, PKCE, code -> Grant
-refreshing      refresh token -> Grant; only background lanes may import it
-token_endpoint  one POST: an answer becomes a Grant or a typed error
-grant, errors   what comes out
+refreshing      refresh token -> Answer; only background lanes may import it
+token_endpoint  one POST, and what it is answered
+answers         what the token endpoint can answer
+grant           what a successful answer gives
+errors          the same answers as exceptions, for the login callback
 """

@@ -8,8 +8,10 @@ from urllib.parse import urlencode
 from django.conf import settings
 
 from spotify_auth.accounts_service import token_endpoint
-from spotify_auth.accounts_service.errors import Unavailable
+from spotify_auth.accounts_service.answers import Unreadable
+from spotify_auth.accounts_service.errors import AccountsServiceError, grant_of
 from spotify_auth.accounts_service.grant import Grant
+from spotify_auth.failure_codes import FailureCode
 
 
 def new_code_verifier() -> str:
@@ -46,17 +48,16 @@ def exchange_code(*, code: str, code_verifier: str) -> Grant:
     """Trade an authorization code for the first token pair (RFC 6749, section 4.1.3).
 
     The one call to the token endpoint that a request may make, in the log-in callback.
-    Raises the errors of `accounts_service.errors`; Unavailable also when the answer has
-    no refresh token, without which nothing can be kept fresh.
+    Raises the errors of `accounts_service.errors`, also when the answer has no refresh
+    token, without which nothing can be kept fresh.
     """
-    grant = token_endpoint.post(
-        {
-            "grant_type": "authorization_code",
-            "code": code,
-            "redirect_uri": settings.SPOTIFY_REDIRECT_URI,
-            "code_verifier": code_verifier,
-        }
-    )
+    form = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": settings.SPOTIFY_REDIRECT_URI,
+        "code_verifier": code_verifier,
+    }
+    grant = grant_of(token_endpoint.post(form, token_endpoint.session_of_this_thread()))
     if grant.refresh_token is None:
-        raise Unavailable("answer_without_refresh_token")
+        raise AccountsServiceError(Unreadable(FailureCode.ANSWER_WITHOUT_REFRESH_TOKEN))
     return grant

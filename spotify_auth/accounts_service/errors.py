@@ -1,61 +1,43 @@
-"""What the token endpoint can say other than yes.
+"""The same answers as exceptions, for a caller that can only go on with a grant.
 
 AccountsServiceError
-|-- GrantRefused          invalid_grant: this code or refresh token is not accepted
-|-- ClientRefused         our own credentials or request are wrong: every user would fail
-|-- RateLimited           429: the whole application should pause
-|-- Unavailable           Spotify could not answer
-|   `-- AnswerUnreadable  it was a success, and what it granted cannot be told
-`-- AnswerUnknown         the request went out and no whole answer came: it may have counted
+|-- GrantRefused      invalid_grant: this code is not accepted
+`-- ClientRefused     our own credentials or request are wrong: every user would fail
 """
+
+from spotify_auth.accounts_service import answers
+from spotify_auth.accounts_service.grant import Grant
 
 
 class AccountsServiceError(Exception):
-    """The token endpoint gave no grant.
+    """The token endpoint gave no grant; `answer` is what it gave instead.
 
-    `code` is a short word for events and logs. Neither it nor the message ever
-    carries a token, a code or anything else from the request.
+    Neither the answer nor the message carries a token, a code or anything else from the
+    request.
     """
 
-    unanswered = False
-    """Whether Spotify may have carried out the request, or one before it, without our
-    learning what it granted."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
+    def __init__(self, answer: answers.Failure) -> None:
+        super().__init__(answer.code)
+        self.answer = answer
+        self.code = answer.code
 
 
 class GrantRefused(AccountsServiceError):
-    """400 `invalid_grant` (RFC 6749, section 5.2)."""
+    """See `answers.Refused`."""
 
 
 class ClientRefused(AccountsServiceError):
-    """Any other error of RFC 6749, section 5.2: it condemns us, never a user's token."""
+    """See `answers.ClientRefused`."""
 
 
-class RateLimited(AccountsServiceError):
-    """429. `retry_after` is in seconds, or None when Spotify gave no usable number."""
-
-    def __init__(self, code: str, *, retry_after: float | None) -> None:
-        super().__init__(code)
-        self.retry_after = retry_after
-
-
-class Unavailable(AccountsServiceError):
-    """A refused connection, a 5xx, or anything else that no rule knows."""
-
-
-class AnswerUnreadable(Unavailable):
-    """A 200 without a usable grant: not JSON, missing fields, absurd or unstorable values.
-
-    The request counted: Spotify may have rotated.
-    """
-
-    unanswered = True
-
-
-class AnswerUnknown(AccountsServiceError):
-    """A time-out or a cut connection after the request was sent."""
-
-    unanswered = True
+def grant_of(answer: answers.Answer) -> Grant:
+    """The grant that was given. Raises AccountsServiceError for any other answer."""
+    match answer:
+        case answers.Granted(grant):
+            return grant
+        case answers.Refused():
+            raise GrantRefused(answer)
+        case answers.ClientRefused():
+            raise ClientRefused(answer)
+        case _:
+            raise AccountsServiceError(answer)

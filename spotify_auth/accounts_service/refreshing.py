@@ -1,13 +1,15 @@
 """Trading a refresh token for a fresh pair. Only background lanes may import this."""
 
 from spotify_auth.accounts_service import token_endpoint
-from spotify_auth.accounts_service.grant import Grant
+from spotify_auth.accounts_service.answers import Answer
+from spotify_auth.http_client import BoundedSession
 
 
-def refresh(refresh_token: str) -> Grant:
-    """Exchange a refresh token (RFC 6749, section 6).
+def refresh(refresh_token: str, http: BoundedSession) -> Answer:
+    """Exchange a refresh token (RFC 6749, section 6). An answer is a value, never raised.
 
     The caller must hold the token's row lock: Spotify may answer with a new refresh
-    token and kill this one at once. Raises the errors of `accounts_service.errors`.
+    token and kill this one at once.
     """
-    return token_endpoint.post({"grant_type": "refresh_token", "refresh_token": refresh_token})
+    form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+    return token_endpoint.post(form, http)

@@ -1,4 +1,4 @@
-"""One POST to the token endpoint: the answer becomes a Grant or a typed error."""
+"""One POST to the token endpoint, and what it is answered."""
 
 import functools
 import json
@@ -12,16 +12,20 @@ from django.conf import settings
 from requests.utils import default_headers
 from urllib3.exceptions import HTTPError, NewConnectionError, ProxyError, SSLError
 
-from spotify_auth.accounts_service.errors import (
-    AnswerUnknown,
-    AnswerUnreadable,
+from spotify_auth import http_client
+from spotify_auth.accounts_service.answers import (
+    Answer,
+    AnswerLost,
     ClientRefused,
-    GrantRefused,
+    Granted,
     RateLimited,
+    Refused,
     Unavailable,
+    Unreadable,
 )
 from spotify_auth.accounts_service.grant import Grant
-from spotify_auth.http_client import HandshakeFailed, retry_after, session_of_this_thread
+from spotify_auth.failure_codes import FailureCode
+from spotify_auth.http_client import BoundedSession, HandshakeFailed, retry_after
 
 ANSWER_BYTES = 64 * 1024
 LONGEST_LIFETIME = 24 * 3600
@@ -36,31 +40,36 @@ _CLIENT_ERRORS = {
 }
 
 
-def post(form: Mapping[str, str]) -> Grant:
+def session_of_this_thread() -> BoundedSession:
+    """This thread's HTTP session for calls of TOKEN_ENDPOINT_DEADLINE_SECONDS at most."""
+    return http_client.session_of_this_thread(
+        total_seconds=settings.TOKEN_ENDPOINT_DEADLINE_SECONDS
+    )
+
+
+def post(form: Mapping[str, str], http: BoundedSession) -> Answer:
     """Send one grant request, authenticated as this client, and classify the answer.
 
-    Never tries twice and never follows a redirect. Raises the errors of
-    `accounts_service.errors`.
+    Never tries twice, never follows a redirect, and raises nothing for whatever Spotify
+    or the network does.
     """
-    session = session_of_this_thread(total_seconds=settings.TOKEN_ENDPOINT_DEADLINE_SECONDS)
     request = _prepared(
         settings.SPOTIFY_ACCOUNTS_URL, settings.SPOTIFY_CLIENT_ID, settings.SPOTIFY_CLIENT_SECRET
     ).copy()
     request.body = urlencode(form)
     request.headers["Content-Length"] = str(len(request.body))
     try:
-        response = session.send(request, stream=True)
+        response = http.send(request, stream=True)
     except requests.RequestException as error:
-        # `from None`: the chained error carries the prepared request, secrets and all.
-        raise _no_answer(error) from None
+        return _no_answer(error)
     with response:
         try:
             body = response.raw.read(ANSWER_BYTES + 1, decode_content=True)
         except (HTTPError, OSError):
-            raise AnswerUnknown("answer_cut_short") from None
+            return AnswerLost(FailureCode.ANSWER_CUT_SHORT)
         if len(body) > ANSWER_BYTES:
-            unusable = AnswerUnreadable if response.status_code == 200 else Unavailable
-            raise unusable("answer_too_large")
+            unusable = Unreadable if response.status_code == 200 else Unavailable
+            return unusable(FailureCode.ANSWER_TOO_LARGE)
         return _classify(response.status_code, response.headers, body)
 
 
@@ -79,34 +88,34 @@ def _prepared(accounts_url: str, client_id: str, client_secret: str) -> requests
     ).prepare()
 
 
-def _no_answer(error: requests.RequestException) -> AnswerUnknown | Unavailable:
+def _no_answer(error: requests.RequestException) -> AnswerLost | Unavailable:
     """Tell a request that never left from one that may have been carried out."""
     if isinstance(error, requests.ConnectTimeout):
-        return Unavailable("connect_timeout")
+        return Unavailable(FailureCode.CONNECT_TIMEOUT)
     reason = getattr(error.args[0], "reason", None) if error.args else None
     if isinstance(reason, HandshakeFailed):
-        return Unavailable("handshake_failed")
+        return Unavailable(FailureCode.HANDSHAKE_FAILED)
     if isinstance(reason, NewConnectionError | ProxyError):
-        return Unavailable("connection_refused")
+        return Unavailable(FailureCode.CONNECTION_REFUSED)
     if isinstance(reason, SSLError) and isinstance(reason.args[0], SSLCertVerificationError):
-        return Unavailable("certificate_refused")
+        return Unavailable(FailureCode.CERTIFICATE_REFUSED)
     if isinstance(error, requests.Timeout):
-        return AnswerUnknown("timeout")
-    return AnswerUnknown("connection_cut")
+        return AnswerLost(FailureCode.TIMEOUT)
+    return AnswerLost(FailureCode.CONNECTION_CUT)
 
 
-def _classify(status: int, headers: Mapping[str, str], body: bytes) -> Grant:
+def _classify(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
     if status == 429:
-        raise RateLimited("rate_limited", retry_after=retry_after(headers))
+        return RateLimited(retry_after(headers))
     answer = _json_object(body)
     if status == 200:
-        return _grant(answer)
+        return _granted(answer)
     error = answer.get("error")
     if status == 400 and error == "invalid_grant":
-        raise GrantRefused("invalid_grant")
+        return Refused()
     if status in {400, 401} and isinstance(error, str) and error in _CLIENT_ERRORS:
-        raise ClientRefused(error)
-    raise Unavailable(f"http_{status}")
+        return ClientRefused(error)
+    return Unavailable(f"http_{status}")
 
 
 def _json_object(body: bytes) -> dict[str, Any]:
@@ -118,19 +127,24 @@ def _json_object(body: bytes) -> dict[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
-def _grant(answer: Mapping[str, Any]) -> Grant:
+def _granted(answer: Mapping[str, Any]) -> Granted | Unreadable:
     access_token = answer.get("access_token")
     if not isinstance(access_token, str) or not access_token:
-        raise AnswerUnreadable("answer_without_access_token")
+        return Unreadable(FailureCode.ANSWER_WITHOUT_ACCESS_TOKEN)
     refresh_token = answer.get("refresh_token")
     if not _is_visible(access_token) or not (refresh_token is None or _is_visible(refresh_token)):
-        raise AnswerUnreadable("answer_malformed")
+        return Unreadable(FailureCode.ANSWER_MALFORMED)
+    lifetime = _lifetime(answer.get("expires_in"))
+    if isinstance(lifetime, FailureCode):
+        return Unreadable(lifetime)
     scope = answer.get("scope")
-    return Grant(
-        access_token=access_token,
-        refresh_token=refresh_token or None,
-        expires_in=_lifetime(answer.get("expires_in")),
-        scope=scope.strip() if _is_visible(scope) else "",
+    return Granted(
+        Grant(
+            access_token=access_token,
+            refresh_token=refresh_token or None,
+            expires_in=lifetime,
+            scope=scope.strip() if _is_visible(scope) else "",
+        )
     )
 
 
@@ -139,12 +153,12 @@ def _is_visible(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and value.isascii() and value.isprintable()
 
 
-def _lifetime(value: object) -> int:
+def _lifetime(value: object) -> int | FailureCode:
     """`expires_in` in seconds; digits in a string are accepted, as some servers send them."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:10])
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise AnswerUnreadable("answer_without_expires_in")
+        return FailureCode.ANSWER_WITHOUT_EXPIRES_IN
     if not 1 <= value <= LONGEST_LIFETIME:
-        raise AnswerUnreadable("expires_in_absurd")
+        return FailureCode.EXPIRES_IN_ABSURD
     return int(value)

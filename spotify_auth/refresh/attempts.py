@@ -1,204 +1,214 @@
-"""Attempts under way and grants rescued, in Redis: hints that outlive a lost connection.
+"""Attempts under way, marked in Redis: hints that outlive a lost connection.
 
-A rotated refresh token exists once. Between Spotify's answer and our commit it is in
-this process only, so:
+A rotated refresh token exists once. Between Spotify's answer and our commit it is in this
+process only, so:
 
-*   Before the request, the attempt is marked under its token and generation. Who finds
-    the mark of an attempt that never came back knows that Spotify may have rotated:
-    a refusal then means "the answer was lost" and not "the person revoked".
-*   If PostgreSQL fails after Spotify has answered, the grant is put here, encrypted:
-    whoever claims that generation next stores it instead of asking Spotify again.
-*   A fresh mark without an end means that somebody may be about to do so: the row is
-    left alone for a moment.
-*   After the commit the generation has passed. That is noted together with the next mark
-    of the same lane, or by `sweep_up`, for some seconds: a lane that lost its lock between
-    its claim and its mark, and does not know it, is kept from presenting the dead token.
+*   Before the request, the attempt is marked under its token and generation. A mark
+    without a result tells the next worker that Spotify may have rotated the token: a
+    refusal then means "the answer was lost" and not "the user revoked".
+*   If PostgreSQL does not take the grant, it is saved in Redis (`saved_grants`). The next
+    worker that claims this generation stores it instead of asking Spotify again.
+*   A recent mark without a result means another worker may still save its grant, so the
+    row is postponed briefly.
+
+The question that leaves the mark also asks for permission: whether all refreshing pauses
+(`cooldown`), and whether fewer than REFRESH_LANES lanes are asking. It is one script, and
+it cleans up after the lane's last attempt.
 
 Redis holds no truth. While it is away, refreshing goes on without the hints.
 """
 
-import dataclasses
-import json
 import logging
 import os
-import threading
-from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 from uuid import uuid4
 
 import redis
 from django.conf import settings
 
-from spotify_auth import redis_client
-from spotify_auth.accounts_service.grant import Grant
-from spotify_auth.encryption import DecryptionError, cipher
-from spotify_auth.models import SpotifyToken
+from spotify_auth import cooldown, redis_client
+from spotify_auth.accounts_service.answers import Answer, AnswerLost, Granted, Unreadable
+from spotify_auth.cooldown import Admission
+from spotify_auth.refresh import saved_grants
+from spotify_auth.refresh.claims import Claim
+from spotify_auth.refresh.decisions import Decision, SavedGrant, StoreGrant, Unresolved
 from spotify_auth.schedule import longest_exchange
 
 logger = logging.getLogger(__name__)
 
-RESCUE_SECONDS = 10.0
-"""What a lane may need to find out that PostgreSQL is away, and to keep its grant here."""
+IN_FLIGHT = "spotify_auth:in_flight"
+"""The lanes that are asking, each with the moment at which it must have ended or died."""
 
-_KEPT_MILLISECONDS = 7 * 24 * 3600 * 1000
-_PASSED_MILLISECONDS = 5000
-"""Longer than a claim can be held before its mark (joined_transaction.AHEAD_SECONDS, and what
-a Redis that hangs costs)."""
 _BEGUN, _UNANSWERED = "begun", "unanswered"
-_RESCUED = "spotify_auth:rescued:"
 
-# What is left of attempts whose generation has passed: two keys each.
-_LEAVE = """
-for i = {first}, #KEYS, 2 do
-    redis.call('SET', KEYS[i], 'passed', 'PX', ARGV[{milliseconds}])
-    redis.call('UNLINK', KEYS[i + 1])
+# Returns the admission, the saved grant, the state of an earlier attempt and whether that is
+# unresolved, and marks this attempt if it is not. All ages are by Redis's clock. Any further
+# keys are those of this lane's earlier attempts. The script may run twice.
+START = f"""
+{cooldown.ADMIT}
+for i = 7, #KEYS do redis.call('UNLINK', KEYS[i]) end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', now)
+if not redis.call('ZSCORE', KEYS[6], ARGV[4])
+        and redis.call('ZCARD', KEYS[6]) >= tonumber(ARGV[5]) then
+    return {{'full', '', '', 0}}
 end
-"""
-_SWEEP_UP = _LEAVE.format(first=1, milliseconds=1)
-# Returns the rescued grant, the state of an earlier attempt and whether it is in doubt, and
-# marks this attempt if it is not. Its age is by Redis's clock. Any further keys are those of
-# this thread's earlier attempts. The script may run twice.
-_BEGIN = f"""
-{_LEAVE.format(first=3, milliseconds=4)}
-local rescued = redis.call('GET', KEYS[2])
+redis.call('ZADD', KEYS[6], now + ARGV[3], ARGV[4])
+
+local admission = admit(KEYS[3], KEYS[4], KEYS[5], ARGV[4], ARGV[6])
+if admission == 'paused' then return {{admission, '', '', 0}} end
+
+local saved = redis.call('GET', KEYS[2])
 local earlier = redis.call('GET', KEYS[1])
 if earlier == ARGV[1] then earlier = false end
 local age = 0
 if earlier then age = ARGV[2] - redis.call('PTTL', KEYS[1]) end
-local doubtful = earlier and (earlier == 'passed'
-    or string.sub(earlier, 1, 5) == 'begun' and age < tonumber(ARGV[3]))
-if not doubtful then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
-return {{rescued or '', earlier or '', doubtful and 1 or 0}}
+local unresolved = earlier and string.sub(earlier, 1, 5) == 'begun' and age < tonumber(ARGV[3])
+if not unresolved then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
+return {{admission, saved or '', earlier or '', unresolved and 1 or 0}}
+"""
+# If this lane lost its lock, the mark may be another attempt's by now.
+_SETTLE = """
+local mark = redis.call('GET', KEYS[1])
+if mark and mark ~= ARGV[1] then return end
+if ARGV[2] == '' then redis.call('DEL', KEYS[1])
+else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
+"""
+_FLUSH = """
+for i = 2, #KEYS do redis.call('UNLINK', KEYS[i]) end
+redis.call('ZREM', KEYS[1], ARGV[1])
 """
 
-_thread = threading.local()
 
+class Attempt:
+    """One attempt to refresh a claimed token: a context in which no grant is lost.
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rescued:
-    """A grant that is not stored yet, and when its exchange began, as PostgreSQL writes it."""
-
-    grant: Grant
-    issued_at: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Earlier:
-    """What is known of earlier attempts on one generation."""
-
-    rescued: Rescued | None = None
-    in_doubt: bool = False
-    """Begun a moment ago, and neither ended nor rescued yet; or stored by somebody else."""
-    unanswered: bool = False
-    """An attempt never got its answer: Spotify may have rotated."""
-
-
-def begin(user_id: int, generation: int) -> Earlier:
-    """Mark an attempt, and learn of earlier ones. The caller holds the row lock."""
-    longest = (longest_exchange(settings.TOKEN_ENDPOINT_DEADLINE_SECONDS) + RESCUE_SECONDS) * 1000
-    passed = _passed()
-    try:
-        sealed, earlier, in_doubt = redis_client.run(
-            _BEGIN,
-            keys=[*_keys(user_id, generation), *passed],
-            args=[
-                f"{_BEGUN} {uuid4()}:{os.getpid()}",
-                _KEPT_MILLISECONDS,
-                longest,
-                _PASSED_MILLISECONDS,
-            ],
-        )
-    except redis.RedisError as error:
-        logger.warning("attempt_not_marked reason=%s", type(error).__name__)
-        return Earlier()
-    finally:
-        passed.clear()
-    state = earlier.decode()
-    return Earlier(
-        rescued=_open(user_id, generation, sealed) if sealed else None,
-        in_doubt=bool(in_doubt),
-        unanswered=state == _UNANSWERED or (state.startswith(_BEGUN) and not in_doubt),
-    )
-
-
-def end(user_id: int, generation: int, *, unanswered: bool = False, passed: bool = False) -> None:
-    """The attempt is over. `unanswered` keeps in mind that Spotify may have rotated.
-
-    `passed` says that the row has a new generation by now: that is noted with the next mark.
+    Inside, call `received` with Spotify's answer and `settle` once the decision is
+    committed. Leaving without `settle`, because of an error, saves a grant that was
+    received.
     """
-    mark, rescued = _keys(user_id, generation)
-    if passed:
-        _passed().extend((mark, rescued))
-        return
-    try:
-        if unanswered:
-            redis_client.client().set(mark, _UNANSWERED, px=_KEPT_MILLISECONDS)
-        else:
-            redis_client.client().delete(mark, rescued)
-    except redis.RedisError as error:
-        logger.warning("attempt_not_ended reason=%s", type(error).__name__)
 
+    def __init__(self, lane: "Attempts", claim: Claim) -> None:
+        self.admission = Admission.GO
+        self.known_answer: SavedGrant | Unresolved | None = None
+        """The answer that an earlier attempt received, or may still save."""
+        self.lost_before = False
+        """An earlier attempt never got its answer."""
+        self.lost_just_now = False
+        """This attempt did not get an answer: Spotify may have rotated."""
+        self._lane, self._claim = lane, claim
+        self._mark = f"{_BEGUN} {uuid4()}:{os.getpid()}"
+        self._grant: SavedGrant | None = None
+        self._settled = False
 
-def sweep_up() -> None:
-    """Note what this thread's attempts left, when no further attempt will do so."""
-    passed = _passed()
-    try:
-        if passed:
-            redis_client.run(_SWEEP_UP, keys=passed, args=[_PASSED_MILLISECONDS])
-    except redis.RedisError as error:
-        logger.warning("attempts_not_swept_up reason=%s", type(error).__name__)
-    finally:
-        passed.clear()
+    @property
+    def admitted(self) -> bool:
+        """Whether this lane may go on."""
+        return self.admission in {Admission.GO, Admission.PROBE}
 
+    @property
+    def is_probe(self) -> bool:
+        """Whether this lane goes first, to find out whether a cool-down is over."""
+        return self.admission is Admission.PROBE
 
-def keep(user_id: int, generation: int, rescued: Rescued) -> bool:
-    """Put a grant that is not stored yet into Redis, encrypted; False without Redis."""
-    plain = json.dumps({**dataclasses.asdict(rescued.grant), "issued_at": rescued.issued_at})
-    sealed = cipher().encrypt(plain, place=_place(user_id, generation))
-    try:
-        redis_client.client().set(_keys(user_id, generation)[1], sealed, px=_KEPT_MILLISECONDS)
-    except redis.RedisError as error:
-        logger.warning("grant_not_kept user_id=%s reason=%s", user_id, type(error).__name__)
-        return False
-    return True
-
-
-def forget_orphans() -> None:
-    """Delete rescued grants that no row waits for, say of people who have left since.
-
-    One that is ahead of its row stays: PostgreSQL was restored from a backup, or its standby
-    had missed the last commits.
-    """
-    try:
-        for key in redis_client.client().scan_iter(match=f"{_RESCUED}*", count=1000):
-            user_id, generation = map(int, key.decode().removeprefix(_RESCUED).split(":"))
-            waiting = SpotifyToken.objects.filter(
-                pk=user_id, generation__lte=generation, status=SpotifyToken.Status.ACTIVE
+    def __enter__(self) -> Self:
+        claim, deadline = self._claim, settings.TOKEN_ENDPOINT_DEADLINE_SECONDS
+        keys = [*keys_of(claim), *cooldown.KEYS, IN_FLIGHT]
+        exchange = longest_exchange(deadline) * 1000
+        lasts = exchange + saved_grants.RESCUE_SECONDS * 1000
+        try:
+            admission, sealed, earlier, unresolved = redis_client.run(
+                START,
+                keys=[*keys, *self._lane.stored],
+                args=[
+                    *(self._mark, saved_grants.KEPT_MILLISECONDS, int(lasts)),
+                    *(self._lane.name, settings.REFRESH_LANES, int(exchange)),
+                ],
             )
-            if not waiting.exists():
-                redis_client.client().delete(key)
-    except redis.RedisError as error:
-        logger.warning("orphans_not_forgotten reason=%s", type(error).__name__)
+        except redis.RedisError as error:
+            logger.warning("attempt_not_marked reason=%s", type(error).__name__)
+            return self
+        finally:
+            self._lane.stored.clear()
+        self.admission = Admission(admission.decode())
+        state = earlier.decode()
+        self.lost_before = state == _UNANSWERED or (state.startswith(_BEGUN) and not unresolved)
+        # A saved grant is the answer that an unresolved attempt may still save.
+        self.known_answer = saved_grants.unseal(claim, sealed) if sealed else None
+        if self.known_answer is None and unresolved:
+            self.known_answer = Unresolved()
+        return self
+
+    def received(self, answer: Answer) -> None:
+        """Take charge of Spotify's answer: from here to the commit a grant exists here only."""
+        if isinstance(answer, Granted):
+            self._grant = SavedGrant(grant=answer.grant, issued_at=self._claim.claimed_at)
+        self.lost_just_now |= isinstance(answer, AnswerLost | Unreadable)
+
+    def settle(self, decision: Decision, *, stored: bool) -> None:
+        """The decision is committed, or was rejected because the row has moved on."""
+        self._settled = True
+        if stored and isinstance(decision.write, StoreGrant):
+            self._lane.stored += keys_of(self._claim)
+        else:
+            self._end(lost=decision.remember_lost)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.admitted and not self._settled:
+            if self._grant:
+                saved_grants.save_or_hold(self._claim, self._grant)
+            elif not isinstance(self.known_answer, SavedGrant):
+                self._end(lost=self.lost_before or self.lost_just_now)
+        if self.is_probe:
+            if self._grant:  # Spotify is well, stored or not; a saved grant proves nothing
+                cooldown.close()
+            else:
+                cooldown.release_probe(self._lane.name)
+
+    def _end(self, *, lost: bool) -> None:
+        """Forget this attempt's mark, or leave in its place that an answer was lost."""
+        if isinstance(self.known_answer, Unresolved):
+            return  # the mark is another attempt's
+        mark, _ = keys_of(self._claim)
+        state = _UNANSWERED if lost else ""
+        try:
+            redis_client.run(
+                _SETTLE, keys=[mark], args=[self._mark, state, saved_grants.KEPT_MILLISECONDS]
+            )
+        except redis.RedisError as error:
+            logger.warning("attempt_not_ended reason=%s", type(error).__name__)
 
 
-def _open(user_id: int, generation: int, sealed: bytes) -> Rescued | None:
-    try:
-        plain = json.loads(cipher().decrypt(sealed, place=_place(user_id, generation)))
-    except DecryptionError as error:
-        logger.error("rescue_undecryptable user_id=%s reason=%s", user_id, error)
-        return None
-    issued_at = plain.pop("issued_at")
-    return Rescued(grant=Grant(**plain), issued_at=issued_at)
+class Attempts:
+    """The attempts of one lane, and its place among the lanes that are asking."""
+
+    def __init__(self) -> None:
+        self.name = f"{uuid4()}:{os.getpid()}"
+        self.stored: list[str] = []
+        """Keys of generations that this lane has replaced: the next attempt deletes them."""
+
+    def track(self, claim: Claim) -> Attempt:
+        """Mark an attempt, and learn of earlier ones. The caller holds the row lock."""
+        return Attempt(self, claim)
+
+    def flush(self) -> None:
+        """Delete what the attempts left, and give the lane's place away: the lane ends."""
+        try:
+            redis_client.run(_FLUSH, keys=[IN_FLIGHT, *self.stored], args=[self.name])
+        except redis.RedisError as error:
+            logger.warning("attempt_flush_failed reason=%s", type(error).__name__)
+        finally:
+            self.stored.clear()
 
 
-def _passed() -> list[str]:
-    keys: list[str] = _thread.__dict__.setdefault("passed", [])
-    return keys
-
-
-def _keys(user_id: int, generation: int) -> tuple[str, str]:
-    name = f"{user_id}:{generation}"
-    return f"spotify_auth:attempt:{name}", f"{_RESCUED}{name}"
-
-
-def _place(user_id: int, generation: int) -> str:
-    return f"rescued.{user_id}.{generation}"
+def keys_of(claim: Claim) -> tuple[str, str]:
+    """The names of an attempt's mark and of its saved grant."""
+    return f"spotify_auth:attempt:{claim.user_id}:{claim.generation}", saved_grants.key_of(claim)

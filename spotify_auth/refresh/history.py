@@ -1,4 +1,4 @@
-"""What the history of all tokens says about Spotify: the outage guard.
+"""What the history of all tokens says about a failed exchange: the outage guard.
 
 A Spotify outage once answered `invalid_grant` to nearly everybody, and cost a service
 most of its users. And when nobody is answered, a million rows that each back off on
@@ -6,16 +6,19 @@ their own ask 18 times as often as they are refreshed. The history knows better
 than a single answer does, so the guard needs no memory of its own.
 """
 
+from dataclasses import dataclass
+
 from django.conf import settings
 from django.db import connection
 
+from spotify_auth.accounts_service.answers import AnswerLost, Refused, Unavailable, Unreadable
 from spotify_auth.refresh.claims import Claim
 
 LOOKED_AT = 1000
-"""Events that are looked at, the newest first: enough for a share, and quick."""
+"""How many of the newest events are counted: enough for a share, and quick."""
 
 FAILED_IN_A_ROW = 50
-"""So many of the latest exchanges, all failed within a minute: nobody is answered."""
+"""When this many of the latest exchanges failed, all within a minute, nobody is answered."""
 
 _RECENT = """
 SELECT count(DISTINCT user_id) FILTER (
@@ -55,11 +58,52 @@ SELECT EXISTS (SELECT FROM spotify_auth_tokenevent
 """
 
 
-def is_outage(claim: Claim) -> bool:
-    """Whether so many people are refused, this one included, that the fault must be Spotify's.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """What is known beside an answer, as far as the answer makes it matter."""
 
-    OUTAGE_GUARD_REFUSALS within OUTAGE_GUARD_WINDOW_SECONDS, and OUTAGE_GUARD_SHARE of
-    all that were answered in that time. People count and not refusals: one who removed
+    outage: bool = False
+    """So many users are refused, this one included, that the fault must be Spotify's."""
+    others_were_refreshed: bool = False
+    """Spotify has served another user since it first refused this token."""
+    nobody_is_answered: bool = False
+    """The latest exchanges, this one included, have all failed."""
+    lost_just_now: bool = False
+    """This attempt lost an answer: Spotify may have rotated."""
+    answer_was_lost: bool = False
+    """This attempt, or an earlier one on this generation, lost an answer."""
+
+
+def evidence(
+    claim: Claim, answer: object, *, lost_just_now: bool = False, lost_before: bool = False
+) -> Evidence:
+    """What is known beside this answer. Asks PostgreSQL only after a refusal or a failure.
+
+    `lost_before`: Redis knows of an earlier attempt that lost its answer. Redis knows of
+    more than the history does, for example of a worker that was killed, but may forget.
+    """
+    lost = lost_just_now or lost_before
+    match answer:
+        case Refused():
+            return Evidence(
+                outage=_is_outage(claim),
+                others_were_refreshed=claim.suspected and _others_were_refreshed(claim),
+                lost_just_now=lost_just_now,
+                answer_was_lost=lost or _an_answer_was_lost(claim),
+            )
+        case Unavailable() | Unreadable() | AnswerLost():
+            return Evidence(
+                nobody_is_answered=_nobody_is_answered(),
+                lost_just_now=lost_just_now,
+                answer_was_lost=lost,
+            )
+        case _:
+            return Evidence(lost_just_now=lost_just_now, answer_was_lost=lost)
+
+
+def _is_outage(claim: Claim) -> bool:
+    """OUTAGE_GUARD_REFUSALS within OUTAGE_GUARD_WINDOW_SECONDS, and OUTAGE_GUARD_SHARE of
+    all that were answered in that time. Users count and not refusals: a user who removed
     the app is refused again and again, and must not pause everybody.
     """
     with connection.cursor() as cursor:
@@ -78,30 +122,24 @@ def is_outage(claim: Claim) -> bool:
     return many and bool(share >= settings.OUTAGE_GUARD_SHARE)
 
 
-def nobody_is_answered() -> bool:
-    """Whether the latest exchanges, this one included, have all failed."""
+def _nobody_is_answered() -> bool:
     with connection.cursor() as cursor:
         cursor.execute(_LATEST, [FAILED_IN_A_ROW - 1])
         before: int = cursor.fetchone()[0]
     return before == FAILED_IN_A_ROW - 1
 
 
-def others_were_refreshed(claim: Claim) -> bool:
-    """Whether Spotify has served somebody else since it first refused this token.
+def _others_were_refreshed(claim: Claim) -> bool:
+    """This also protects services with too few users to reach OUTAGE_GUARD_REFUSALS.
 
-    This guards also a service with so few users that no number of refusals is "many".
-    Who is alone is believed.
+    With a single user there is nobody to compare with, so the refusal counts.
     """
     with connection.cursor() as cursor:
         cursor.execute(_OTHERS_WERE_REFRESHED, [claim.user_id])
         return bool(cursor.fetchone()[0])
 
 
-def an_answer_was_lost(claim: Claim) -> bool:
-    """Whether an earlier attempt on this generation got no answer, as the history has it.
-
-    Redis knows of more, an attempt whose worker was killed for one, but may forget.
-    """
+def _an_answer_was_lost(claim: Claim) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(_AN_ANSWER_WAS_LOST, [claim.user_id, claim.generation])
         return bool(cursor.fetchone()[0])

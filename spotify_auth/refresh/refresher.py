@@ -1,290 +1,125 @@
 """The WRITE side's heart: refresh one token under its row lock.
 
-`refresh_next` and `refresh_user` each claim at most one due token, exchange it and
-write the result, in one transaction. The row lock of the claim is held over the HTTP
-call on purpose: it is what makes a doubled or lost rotation impossible. In a lane the
-message that writes brings the next claim (`lanes.run_lane`).
+`refresh_next` and `refresh_user` each claim at most one due token, exchange it and store
+the result, in one transaction. The row lock of the claim is held over the HTTP call on
+purpose: it is what makes a doubled or lost rotation impossible.
 """
 
 import logging
 import random
-import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 
-from django.db import DataError, Error, IntegrityError, connection
+from django.db import DataError, IntegrityError
 
 from spotify_auth import cooldown
-from spotify_auth.accounts_service.errors import (
-    AccountsServiceError,
-    AnswerUnknown,
-    AnswerUnreadable,
-    ClientRefused,
-    GrantRefused,
-    RateLimited,
-)
-from spotify_auth.accounts_service.grant import Grant
-from spotify_auth.accounts_service.refreshing import refresh
-from spotify_auth.cooldown import (
-    CLIENT_REFUSED_SECONDS,
-    OUTAGE_SECONDS,
-    RATE_LIMITED_SECONDS,
-    UNAVAILABLE_SECONDS,
-    Admission,
-    Reason,
-)
+from spotify_auth.accounts_service import refreshing
+from spotify_auth.accounts_service.answers import Answer, AnswerLost, ClientRefused
 from spotify_auth.encryption import DecryptionError
-from spotify_auth.models import Cause, Outcome, SpotifyToken
-from spotify_auth.refresh import attempts
-from spotify_auth.refresh.claims import Claim, claim_for_probe, claim_next, claim_of_user
-from spotify_auth.refresh.decisions import judge
-from spotify_auth.refresh.history import (
-    an_answer_was_lost,
-    is_outage,
-    nobody_is_answered,
-    others_were_refreshed,
+from spotify_auth.http_client import BoundedSession
+from spotify_auth.models import Outcome
+from spotify_auth.refresh import claims, history, store
+from spotify_auth.refresh.attempts import Attempt
+from spotify_auth.refresh.claims import Claim, Find
+from spotify_auth.refresh.decisions import (
+    Undecryptable,
+    Unstorable,
+    decide,
 )
-from spotify_auth.refresh.store import put_off, write_failure, write_grant
-from spotify_auth.refresh.transaction import joined_transaction
-from spotify_auth.tokens import UNDECRYPTABLE
+from spotify_auth.refresh.history import Evidence
+from spotify_auth.refresh.lane import Lane
+from spotify_auth.refresh.outcome_log import log_outcome
+from spotify_auth.refresh.process import process
+from spotify_auth.refresh.transaction import ClaimTransaction
 
 logger = logging.getLogger(__name__)
 
-ANSWER_LOST, SIX_MONTHS_OVER = "answer_lost", "six_months_over"
-"""Why a refresh token was refused, where we know more than Spotify says."""
 
-IN_DOUBT_SECONDS = 2.0
-RETRY_SECONDS = 0.5
-LAST_TRIES_SECONDS = 10.0
-
-stopping = threading.Event()
-"""Set when this process has been told to stop."""
+class ProbeTellsNothing(Exception):
+    """The claimed token was refused before, so it cannot tell whether an outage is over."""
 
 
-def refresh_next() -> Outcome | None:
-    """Refresh the most urgent due token that nobody else holds.
+def refresh_next(lane: Lane) -> Outcome | None:
+    """Refresh the most urgent due token that no other lane holds.
 
-    None if there is none, or if a cool-down is on. Raises django.db.Error when
-    PostgreSQL fails.
+    None ends the lane: no token is due, or the lane may not ask Spotify now. Raises
+    django.db.Error when PostgreSQL fails.
     """
-    admission = cooldown.admit()
-    if admission is Admission.PAUSED:
-        return None
-    probing = admission is Admission.PROBE
-    return _refresh(claim_for_probe if probing else claim_next, probing=probing)
+    try:
+        return refresh(claims.most_urgent, lane)
+    except ProbeTellsNothing:
+        return refresh(claims.for_probe, lane)
 
 
 def refresh_user(user_id: int) -> Outcome | None:
-    """Refresh one user's token if it is due, nobody else holds it and no cool-down is on.
+    """Refresh one user's token if it is due, no other lane holds it and Spotify may be asked.
 
-    However often it is called, a token is refreshed once: the claim asks again, under
+    However often it is called, a token is refreshed once: the claim checks again, under
     the lock, whether it is due. Raises django.db.Error when PostgreSQL fails.
     """
-    admission = cooldown.admit()
-    if admission is Admission.PAUSED:
-        return None
-    try:
-        return _refresh(partial(claim_of_user, user_id), probing=admission is Admission.PROBE)
-    finally:
-        attempts.sweep_up()
+    with Lane() as lane:
+        return refresh(claims.of_user(user_id), lane)
 
 
-def _refresh(take: Callable[[], Claim | None], *, probing: bool) -> Outcome | None:
-    """One claim, one exchange, one write. A probe always ends or hands on its task."""
-    work = _Work()
+def refresh(find: Find, lane: Lane) -> Outcome | None:
+    """Claim, ask, decide, store: one token, one exchange, one commit."""
+    claim, began = None, time.monotonic()
     try:
-        with joined_transaction():
-            work.claim = take()
-            if work.claim is not None:
-                work.outcome = _under_the_lock(work, work.claim, probing=probing)
+        with ClaimTransaction() as transaction:
+            claim = find(transaction)
+            if claim is None:
+                return None
+            with lane.attempts.track(claim) as attempt:
+                if not attempt.admitted:
+                    process.due.rewind()
+                    return None
+                if attempt.is_probe and claim.suspected and find is claims.most_urgent:
+                    raise ProbeTellsNothing
+                answer = attempt.known_answer or ask(claim, attempt, transaction, lane.http)
+                seen = history.evidence(
+                    *(claim, answer),
+                    lost_just_now=attempt.lost_just_now,
+                    lost_before=attempt.lost_before,
+                )
+                decision = decide(claim, answer, seen, attempt.is_probe, random.random())  # noqa: S311
+                if decision.pause:
+                    cooldown.start(decision.pause.reason, seconds=decision.pause.seconds)
+                duration = time.monotonic() - began
+                stored = store.apply(transaction, claim, decision, duration=duration)
+                attempt.settle(decision, stored=stored)
     except (DataError, IntegrityError) as error:
-        # The database cannot hold this answer. Left as it is, the row would be claimed
-        # first, for ever, by every lane.
-        logger.error("unstorable reason=%s", type(error).__name__)
-        work.unanswered |= work.grant is not None
-        work.outcome = _back_off(work.claim) if work.claim else None
-    except Error:
-        if work.claim and work.grant:
-            _rescue(work.claim, work.grant)
-        else:
-            _end(work)
-        raise
-    except BaseException:
-        # Whatever else ends this lane, what Spotify granted must outlive it.
-        if work.claim and work.grant and not work.replayed:
-            attempts.keep(work.claim.user_id, work.claim.generation, work.grant)
-        raise
-    finally:
-        if probing and work.grant and not work.replayed:
-            cooldown.end()
-        elif probing:
-            cooldown.another_may_probe()
-    _end(work)
-    return work.outcome
+        if claim is None:
+            raise
+        # Left as it is, the row would be claimed first by every lane, for ever.
+        logger.error("unstorable user_id=%s reason=%s", claim.user_id, type(error).__name__)
+        decision = decide(claim, Unstorable(), Evidence(), False, random.random())  # noqa: S311
+        duration = time.monotonic() - began
+        with ClaimTransaction() as transaction:
+            stored = store.apply(transaction, claim, decision, duration=duration)
+    log_outcome(claim, decision, stored=stored, duration=duration)
+    return decision.outcome if stored else Outcome.RETRY
 
 
-@dataclass(slots=True)
-class _Work:
-    """What has become of one refresh so far, for those who must clean up after it."""
+def ask(
+    claim: Claim, attempt: Attempt, transaction: ClaimTransaction, http: BoundedSession
+) -> Answer | Undecryptable:
+    """Exchange the refresh token, once more if the answer was lost. An answer is a value.
 
-    claim: Claim | None = None
-    grant: attempts.Rescued | None = None
-    """What Spotify granted and the database may not hold yet."""
-    replayed: bool = False
-    """It was granted earlier, and tells nothing about Spotify now."""
-    in_doubt: bool = False
-    unanswered: bool = False
-    """Spotify may have rotated without our knowing the new token."""
-    outcome: Outcome | None = None
-
-
-def _end(work: _Work) -> None:
-    if work.claim and not work.in_doubt:
-        attempts.end(
-            work.claim.user_id,
-            work.claim.generation,
-            unanswered=work.unanswered,
-            passed=work.outcome is Outcome.REFRESHED,
-        )
-
-
-def _under_the_lock(work: _Work, claim: Claim, *, probing: bool) -> Outcome | None:
-    """None if the row stays as it is: all pause, or another attempt may still come back."""
-    started = time.monotonic()
-    earlier = attempts.begin(claim.user_id, claim.generation)
-    work.unanswered = earlier.unanswered
+    Raises django.db.Error, and sends nothing, if the row lock is lost: another worker may
+    have refreshed the token, and this one presented it dead.
+    """
     try:
-        if earlier.rescued:
-            work.grant, cause, work.replayed = earlier.rescued, Cause.RESCUE.value, True
-        elif earlier.in_doubt:
-            work.in_doubt = True
-            put_off(claim, seconds=IN_DOUBT_SECONDS)
-            return Outcome.RETRY
-        else:
-            work.grant, cause = _granted(work, claim), claim.cause
-    except RateLimited as error:
-        seconds = error.retry_after if error.retry_after is not None else RATE_LIMITED_SECONDS
-        cooldown.start(Reason.RATE_LIMITED, seconds=seconds)
-        return None
-    except ClientRefused as error:
-        logger.error("client_refused error=%s", error.code)
-        cooldown.start(Reason.CLIENT_REFUSED, seconds=CLIENT_REFUSED_SECONDS)
-        return None
-    except GrantRefused:
-        # A token that was refused before tells nothing about Spotify when it probes.
-        outage = _is_outage(claim, probing=probing and not claim.suspected)
-        believable = claim.suspected and not outage and others_were_refreshed(claim)
-        work.unanswered |= an_answer_was_lost(claim)
-        why = _why_refused(claim, lost=work.unanswered)
-        outcome = _fail(claim, why, started, believable=believable)
-        if outcome is Outcome.RECONNECT_REQUIRED:
-            work.unanswered = False
-        return outcome
-    except AccountsServiceError as error:
-        if probing or nobody_is_answered():
-            cooldown.start(Reason.UNAVAILABLE, seconds=UNAVAILABLE_SECONDS)
-        return _fail(claim, error, started)
+        refresh_token = claim.refresh_token()
     except DecryptionError as error:
         logger.error("undecryptable user_id=%s reason=%s", claim.user_id, error)
-        return _fail(claim, AccountsServiceError(UNDECRYPTABLE), started)
-    kept = write_grant(
-        claim,
-        work.grant.grant,
-        issued_at=work.grant.issued_at,
-        cause=cause,
-        duration=time.monotonic() - started,
-    )
-    work.unanswered = False
-    if kept and earlier.rescued:
-        logger.warning("rescue_replayed user_id=%s generation=%s", claim.user_id, claim.generation)
-    return Outcome.REFRESHED if kept else _late(claim)
-
-
-def _granted(work: _Work, claim: Claim) -> attempts.Rescued:
-    try:
-        return attempts.Rescued(grant=_exchange(claim), issued_at=claim.claimed_at)
-    except AccountsServiceError as error:
-        # Before anything else: what follows asks the database, which may fail.
-        work.unanswered |= error.unanswered
-        raise
-
-
-def _rescue(claim: Claim, grant: attempts.Rescued) -> None:
-    """Keep a grant that PostgreSQL did not take, in Redis or else in this thread.
-
-    With both away the lane holds it and tries until one of them is back, or until the
-    process has been told to stop for a while: that is the last moment of this pair.
-    """
-    give_up: float | None = None
-    while not attempts.keep(claim.user_id, claim.generation, grant):
-        if _stored_directly(claim, grant):
-            return
-        if stopping.is_set():
-            give_up = give_up or time.monotonic() + LAST_TRIES_SECONDS
-            if time.monotonic() > give_up:
-                logger.error("grant_lost user_id=%s generation=%s", claim.user_id, claim.generation)
-                return
-        time.sleep(RETRY_SECONDS)
-    logger.warning("rescue_stored user_id=%s generation=%s", claim.user_id, claim.generation)
-
-
-def _stored_directly(claim: Claim, grant: attempts.Rescued) -> bool:
-    try:
-        connection.close()
-        # If the COMMIT had come through after all, the fence keeps this one out.
-        kept = write_grant(
-            claim, grant.grant, issued_at=grant.issued_at, cause=Cause.RESCUE, duration=0
-        )
-    except Error as error:
-        logger.warning("rescue_waits user_id=%s reason=%s", claim.user_id, type(error).__name__)
-        return False
-    if kept:
-        logger.warning("rescue_replayed user_id=%s generation=%s", claim.user_id, claim.generation)
-    return True
-
-
-def _why_refused(claim: Claim, *, lost: bool) -> GrantRefused:
-    if claim.six_months_over:
-        return GrantRefused(SIX_MONTHS_OVER)
-    return GrantRefused(ANSWER_LOST if lost else "invalid_grant")
-
-
-def _fail(
-    claim: Claim, error: AccountsServiceError, started: float, *, believable: bool = True
-) -> Outcome:
-    verdict = judge(claim, error, believable=believable, fraction=random.random())  # noqa: S311
-    kept = write_failure(claim, verdict, duration=time.monotonic() - started)
-    return verdict.outcome if kept else _late(claim)
-
-
-def _late(claim: Claim) -> Outcome:
-    """The fence kept a result out: the lock was lost with its connection, and taken."""
-    logger.warning("late_result user_id=%s generation=%s", claim.user_id, claim.generation)
-    return Outcome.RETRY
-
-
-def _back_off(claim: Claim) -> Outcome:
-    return _fail(claim, AnswerUnreadable("unstorable"), time.monotonic())
-
-
-def _is_outage(claim: Claim, *, probing: bool) -> bool:
-    """Whether so many are refused that the fault must be Spotify's; then all pause."""
-    outage = is_outage(claim) or probing
-    if outage:
-        cooldown.start(Reason.OUTAGE, seconds=OUTAGE_SECONDS)
-    return outage
-
-
-def _exchange(claim: Claim) -> Grant:
-    refresh_token = SpotifyToken.unseal("refresh_token", claim.refresh_token, user_id=claim.user_id)
-    try:
-        return refresh(refresh_token)
-    except AnswerUnknown:
-        # Once more, at once: a server with a grace window still takes the old token.
-        try:
-            return refresh(refresh_token)
-        except AccountsServiceError as error:
-            error.unanswered = True
-            raise
+        return Undecryptable()
+    transaction.verify_lock()
+    answer = refreshing.refresh(refresh_token, http)
+    attempt.received(answer)
+    if isinstance(answer, AnswerLost):
+        # A server with a grace window still takes the old token.
+        transaction.verify_lock()
+        answer = refreshing.refresh(refresh_token, http)
+        attempt.received(answer)
+    if isinstance(answer, ClientRefused):
+        logger.error("client_refused error=%s", answer.code)
+    return answer

@@ -8,7 +8,8 @@ from django.db import connection as database
 from pytest_django import Settings
 
 from spotify_auth.models import Outcome
-from spotify_auth.refresh.refresher import refresh_next, refresh_user
+from spotify_auth.refresh.refresher import refresh_user
+from tests.support.lanes import refresh_next
 from tests.support.processes import wait_for
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Connect, forget, make_due, token_of

@@ -12,8 +12,8 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 from accounts.models import User
 from spotify_auth import admin as token_admin
 from spotify_auth.models import Cause, SpotifyToken
-from spotify_auth.refresh import refresher
 from tests.support.database_faults import locked_elsewhere
+from tests.support.lanes import refresh_next
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Connect, token_of
 
@@ -113,7 +113,7 @@ def test_refresh_now_is_a_nudge_and_not_a_call(
     assert len(messages) == 1
     assert spotify.stats()["totals"]["refreshes_attempted"] == 0
     assert token_of(user).due_cause == Cause.ADMIN
-    refresher.refresh_next()
+    refresh_next()
     assert token_of(user).generation == 2
 
 

@@ -10,7 +10,7 @@ from accounts.models import User
 from spotify_auth import connections
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.models import Outcome, SpotifyToken
-from spotify_auth.refresh import refresher
+from tests.support.lanes import refresh_next
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Connect, token_of
 
@@ -56,7 +56,7 @@ def test_a_refresh_does_not_extend_the_six_months(connect: Connect) -> None:
     user = connect()
     before = token_of(user)
 
-    refresher.refresh_next()
+    refresh_next()
 
     after = token_of(user)
     assert (after.authorized_at, after.reauthorize_by) == (
@@ -70,7 +70,7 @@ def test_reconnecting_replaces_in_place_and_forgives_everything(
 ) -> None:
     user = connect()
     spotify.revoke("user-1")
-    refresher.refresh_next()
+    refresh_next()
     SpotifyToken.objects.update(
         status=SpotifyToken.Status.RECONNECT_REQUIRED, failures=7, last_error="invalid_grant"
     )
@@ -85,7 +85,7 @@ def test_reconnecting_replaces_in_place_and_forgives_everything(
         "",
     )
     assert token.generation == 2
-    assert refresher.refresh_next() is Outcome.REFRESHED
+    assert refresh_next() is Outcome.REFRESHED
 
 
 def test_a_login_that_began_earlier_does_not_overwrite_a_later_one() -> None:
@@ -140,7 +140,7 @@ def test_closing_erases_both_tokens_and_keeps_the_history(
     assert (token.status, token.access_token, token.refresh_token) == (status, None, None)
     assert outcomes(user) == [status, Outcome.CONNECTED]
     assert close(user_id=user.pk) is False  # type: ignore[operator]
-    assert refresher.refresh_next() is None
+    assert refresh_next() is None
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """The shared pause and the outage guard, on a real Redis."""
 
-import time
 from functools import partial
 
 import pytest
@@ -10,12 +9,15 @@ from django.db import connection as database
 from pytest_django import Settings
 
 from dev.process import free_port
-from spotify_auth import cooldown, redis_client
+from spotify_auth import cooldown
 from spotify_auth.cooldown import Admission, Reason
 from spotify_auth.models import Outcome, SpotifyToken
 from spotify_auth.refresh import refresher
+from spotify_auth.refresh.attempts import Attempts
 from spotify_auth.refresh.history import FAILED_IN_A_ROW
+from tests.support.claims import begin
 from tests.support.database_faults import commit_unacknowledged
+from tests.support.lanes import refresh_next
 from tests.support.processes import wait_for
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Connect, make_due, token_of
@@ -29,43 +31,69 @@ def pass_the_pause(settings: Settings) -> None:
         client.delete(cooldown._PAUSE)
 
 
-def test_everybody_may_go_when_nothing_happened(no_cooldown: None) -> None:
-    assert [cooldown.admit() for _ in range(3)] == [Admission.GO] * 3
+def ask(lane: Attempts | None = None) -> Admission:
+    """What a lane is told before an exchange, which then hangs."""
+    return begin(lane=lane).admission
+
+
+def test_every_lane_may_go_when_nothing_happened(no_cooldown: None) -> None:
+    assert [ask() for _ in range(3)] == [Admission.GO] * 3
 
 
 def test_a_pause_ends_with_one_probe(no_cooldown: None) -> None:
     cooldown.start(Reason.RATE_LIMITED, seconds=1)
 
-    assert cooldown.admit() is Admission.PAUSED
-    time.sleep(1.1)
-    assert [cooldown.admit() for _ in range(3)] == [
-        Admission.PROBE,
-        Admission.PAUSED,
-        Admission.PAUSED,
-    ]
-    cooldown.end()
-    assert cooldown.admit() is Admission.GO
+    assert ask() is Admission.PAUSED
+    wait_for(lambda: ask() is Admission.PROBE, what="the end of the pause")
+    assert [ask() for _ in range(2)] == [Admission.PAUSED] * 2
+    cooldown.close()
+    assert ask() is Admission.GO
 
 
-def test_a_pause_of_another_process_holds_a_moment_later(
-    no_cooldown: None, settings: Settings
-) -> None:
-    assert cooldown.admit() is Admission.GO
+def test_a_pause_of_another_process_holds_at_once(no_cooldown: None, settings: Settings) -> None:
+    lane = Attempts()
+    assert ask(lane) is Admission.GO
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         client.set(cooldown._PAUSE, "outage", px=60_000)
         client.set(cooldown._HALF_OPEN, "outage")
 
-    wait_for(lambda: cooldown.admit() is Admission.PAUSED, what="the pause to be seen", seconds=1)
+    assert ask(lane) is Admission.PAUSED
 
 
-def test_a_probe_that_told_nothing_hands_on(no_cooldown: None, settings: Settings) -> None:
+def test_a_probe_that_told_nothing_lets_the_next_lane_try(
+    no_cooldown: None, settings: Settings
+) -> None:
     cooldown.start(Reason.OUTAGE, seconds=60)
     pass_the_pause(settings)
-    cooldown.admit()
+    lane = Attempts()
+    assert ask(lane) is Admission.PROBE
 
-    cooldown.another_may_probe()
+    cooldown.release_probe(lane.name)
 
-    assert cooldown.admit() is Admission.PROBE
+    assert ask() is Admission.PROBE
+
+
+def test_a_lane_takes_nobody_elses_probe_away(no_cooldown: None, settings: Settings) -> None:
+    """A lane that was frozen while it probed wakes up when another lane probes."""
+    cooldown.start(Reason.OUTAGE, seconds=60)
+    pass_the_pause(settings)
+    assert ask() is Admission.PROBE
+
+    cooldown.release_probe("a lane whose probe has run out")
+
+    assert ask() is Admission.PAUSED
+
+
+def test_a_new_pause_ends_the_probe_before_it(no_cooldown: None, settings: Settings) -> None:
+    """Or nobody would probe at its end, until that probe's place has run out."""
+    cooldown.start(Reason.OUTAGE, seconds=60)
+    pass_the_pause(settings)
+    assert ask() is Admission.PROBE
+
+    cooldown.start(Reason.OUTAGE, seconds=60)
+    pass_the_pause(settings)
+
+    assert ask() is Admission.PROBE
 
 
 def test_a_shorter_pause_does_not_shorten_a_longer_one(
@@ -98,10 +126,10 @@ def test_the_length_of_a_pause_is_bounded(
 def test_without_redis_work_goes_on(settings: Settings) -> None:
     settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
 
-    assert cooldown.admit() is Admission.GO
+    assert ask() is Admission.GO
     cooldown.start(Reason.OUTAGE, seconds=5)
-    cooldown.end()
-    cooldown.another_may_probe()
+    cooldown.close()
+    cooldown.release_probe("any")
 
 
 @pytest.mark.parametrize(
@@ -125,7 +153,7 @@ def test_what_concerns_all_pauses_all_and_touches_no_row(
     # Once: had anybody gone on, the second would have succeeded.
     spotify.faults(**fault, times=1)  # type: ignore[arg-type]
 
-    assert [refresher.refresh_next() for _ in range(5)] == [None] * 5
+    assert [refresh_next() for _ in range(5)] == [None] * 5
     assert refresher.refresh_user(users[0].pk) is None
 
     assert spotify.stats()["totals"]["refreshes"] == 0
@@ -133,7 +161,7 @@ def test_what_concerns_all_pauses_all_and_touches_no_row(
     assert f"cooldown_on reason={reason}" in caplog.text
     spotify.clear()
     pass_the_pause(settings)
-    assert [refresher.refresh_next() for _ in range(3)] == [Outcome.REFRESHED] * 3
+    assert [refresh_next() for _ in range(3)] == [Outcome.REFRESHED] * 3
     assert "cooldown_off" in caplog.text
 
 
@@ -156,7 +184,7 @@ def test_a_429_pauses_for_what_it_asks_within_bounds(
     connect()
     spotify.faults("rate_limited", retry_after=retry_after)
 
-    assert refresher.refresh_next() is None
+    assert refresh_next() is None
 
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         # The key dies with the pause: one of a second may be gone already.
@@ -172,7 +200,7 @@ def test_a_false_mass_invalid_grant_costs_nobody_anything(
 
     # An outage of many rounds: all are due again and again, and each pause runs out.
     for _ in range(10):
-        while refresher.refresh_next() is not None:
+        while refresh_next() is not None:
             pass
         pass_the_pause(settings)
         for user in users:
@@ -181,7 +209,7 @@ def test_a_false_mass_invalid_grant_costs_nobody_anything(
     assert spotify.stats()["totals"]["refreshes_attempted"] < 40
     spotify.clear()
     pass_the_pause(settings)
-    while refresher.refresh_next() is not None:
+    while refresh_next() is not None:
         pass
 
     assert {token_of(user).status for user in users} == {"active"}
@@ -200,7 +228,7 @@ def test_who_is_alone_is_believed_also_as_the_probe(
     for _ in range(4):
         pass_the_pause(settings)
         make_due(user)
-        refresher.refresh_next()
+        refresh_next()
 
     assert token_of(user).status == "reconnect_required"
 
@@ -212,7 +240,7 @@ def test_when_nobody_is_answered_one_asks_for_all(
     spotify.faults("unavailable")
 
     for _ in range(10):
-        while refresher.refresh_next() is not None:
+        while refresh_next() is not None:
             pass
         pass_the_pause(settings)
     # Fifty until it was plain, and then one at a time.
@@ -220,7 +248,7 @@ def test_when_nobody_is_answered_one_asks_for_all(
     spotify.clear()
     for user in users:
         make_due(user)
-    while refresher.refresh_next() is not None:
+    while refresh_next() is not None:
         pass
 
     assert {token_of(user).generation for user in users} == {2}
@@ -233,11 +261,11 @@ def test_some_who_are_not_answered_do_not_stop_the_others(
     unlucky = [user.account_id for user in users[::2]]
     spotify.faults("unavailable", users=unlucky)
 
-    while refresher.refresh_next() is not None:
+    while refresh_next() is not None:
         pass
 
     assert spotify.stats()["totals"]["refreshes"] == 30
-    assert cooldown.admit() is Admission.GO
+    assert ask() is Admission.GO
 
 
 def test_few_users_are_guarded_by_the_lack_of_any_success(
@@ -265,13 +293,12 @@ def test_a_truly_revoked_token_does_not_hold_the_others_in_the_cooldown(
     pass_the_pause(settings)
 
     # The probe leaves out who was refused already, however urgent.
-    assert refresher.refresh_next() is Outcome.REFRESHED
+    assert refresh_next() is Outcome.REFRESHED
 
     assert token_of(healthy).generation == 2
-    assert cooldown.admit() is Admission.GO
+    assert ask() is Admission.GO
 
 
-@pytest.mark.django_db(transaction=True)
 @pytest.mark.django_db(transaction=True)
 def test_a_probe_that_was_granted_ends_the_pause_also_when_postgresql_then_fails(
     connect: Connect, spotify: Sandbox, settings: Settings
@@ -281,9 +308,9 @@ def test_a_probe_that_was_granted_ends_the_pause_also_when_postgresql_then_fails
     pass_the_pause(settings)
 
     with commit_unacknowledged(), pytest.raises(OperationalError):
-        refresher.refresh_next()
+        refresh_next()
 
-    assert cooldown.admit() is Admission.GO
+    assert ask() is Admission.GO
 
 
 def test_a_probe_ends_even_when_postgresql_fails(
@@ -296,7 +323,7 @@ def test_a_probe_ends_even_when_postgresql_fails(
         cursor.execute("ALTER TABLE spotify_auth_spotifytoken RENAME TO away")
     try:
         with pytest.raises(Exception, match="does not exist"):
-            refresher.refresh_next()
+            refresh_next()
     finally:
         with database.cursor() as cursor:
             cursor.execute("ALTER TABLE away RENAME TO spotify_auth_spotifytoken")
@@ -305,17 +332,13 @@ def test_a_probe_ends_even_when_postgresql_fails(
 
 
 def _a_probe_is_admitted() -> bool:
-    return cooldown.admit() is Admission.PROBE
+    return ask() is Admission.PROBE
 
 
-def test_a_probe_that_is_asked_for_twice_does_not_wait_for_itself(
-    no_cooldown: None, settings: Settings
-) -> None:
+def test_a_lane_that_probes_does_not_wait_for_itself(no_cooldown: None, settings: Settings) -> None:
     # The connection to Redis may be lost after the script has run; it is then sent again.
     cooldown.start(Reason.OUTAGE, seconds=1)
     pass_the_pause(settings)
+    lane = Attempts()
 
-    def ask(name: str) -> object:
-        return redis_client.run(cooldown._ADMIT, keys=cooldown._KEYS, args=[60_000, name])
-
-    assert [ask("one"), ask("one"), ask("another")] == [1, 1, 2]
+    assert [ask(lane), ask(lane), ask()] == [Admission.PROBE, Admission.PROBE, Admission.PAUSED]

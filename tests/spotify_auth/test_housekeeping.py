@@ -10,7 +10,9 @@ from spotify_auth import connections, housekeeping, login_attempts
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.housekeeping import delete_expired
 from spotify_auth.models import LoginAttempt, SpotifyToken, TokenEvent
-from spotify_auth.refresh import attempts
+from spotify_auth.refresh import saved_grants
+from spotify_auth.refresh.decisions import SavedGrant
+from tests.support.claims import begin, claim_of
 from tests.support.tokens import Connect, token_of
 
 pytestmark = pytest.mark.django_db
@@ -49,13 +51,13 @@ def test_deletes_logins_that_never_came_back() -> None:
     assert LoginAttempt.objects.count() == 1
 
 
-def test_deletes_rescued_grants_that_no_row_waits_for(connect: Connect) -> None:
+def test_deletes_saved_grants_whose_token_no_longer_needs_them(connect: Connect) -> None:
     waiting, ahead, passed, left, gone = (connect(f"user-{n}") for n in range(5))
     everybody = [user.pk for user in (waiting, ahead, passed, left, gone)]
     grant = Grant(access_token="a", refresh_token="r", expires_in=3600, scope="")
     for user_id in everybody:
-        rescued = attempts.Rescued(grant=grant, issued_at=str(token_of(waiting).refreshed_at))
-        assert attempts.keep(user_id, 2, rescued)
+        saved = SavedGrant(grant=grant, issued_at=str(token_of(waiting).refreshed_at))
+        assert saved_grants.save(claim_of(user_id, 2), saved)
     SpotifyToken.objects.filter(pk__in=[waiting.pk, left.pk, gone.pk]).update(generation=2)
     SpotifyToken.objects.filter(pk=passed.pk).update(generation=3)
     connections.disconnect(user_id=left.pk)
@@ -63,7 +65,7 @@ def test_deletes_rescued_grants_that_no_row_waits_for(connect: Connect) -> None:
 
     delete_expired()
 
-    kept = [user_id for user_id in everybody if attempts.begin(user_id, 2).rescued]
+    kept = [user_id for user_id in everybody if begin(user_id, 2).known_answer]
     assert kept == [waiting.pk, ahead.pk]
 
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spotify_auth import schedule
+from spotify_auth.schedule import EXCHANGE_SECONDS
 
 fractions = st.floats(0, 1, exclude_max=True)
 PRODUCTION = {"lifetime": 3600, "sweep": 10, "deadline": 12, "minimum": 10}
@@ -80,26 +81,30 @@ def test_settings_without_slack_are_named(changed: dict[str, float], named: str)
 
 @given(
     due=st.integers(1, 10**6),
-    latency=st.floats(0, 60),
     sweep=st.floats(0.01, 60),
     limit=st.integers(1, 500),
 )
-def test_lanes_are_enough_and_never_too_many(
-    due: int, latency: float, sweep: float, limit: int
-) -> None:
-    lanes = schedule.lanes_needed(due, latency=latency, sweep=sweep, limit=limit)
+def test_lanes_are_enough_and_never_too_many(due: int, sweep: float, limit: int) -> None:
+    lanes = schedule.lanes_needed(due, sweep=sweep, limit=limit)
 
     assert 1 <= lanes <= min(due, limit)
     # Enough to be done within half a sweep, unless a limit stands in the way.
-    assert lanes == min(due, limit) or due * latency <= lanes * sweep / 2 * 1.000001
+    assert lanes == min(due, limit) or due * EXCHANGE_SECONDS <= lanes * sweep / 2 * 1.000001
     # And not one lane more than that.
-    assert lanes == 1 or due * latency > (lanes - 1) * sweep / 2 * 0.999999
+    assert lanes == 1 or due * EXCHANGE_SECONDS > (lanes - 1) * sweep / 2 * 0.999999
 
 
-def test_a_fast_endpoint_needs_few_lanes_and_a_slow_one_many() -> None:
-    needed = [
-        schedule.lanes_needed(3330, latency=latency, sweep=10, limit=64)
-        for latency in (0.005, 0.05, 0.2, 2)
-    ]
+def test_few_tokens_need_few_lanes() -> None:
+    needed = [schedule.lanes_needed(due, sweep=10, limit=64) for due in (1, 5, 37, 3700)]
 
-    assert needed == [4, 34, 64, 64]
+    assert needed == [1, 1, 8, 64]
+
+
+@given(limit=st.integers(1, 500), sweep=st.floats(0.01, 60), more=st.integers(0, 10**6))
+def test_tokens_beyond_those_that_are_counted_open_no_further_lane(
+    limit: int, sweep: float, more: int
+) -> None:
+    counted = schedule.due_for_all_lanes(limit, sweep=sweep)
+
+    assert schedule.lanes_needed(counted, sweep=sweep, limit=limit) == limit
+    assert schedule.lanes_needed(counted + more, sweep=sweep, limit=limit) == limit

@@ -15,6 +15,7 @@ from accounts.models import User
 from spotify_auth import connections, tokens
 from spotify_auth.models import Cause, SpotifyToken
 from spotify_auth.refresh import refresher
+from tests.support.lanes import refresh_next
 from tests.support.processes import wait_for
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Connect, make_due, token_of
@@ -127,7 +128,7 @@ def test_a_nudge_makes_the_token_the_most_urgent_one(connect: Connect) -> None:
 
     assert tokens.nudge(nudged.pk, generation=1, cause=Cause.UNAUTHORIZED)
 
-    refresher.refresh_next()
+    refresh_next()
     assert token_of(nudged).generation == 2
     assert token_of(overdue).generation == 1
     event = nudged.token_events.first()
@@ -182,7 +183,7 @@ def test_a_hundred_complaints_cause_one_refresh(
 def test_a_token_that_was_refreshed_a_moment_ago_is_left_alone(connect: Connect) -> None:
     # Else a Web API that refuses good tokens would cause a rotation at each page.
     user = connect()
-    refresher.refresh_next()
+    refresh_next()
 
     assert not tokens.nudge(user.pk, generation=2, cause=Cause.UNAUTHORIZED)
     assert tokens.nudge(user.pk, generation=2, cause=Cause.ADMIN)
@@ -200,10 +201,10 @@ def test_a_token_that_cannot_be_decrypted_asks_for_a_reconnect(
 
 def test_a_complaint_about_a_passed_generation_changes_nothing(connect: Connect) -> None:
     user = connect()
-    refresher.refresh_next()
+    refresh_next()
 
     assert not tokens.nudge(user.pk, generation=1, cause=Cause.UNAUTHORIZED)
-    assert refresher.refresh_next() is None
+    assert refresh_next() is None
 
 
 @pytest.mark.parametrize(
@@ -218,7 +219,7 @@ def test_a_token_that_backs_off_is_left_alone(
 ) -> None:
     user = connect()
     spotify.faults(fault="unavailable")
-    refresher.refresh_next()
+    refresh_next()
 
     assert tokens.nudge(user.pk, generation=1, cause=cause) is changes
 
@@ -226,7 +227,7 @@ def test_a_token_that_backs_off_is_left_alone(
 def test_a_suspicion_is_not_confirmed_by_nudging(connect: Connect, spotify: Sandbox) -> None:
     user = connect()
     spotify.faults(fault="false_invalid_grant")
-    refresher.refresh_next()
+    refresh_next()
 
     assert not tokens.nudge(user.pk, generation=1, cause=Cause.ADMIN)
 
@@ -245,7 +246,7 @@ def test_a_lost_broker_costs_a_message_and_no_more(
         assert tokens.nudge(user.pk, generation=1, cause=Cause.UNAUTHORIZED)
 
     wait_for(lambda: "nudge_not_sent" in caplog.text, what="the message to fail")
-    assert refresher.refresh_next() is not None  # the next sweep finds the row
+    assert refresh_next() is not None  # the next sweep finds the row
 
 
 def test_a_stale_token_that_no_key_opens_asks_for_a_reconnect(connect: Connect) -> None:

@@ -2,24 +2,23 @@
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.refresh import refresher
-from spotify_auth.refresh.claims import Claim
 
 
 def after_the_answer(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
     """Let something happen once, between Spotify's answer and our write."""
-    exchange = refresher._exchange
+    ask = refresher.ask
     happened = threading.Event()
 
-    def exchange_and_act(claim: Claim) -> Grant:
-        grant = exchange(claim)
+    def ask_and_act(*how: Any) -> Any:
+        answer = ask(*how)
         if not happened.is_set():
             happened.set()
             act()
-        return grant
+        return answer
 
-    patch.setattr(refresher, "_exchange", exchange_and_act)
+    patch.setattr(refresher, "ask", ask_and_act)

@@ -21,8 +21,9 @@ from dev.process import free_port
 from spotify_auth import connections
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.models import SpotifyToken
-from spotify_auth.refresh import attempts
+from spotify_auth.refresh import saved_grants
 from spotify_auth.sandbox.state import account_id_of
+from tests.support.claims import claim_of
 from tests.support.model.spotify import RETRY_AFTER, Weather
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import grant_of
@@ -199,13 +200,14 @@ class World:
     def _make_rescued_older(self, key: str, seconds: float) -> None:
         user_id, generation = map(int, key.split(":")[2:])
         sealed, left = self.redis.get(key), self.redis.pttl(key)
-        rescued = attempts._open(user_id, generation, sealed)
-        assert rescued
-        issued_at = datetime.fromisoformat(rescued.issued_at) - timedelta(seconds=seconds)
-        older = replace(rescued, issued_at=issued_at.isoformat())
+        claim = claim_of(user_id, generation)
+        saved = saved_grants.unseal(claim, sealed)
+        assert saved
+        issued_at = datetime.fromisoformat(saved.issued_at) - timedelta(seconds=seconds)
+        older = replace(saved, issued_at=issued_at.isoformat())
         url = settings.REDIS_URL
         settings.REDIS_URL = self._redis_url
-        assert attempts.keep(user_id, generation, older)
+        assert saved_grants.save(claim, older)
         settings.REDIS_URL = url
         self.redis.pexpire(key, left)
 

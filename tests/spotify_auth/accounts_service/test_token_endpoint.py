@@ -8,10 +8,12 @@ import requests
 from pytest_django import Settings
 
 from dev.process import free_port
-from spotify_auth.accounts_service import errors
+from spotify_auth.accounts_service import answers, errors
+from spotify_auth.accounts_service.answers import Answer
+from spotify_auth.accounts_service.errors import grant_of
 from spotify_auth.accounts_service.grant import Grant
-from spotify_auth.accounts_service.refreshing import refresh
 from spotify_auth.http_client import session_of_this_thread
+from tests.support.exchanges import refresh
 from tests.support.sandbox_client import Sandbox
 from tests.support.servers import serving
 
@@ -21,7 +23,7 @@ WHOLE = (
 )
 
 
-def answer(spotify: Sandbox, body: str, content_type: str = "application/json") -> Grant:
+def answer(spotify: Sandbox, body: str, content_type: str = "application/json") -> Answer:
     """Refresh against a Spotify that answers 200 with this body."""
     spotify.connect(["user-1"])
     spotify.faults(fault="garbage", body=body, content_type=content_type)
@@ -29,7 +31,7 @@ def answer(spotify: Sandbox, body: str, content_type: str = "application/json") 
 
 
 def test_a_whole_answer_is_a_grant(spotify: Sandbox) -> None:
-    grant = answer(spotify, WHOLE)
+    grant = grant_of(answer(spotify, WHOLE))
 
     assert grant == Grant(access_token="a", refresh_token="r", expires_in=3600, scope="streaming")
     assert "'a'" not in repr(grant)
@@ -52,7 +54,7 @@ def test_a_whole_answer_is_a_grant(spotify: Sandbox) -> None:
 def test_lenient_where_nothing_is_at_stake(
     spotify: Sandbox, body: str, expires_in: int, refresh_token: str | None
 ) -> None:
-    grant = answer(spotify, body)
+    grant = grant_of(answer(spotify, body))
 
     assert (grant.expires_in, grant.refresh_token) == (expires_in, refresh_token)
 
@@ -92,23 +94,23 @@ def test_lenient_where_nothing_is_at_stake(
     ],
 )
 def test_an_answer_that_makes_no_sense_is_not_used(spotify: Sandbox, body: str, code: str) -> None:
-    with pytest.raises(errors.AnswerUnreadable) as caught:
-        answer(spotify, body)
+    got = answer(spotify, body)
 
-    assert caught.value.code == code
+    assert isinstance(got, answers.Unreadable)
+
+    assert got.code == code
 
 
 @pytest.mark.parametrize("content_type", ["text/html", "application/octet-stream", "?"])
 def test_the_content_type_does_not_matter(spotify: Sandbox, content_type: str) -> None:
-    assert answer(spotify, WHOLE, content_type=content_type).access_token == "a"
+    assert grant_of(answer(spotify, WHOLE, content_type=content_type)).access_token == "a"
 
 
 def test_a_dead_refresh_token_is_refused(spotify: Sandbox) -> None:
     first = spotify.connect(["user-1"])["user-1"]["refresh_token"]
     refresh(first)
 
-    with pytest.raises(errors.GrantRefused):
-        refresh(first)
+    assert isinstance(refresh(first), answers.Refused)
 
 
 @pytest.mark.parametrize("name", ["SPOTIFY_CLIENT_SECRET", "SPOTIFY_CLIENT_ID"])
@@ -117,8 +119,9 @@ def test_wrong_credentials_condemn_the_client(
 ) -> None:
     setattr(settings, name, "wrong")
 
-    with pytest.raises(errors.ClientRefused):
-        refresh(spotify.connect(["user-1"])["user-1"]["refresh_token"])
+    assert isinstance(
+        refresh(spotify.connect(["user-1"])["user-1"]["refresh_token"]), answers.ClientRefused
+    )
 
 
 @pytest.mark.parametrize(
@@ -143,29 +146,32 @@ def test_retry_after_is_read_in_seconds(
 ) -> None:
     spotify.faults(fault="rate_limited", retry_after=retry_after)
 
-    with pytest.raises(errors.RateLimited) as caught:
-        refresh(spotify.connect(["user-1"])["user-1"]["refresh_token"])
+    got = refresh(spotify.connect(["user-1"])["user-1"]["refresh_token"])
 
-    assert caught.value.retry_after == seconds
+    assert isinstance(got, answers.RateLimited)
+
+    assert got.retry_after == seconds
 
 
 def test_retry_after_as_a_date_is_read_against_the_answers_own_date(spotify: Sandbox) -> None:
     in_a_minute = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
     spotify.faults(fault="rate_limited", retry_after=in_a_minute)
 
-    with pytest.raises(errors.RateLimited) as caught:
-        refresh(spotify.connect(["user-1"])["user-1"]["refresh_token"])
+    got = refresh(spotify.connect(["user-1"])["user-1"]["refresh_token"])
 
-    assert caught.value.retry_after == pytest.approx(60, abs=3)
+    assert isinstance(got, answers.RateLimited)
+
+    assert got.retry_after == pytest.approx(60, abs=3)
 
 
 def test_nobody_listening_means_nothing_was_sent(settings: Settings) -> None:
     settings.SPOTIFY_ACCOUNTS_URL = f"http://127.0.0.1:{free_port()}"
 
-    with pytest.raises(errors.Unavailable) as caught:
-        refresh("any")
+    got = refresh("any")
 
-    assert caught.value.code == "connection_refused"
+    assert isinstance(got, answers.Unavailable)
+
+    assert got.code == "connection_refused"
 
 
 @pytest.mark.parametrize("headers", [True, False])
@@ -176,20 +182,39 @@ def test_a_dripped_answer_ends_at_the_deadline(
     # A byte each 0.3 s: no single read ever takes long.
     spotify.faults(fault="slow_drip", interval=0.3, headers=headers, rotate=False)
 
-    with pytest.raises(errors.AnswerUnknown):
-        refresh(spotify.connect(["user-1"])["user-1"]["refresh_token"])
+    assert isinstance(
+        refresh(spotify.connect(["user-1"])["user-1"]["refresh_token"]), answers.AnswerLost
+    )
 
 
-def test_an_error_carries_nothing_of_the_request(spotify: Sandbox) -> None:
+def test_a_failure_carries_nothing_of_the_request(spotify: Sandbox) -> None:
     spotify.faults(fault="connection_reset")
 
-    with pytest.raises(errors.AnswerUnknown) as caught:
-        refresh("the-refresh-token")
+    got = refresh("the-refresh-token")
 
-    # The chain that a traceback or an error report would show ends here.
-    assert caught.value.__cause__ is None
-    assert caught.value.__suppress_context__
-    assert "the-refresh-token" not in str(caught.value)
+    assert got == answers.AnswerLost("connection_cut")
+    assert "the-refresh-token" not in repr(got)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (answers.Refused(), errors.GrantRefused),
+        (answers.ClientRefused("invalid_client"), errors.ClientRefused),
+        (answers.RateLimited(7.0), errors.AccountsServiceError),
+        (answers.Unavailable("http_503"), errors.AccountsServiceError),
+        (answers.Unreadable("answer_malformed"), errors.AccountsServiceError),
+        (answers.AnswerLost("timeout"), errors.AccountsServiceError),
+    ],
+)
+def test_for_a_login_each_failure_is_an_exception(
+    answer: answers.Failure, error: type[errors.AccountsServiceError]
+) -> None:
+    with pytest.raises(errors.AccountsServiceError) as caught:
+        grant_of(answer)
+
+    assert type(caught.value) is error
+    assert (caught.value.answer, caught.value.code) == (answer, answer.code)
 
 
 def test_cookies_of_one_user_do_not_stick_to_the_next() -> None:

@@ -1,4 +1,4 @@
-"""Marks of attempts in a real Redis: how long they count, and connections that do not last."""
+"""Attempts in a real Redis: marks and how long they count, permission, what is left behind."""
 
 import logging
 import os
@@ -7,9 +7,15 @@ import pytest
 import redis
 from pytest_django import Settings
 
-from spotify_auth import redis_client
+from dev.process import free_port
+from spotify_auth import cooldown, redis_client
+from spotify_auth.accounts_service.answers import AnswerLost
+from spotify_auth.cooldown import Admission
 from spotify_auth.refresh import attempts
+from spotify_auth.refresh.attempts import Attempts
+from spotify_auth.refresh.decisions import Unresolved
 from spotify_auth.schedule import longest_exchange
+from tests.support.claims import begin, claim_of
 
 pytestmark = pytest.mark.usefixtures("no_cooldown")
 
@@ -19,53 +25,115 @@ MARK = "spotify_auth:attempt:7:1"
 def test_a_connection_that_was_closed_while_idle_costs_no_mark(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    attempts.begin(6, 1)
+    begin(6)
     with redis.Redis.from_url(settings.REDIS_URL) as other, caplog.at_level(logging.WARNING):
         # As a restart, or a time-out of the server's, would.
         other.client_kill_filter(_id=str(redis_client.client().client_id()))
 
-        attempts.begin(7, 1)
+        begin(7)
 
         assert other.exists(MARK)
     assert caplog.messages == []
 
 
-def test_a_mark_that_is_sent_twice_does_not_doubt_itself() -> None:
+def test_a_question_that_is_sent_twice_does_not_doubt_itself() -> None:
     # The connection may be lost after Redis has run the script; it is then sent again.
     def send(mark: str) -> list[object]:
-        keys = [MARK, "spotify_auth:rescued:7:1"]
-        answer: list[object] = redis_client.run(
-            attempts._BEGIN, keys=keys, args=[mark, 60_000, 29_000]
-        )
-        return answer[:2]
+        keys = [MARK, "spotify_auth:rescued:7:1", *cooldown.KEYS, attempts.IN_FLIGHT]
+        arguments: list[str | float] = [mark, 60_000, 29_000, "lane", 1, 29_000]
+        answer: list[object] = redis_client.run(attempts.START, keys=keys, args=arguments)
+        return answer
 
-    assert send("begun one") == [b"", b""]
-    assert send("begun one") == [b"", b""]
-    assert send("begun another") == [b"", b"begun one"]
+    assert send("begun one") == [b"go", b"", b"", 0]
+    assert send("begun one") == [b"go", b"", b"", 0]
+    assert send("begun another") == [b"go", b"", b"begun one", 1]
 
 
 def test_a_mark_names_its_process(settings: Settings) -> None:
-    attempts.begin(7, 1)
+    begin(7)
 
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         assert client.get(MARK).endswith(f":{os.getpid()}".encode())
 
 
 def test_the_marks_of_two_attempts_differ() -> None:
-    attempts.begin(7, 1)
+    begin(7)
 
-    assert attempts.begin(7, 1).in_doubt
+    assert begin(7).known_answer == Unresolved()
 
 
-@pytest.mark.parametrize(("seconds_more", "in_doubt"), [(5, True), (11, False)])
-def test_a_mark_is_doubted_until_its_grant_must_have_been_rescued(
-    settings: Settings, seconds_more: int, in_doubt: bool
+@pytest.mark.parametrize(("seconds_more", "unresolved"), [(5, True), (11, False)])
+def test_a_mark_counts_until_its_grant_must_have_been_saved(
+    settings: Settings, seconds_more: int, unresolved: bool
 ) -> None:
     age = longest_exchange(settings.TOKEN_ENDPOINT_DEADLINE_SECONDS) + seconds_more
-    attempts.begin(7, 1)
+    begin(7)
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         client.pexpire(MARK, client.pttl(MARK) - int(age * 1000))
 
-    earlier = attempts.begin(7, 1)
+    later = begin(7)
 
-    assert (earlier.in_doubt, earlier.unanswered) == (in_doubt, not in_doubt)
+    assert (later.known_answer == Unresolved(), later.lost_before) == (unresolved, not unresolved)
+
+
+def test_an_attempt_that_fails_leaves_no_mark_unless_its_answer_was_lost() -> None:
+    with pytest.raises(RuntimeError), Attempts().track(claim_of(7)):
+        raise RuntimeError
+    assert not begin(7).lost_before
+
+    attempt = begin(8)
+    attempt.received(AnswerLost("timeout"))
+    attempt.__exit__(RuntimeError, RuntimeError(), None)
+    assert begin(8).lost_before
+
+
+def test_an_attempt_ends_its_own_mark_only(settings: Settings) -> None:
+    """A lane that was frozen wakes up while another lane asks for the same generation."""
+    frozen = Attempts().track(claim_of(7))
+    frozen.__enter__()
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.delete(MARK)  # it has become too old to count
+        begin(7)
+        others = client.get(MARK)
+
+        frozen.__exit__(RuntimeError, RuntimeError(), None)
+
+        assert client.get(MARK) == others
+
+
+def test_no_more_lanes_ask_than_are_allowed(settings: Settings) -> None:
+    settings.REFRESH_LANES = 2
+    first, second, third = Attempts(), Attempts(), Attempts()
+    begin(1, lane=first)
+    begin(2, lane=second)
+
+    assert begin(3, lane=third).admission is Admission.FULL
+    # One that asks already may go on with the next token.
+    assert begin(4, lane=first).admission is Admission.GO
+    first.flush()
+    assert begin(5, lane=third).admission is Admission.GO
+
+
+def test_the_place_of_a_lane_that_was_killed_is_free_again(settings: Settings) -> None:
+    settings.REFRESH_LANES = 1
+    settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = 12
+    begin(1)
+    assert begin(2).admission is Admission.FULL
+
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        ((_, until),) = client.zrange(attempts.IN_FLIGHT, 0, -1, withscores=True)
+        seconds, microseconds = client.time()
+        now = seconds * 1000 + microseconds // 1000
+        # Not before its exchange must have ended and its grant must have been saved.
+        assert 38_000 < until - now <= 39_000
+        client.zadd(attempts.IN_FLIGHT, {client.zrange(attempts.IN_FLIGHT, 0, 0)[0]: now - 1})
+
+    assert begin(2).admission is Admission.GO
+
+
+def test_without_redis_every_lane_may_ask(settings: Settings) -> None:
+    settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
+    settings.REFRESH_LANES = 1
+
+    assert [begin(n).admission for n in range(3)] == [Admission.GO] * 3
+    Attempts().flush()

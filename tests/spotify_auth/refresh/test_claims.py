@@ -6,12 +6,17 @@ from typing import cast
 import pytest
 from django.db import connection, transaction
 from django.db.models.functions import Now
+from pytest_django import Settings
 
 from accounts.models import User
+from spotify_auth import cooldown
+from spotify_auth.cooldown import Reason
 from spotify_auth.models import SpotifyToken
 from spotify_auth.refresh import claims
-from spotify_auth.refresh.store import put_off
-from spotify_auth.refresh.transaction import joined_transaction, sent_ahead
+from spotify_auth.refresh import process as process_module
+from spotify_auth.refresh.process import process
+from spotify_auth.refresh.transaction import ClaimTransaction
+from tests.support.lanes import refresh_next
 from tests.support.tokens import Connect, Elsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -20,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def long_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """A claim begins where an earlier one did, for the length of the test."""
-    monkeypatch.setattr(claims, "ANEW_SECONDS", 3600)
+    monkeypatch.setattr(process_module, "FULL_SCAN_SECONDS", 3600)
 
 
 def test_takes_the_most_urgent_token(connect: Connect) -> None:
@@ -56,8 +61,10 @@ def test_what_came_to_stand_left_of_there_is_found_at_the_latest_when_nothing_el
     assert take() == left.pk
 
 
-def test_begins_anew_when_the_time_is_up(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "ANEW_SECONDS", 0)
+def test_scans_from_the_start_when_the_time_is_up(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_module, "FULL_SCAN_SECONDS", 0)
     first, left, right = connect("user-1"), connect("user-2"), connect("user-3")
     due(left, ago=-60)
     due(first, ago=10)
@@ -68,56 +75,41 @@ def test_begins_anew_when_the_time_is_up(connect: Connect, monkeypatch: pytest.M
     assert take() == left.pk
 
 
-def test_what_was_claimed_ahead_is_kept_when_the_start_has_moved(
-    connect: Connect, elsewhere: Elsewhere, long_memory: None, monkeypatch: pytest.MonkeyPatch
+def test_a_token_that_was_given_back_is_found_by_the_next_claim(
+    connect: Connect, long_memory: None, settings: Settings
 ) -> None:
-    """Another lane may have found its token farther to the right meanwhile."""
-    first, left, right = connect("user-1"), connect("user-2"), connect("user-3")
-    due(first, ago=20)
-    due(left, ago=10)
-    due(right, ago=5)
-    with sent_ahead(claims.next_statement):
-        with joined_transaction():
-            claim = claims.claim_next()
-            assert claim
-            monkeypatch.setattr(claims._start, "until", 0.0)  # so that it looks from the left
-            put_off(claim, seconds=3600)
-        assert elsewhere(take).result() == right.pk
+    """A lane that may not ask Spotify gives back what it has claimed."""
+    urgent, other = connect("user-1"), connect("user-2")
+    due(urgent, ago=20)
+    due(other, ago=10)
+    assert take() == urgent.pk
+    due(urgent, ago=20)
+    cooldown.start(Reason.RATE_LIMITED, seconds=60)
+    assert refresh_next() is None
 
-        with joined_transaction():
-            claim = claims.claim_next()
-            assert claim
-            assert claim.user_id == left.pk
-
-
-def test_a_token_that_was_given_back_is_found(connect: Connect, long_memory: None) -> None:
-    user = connect()
-    with transaction.atomic():
-        assert claims.claim_next()
-        transaction.set_rollback(True)
-
-    assert take() == user.pk
+    assert take() == urgent.pk
 
 
 def test_looks_at_few_pages_while_an_exchange_hangs(
     connect: Connect, elsewhere: Elsewhere, long_memory: None
 ) -> None:
-    """A claim from the very left looks at each token that was refreshed since."""
+    """A claim from the start of the index looks at each token that was refreshed since."""
     users = [connect(f"user-{n}") for n in range(60)]
     for n, user in enumerate(users):
         # Neighbours in the index lie on different pages, as they do among a million.
         due(user, ago=100 - n * 17 % len(users))
-    with transaction.atomic():
-        assert claims.claim_next()  # hangs from here on
+    with ClaimTransaction() as hanging:
+        assert claims.most_urgent(hanging)
         for _ in users[:-2]:
             elsewhere(take).result()
 
-        from_the_left, from_the_last = (
-            cast(int, elsewhere(pages, sql).result()) for sql in (claims._NEXT, claims._NEXT_FROM)
+        from_the_start, from_the_cursor = (
+            cast(int, elsewhere(pages, sql).result())
+            for sql in (claims.FROM_START, claims.FROM_CURSOR)
         )
 
-    assert from_the_left > len(users) / 2
-    assert from_the_last < len(users) / 4
+    assert from_the_start > len(users) / 2
+    assert from_the_cursor < len(users) / 4
 
 
 def due(user: User, *, ago: float) -> None:
@@ -127,8 +119,8 @@ def due(user: User, *, ago: float) -> None:
 
 def take() -> int | None:
     """Claim a token as a lane would, and let it be due in an hour; whose it was."""
-    with transaction.atomic():
-        claim = claims.claim_next()
+    with transaction.atomic(), ClaimTransaction() as claiming:
+        claim = claims.most_urgent(claiming)
         if claim is None:
             return None
         SpotifyToken.objects.filter(pk=claim.user_id).update(due_at=Now() + timedelta(hours=1))
@@ -143,7 +135,7 @@ def pages(claim: str) -> int:
         cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
         cursor.execute(
             f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {select}",
-            {"due_from": claims._start.due_at},
+            {"due_from": process.due.position()},
         )
         plan = cursor.fetchone()[0][0]["Plan"]
         transaction.set_rollback(True)

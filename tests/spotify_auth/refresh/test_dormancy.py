@@ -11,8 +11,9 @@ from pytest_django import Settings
 
 from accounts.models import User
 from spotify_auth.models import Outcome, SpotifyToken
-from spotify_auth.refresh.refresher import refresh_next, refresh_user
+from spotify_auth.refresh.refresher import refresh_user
 from tests.support.database_faults import locked_elsewhere
+from tests.support.lanes import refresh_next
 from tests.support.tokens import Connect, make_due, token_of
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -7,10 +7,10 @@ from django.db.models.functions import Now
 from pytest_django import Settings
 
 from accounts.models import User
-from spotify_auth.connections import database_now
+from spotify_auth.accounts_service.answers import Refused
 from spotify_auth.models import Cause, Outcome, TokenEvent
 from spotify_auth.refresh import history
-from spotify_auth.refresh.claims import Claim
+from tests.support.claims import claim_of
 
 pytestmark = pytest.mark.django_db
 
@@ -29,23 +29,10 @@ def happened(
         )
 
 
-def refused(person: str = "me") -> Claim:
-    """The claim of somebody who has just been refused."""
+def is_outage(person: str = "me") -> bool:
+    """Whether the refusal that this user has just met is taken for an outage."""
     user, _ = User.objects.get_or_create(account_id=person)
-    return Claim(
-        user_id=user.pk,
-        generation=1,
-        refresh_token=b"",
-        cause=Cause.SCHEDULE,
-        asked_by="",
-        failures=0,
-        suspected=False,
-        lifetime=3600,
-        lifetime_used=2700,
-        claimed_at=str(database_now()),
-        six_months_over=False,
-        due_at=str(database_now()),
-    )
+    return history.evidence(claim_of(user.pk), Refused()).outage
 
 
 @pytest.mark.parametrize(
@@ -63,20 +50,20 @@ def test_an_outage_is_a_number_and_a_share(before: int, refreshed: int, expected
     happened(Outcome.SUSPECTED, before)
     happened(Outcome.REFRESHED, refreshed)
 
-    assert history.is_outage(refused()) is expected
+    assert is_outage() is expected
 
 
 def test_what_is_long_past_does_not_count(settings: Settings) -> None:
     happened(Outcome.SUSPECTED, 100, seconds_ago=settings.OUTAGE_GUARD_WINDOW_SECONDS + 10)
 
-    assert history.is_outage(refused()) is False
+    assert is_outage() is False
 
 
 def test_failures_of_other_kinds_do_not_count() -> None:
     happened(Outcome.RETRY, 100)
     happened(Outcome.ANSWER_UNKNOWN, 100)
 
-    assert history.is_outage(refused()) is False
+    assert is_outage() is False
 
 
 def test_the_limits_are_settings(settings: Settings) -> None:
@@ -85,18 +72,18 @@ def test_the_limits_are_settings(settings: Settings) -> None:
     happened(Outcome.SUSPECTED, 1)
     happened(Outcome.REFRESHED, 10)
 
-    assert history.is_outage(refused()) is True
+    assert is_outage() is True
 
 
 def test_one_person_who_is_refused_again_and_again_is_no_outage() -> None:
     happened(Outcome.SUSPECTED, 50, person="me")
     happened(Outcome.SUSPECTED, 50, person="another who left")
 
-    assert history.is_outage(refused("me")) is False
+    assert is_outage("me") is False
 
 
 def test_this_person_counts_once(settings: Settings) -> None:
     settings.OUTAGE_GUARD_REFUSALS = 2
     happened(Outcome.SUSPECTED, 3, person="me")
 
-    assert history.is_outage(refused("me")) is False
+    assert is_outage("me") is False

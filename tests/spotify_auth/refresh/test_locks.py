@@ -8,29 +8,34 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import timedelta
+from typing import Any
 
 import pytest
+import redis
 from django.db import Error
 from django.db import connection as database
 from django.db.models import F
 from django.db.models.functions import Now
 from pytest_django import Settings
 
-from spotify_auth import connections, tokens
-from spotify_auth.accounts_service.grant import Grant
+from spotify_auth import connections, schedule, tokens
+from spotify_auth.accounts_service import refreshing
 from spotify_auth.models import Cause, Outcome, SpotifyToken
-from spotify_auth.refresh import refresher
-from spotify_auth.refresh.claims import Claim, claim_of_user
-from spotify_auth.refresh.refresher import refresh_next, refresh_user
-from spotify_auth.refresh.store import put_off
-from spotify_auth.refresh.transaction import joined_transaction
+from spotify_auth.refresh import claims, store
+from spotify_auth.refresh.claims import Claim
+from spotify_auth.refresh.decisions import Decision, Postpone
+from spotify_auth.refresh.refresher import refresh_user
+from spotify_auth.refresh.transaction import ClaimTransaction
+from tests.support.answers import after_the_answer
 from tests.support.database_faults import locked_elsewhere
+from tests.support.lanes import refresh_next
 from tests.support.processes import wait_for
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import (
     Connect,
     Elsewhere,
     account_of,
+    forget,
     grant_of,
     make_due,
     token_of,
@@ -194,21 +199,18 @@ def test_a_late_result_does_not_overwrite_a_newer_generation(
     connect: Connect, spotify: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user = connect()
-    exchange = refresher._exchange
 
-    def lose_the_lock(claim: Claim) -> Grant:
+    def lose_the_lock() -> None:
         # What is left when the transaction is lost under the lane and somebody else,
         # here on the same connection, takes the row meanwhile.
-        grant = exchange(claim)
         with database.cursor() as cursor:
             cursor.execute("ROLLBACK")
         answer = spotify.connect(["user-1"])["user-1"]
         newer = grant_of(answer)
         connections.connect(user_id=user.pk, grant=newer, issued_at=connections.database_now())
-        return grant
 
-    monkeypatch.setattr(refresher, "_exchange", lose_the_lock)
-    refresh_next()
+    after_the_answer(monkeypatch, lose_the_lock)
+    assert refresh_next() is Outcome.RETRY
 
     token = token_of(user)
     assert token.generation == 2
@@ -218,45 +220,79 @@ def test_a_late_result_does_not_overwrite_a_newer_generation(
 
 def test_a_late_lane_does_not_put_off_a_newer_generation(connect: Connect) -> None:
     user = connect()
-    with joined_transaction():
-        claim = claim_of_user(user.pk)
+    with ClaimTransaction() as transaction:
+        claim = claims.of_user(user.pk)(transaction)
         assert claim
         SpotifyToken.objects.filter(pk=user.pk).update(generation=F("generation") + 1)
+        postpone = Decision(write=Postpone(due_in=99), outcome=Outcome.RETRY)
 
-        put_off(claim, seconds=99)
+        assert store.apply(transaction, claim, postpone, duration=0) is False
 
     assert SpotifyToken.objects.filter(pk=user.pk, generation=2, due_at__lt=Now()).exists()
 
 
-@pytest.mark.slow
-def test_a_hanging_worker_loses_its_lock(
+class Freeze:
+    """Holds a lane up until the test lets it go on, as a frozen process would be."""
+
+    def __init__(self) -> None:
+        self.frozen, self._go_on = threading.Event(), threading.Event()
+
+    def __call__(self) -> None:
+        self.frozen.set()
+        assert self._go_on.wait(timeout=60)
+
+    def thaw(self) -> None:
+        self._go_on.set()
+
+
+def before_the_first_request(patch: pytest.MonkeyPatch, spotify: Sandbox, freeze: Freeze) -> None:
+    unseal = Claim.refresh_token
+
+    def unseal_and_freeze(claim: Claim) -> str:
+        freeze()
+        return unseal(claim)
+
+    patch.setattr(Claim, "refresh_token", unseal_and_freeze)
+
+
+def before_the_second_request(patch: pytest.MonkeyPatch, spotify: Sandbox, freeze: Freeze) -> None:
+    spotify.faults("connection_reset", times=1)
+    exchange = refreshing.refresh
+
+    def exchange_and_freeze(*how: Any) -> Any:
+        answer = exchange(*how)
+        freeze()
+        return answer
+
+    patch.setattr(refreshing, "refresh", exchange_and_freeze)
+
+
+@pytest.mark.parametrize("frozen", [before_the_first_request, before_the_second_request])
+def test_a_frozen_lane_loses_its_lock_and_presents_no_dead_token(
     connect: Connect,
     spotify: Sandbox,
     elsewhere: Elsewhere,
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
+    frozen: Callable[[pytest.MonkeyPatch, Sandbox, Freeze], None],
 ) -> None:
-    user = connect()
-    holding, go_on = threading.Event(), threading.Event()
-    exchange = refresher._exchange
-
-    def hang(claim: Claim) -> Grant:
-        holding.set()
-        go_on.wait(timeout=30)
-        return exchange(claim)
-
-    # So that the lock is held for a second at the most: 2 x deadline + 5.
-    settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = -2
+    user, freeze = connect(), Freeze()
+    settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = 0.4
     with monkeypatch.context() as patch:
-        patch.setattr(refresher, "_exchange", hang)
+        # So that PostgreSQL ends the lock after a second: two deadlines and this.
+        patch.setattr(schedule, "STATEMENT_SECONDS", 0.2)
+        frozen(patch, spotify, freeze)
         hanging = elsewhere(refresh_user, user.pk)
-        assert holding.wait(timeout=10)
+        assert freeze.frozen.wait(timeout=10)
     assert refresh_user(user.pk) is None
     settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = 5
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        forget(client, "spotify_auth:attempt:*")  # or the row would wait for the frozen lane
 
     wait_for(lambda: refresh_user(user.pk) is Outcome.REFRESHED, what="the lock to be gone")
 
-    go_on.set()
+    freeze.thaw()
     with pytest.raises(Error):
         hanging.result()
     assert token_of(user).generation == 2
+    assert spotify.stats()["totals"]["reuses_of_dead_token"] == 0

@@ -15,14 +15,14 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.db import connection as database
 from django.db.models.functions import Now
-from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
 from dev.process import ROOT
 from spotify_auth import connections, tokens
 from spotify_auth.models import Cause, Outcome, SpotifyToken
 from spotify_auth.refresh import claims, lanes
-from spotify_auth.refresh.refresher import refresh_next, refresh_user
+from spotify_auth.refresh.refresher import refresh_user
+from tests.support.lanes import refresh_next
 from tests.support.processes import wait_for
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Connect, account_of, grant_of, token_of
@@ -136,19 +136,6 @@ def test_lanes_in_several_threads_refresh_each_token_once(
     assert account_of(spotify, token_of(users[0]).access_token) == users[0].account_id
 
 
-def test_a_lane_sends_each_claim_ahead_with_the_write_before(
-    connect: Connect, spotify: Sandbox
-) -> None:
-    users = connect_many(connect)
-
-    with CaptureQueriesContext(database) as captured:
-        assert lanes.run_lane() == len(users)
-
-    ahead = [query["sql"] for query in captured if "; COMMIT; BEGIN; " in query["sql"]]
-    assert len(ahead) == len(users)
-    assert all(token_of(user).generation == 2 for user in users)
-
-
 def test_lanes_that_claim_ahead_refresh_each_token_once(connect: Connect, spotify: Sandbox) -> None:
     users = connect_many(connect)
 
@@ -259,7 +246,9 @@ def test_each_partition_is_vacuumed_as_the_whole_table_was() -> None:
         assert options_of(f"{TABLE}_p{number}") == whole
 
 
-@pytest.mark.parametrize("sql", [claims._NEXT, claims._NEXT_FROM], ids=["anew", "from the last"])
+@pytest.mark.parametrize(
+    "sql", [claims.FROM_START, claims.FROM_CURSOR], ids=["from the start", "from the cursor"]
+)
 def test_the_claim_merges_the_due_indexes_without_sorting(connect: Connect, sql: str) -> None:
     user = connect()
     fill(user, rows=20_000)
@@ -278,7 +267,7 @@ def test_a_claim_of_one_user_looks_into_one_partition(connect: Connect) -> None:
     user = connect()
     fill(user, rows=20_000)
 
-    plan = plan_of_claim(claims._OF_USER, user_id=user.pk)
+    plan = plan_of_claim(claims.OF_USER, user_id=user.pk)
 
     assert set(re.findall(rf"{TABLE}_p\d\b", plan)) == {partition_of(user)}, plan
     assert "Seq Scan" not in plan

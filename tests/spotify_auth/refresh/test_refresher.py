@@ -1,8 +1,6 @@
 """One refresh: what is written, when it is due again, and what each failure means."""
 
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
 from django.db import connection as database
@@ -11,13 +9,11 @@ from django.db.models.functions import Now
 from pytest_django import Settings
 
 from accounts.models import User
-from spotify_auth.accounts_service import errors
-from spotify_auth.accounts_service.grant import Grant
+from spotify_auth import schedule
 from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenEvent
-from spotify_auth.refresh import refresher, store
-from spotify_auth.refresh.claims import Claim
-from spotify_auth.refresh.decisions import judge
-from spotify_auth.refresh.refresher import refresh_next, refresh_user
+from spotify_auth.refresh.refresher import refresh_user
+from tests.support.claims import claim_of
+from tests.support.lanes import refresh_next
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Connect, account_of, make_due, token_of
 
@@ -364,76 +360,26 @@ def test_an_undecryptable_row_backs_off_and_holds_nobody_up(connect: Connect) ->
     assert token_of(healthy).generation == 2
 
 
-def claim(**changes: object) -> Claim:
-    values: dict[str, object] = {
-        "user_id": 1,
-        "generation": 1,
-        "refresh_token": b"sealed",
-        "cause": "schedule",
-        "asked_by": "",
-        "failures": 0,
-        "suspected": False,
-        "lifetime": 3600.0,
-        "lifetime_used": 2700.0,
-        "claimed_at": str(datetime.now(UTC)),
-        "six_months_over": False,
-        "due_at": str(datetime.now(UTC)),
-    }
-    return Claim(**{**values, **changes})  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("error", "suspected", "outcome", "status"),
-    [
-        # only invalid_grant can cost a user the connection, and only the second time
-        (errors.GrantRefused("invalid_grant"), False, Outcome.SUSPECTED, "active"),
-        (
-            errors.GrantRefused("invalid_grant"),
-            True,
-            Outcome.RECONNECT_REQUIRED,
-            "reconnect_required",
-        ),
-        # whatever comes between the two does not confirm
-        (errors.Unavailable("http_503"), True, Outcome.RETRY, "active"),
-        (errors.AnswerUnknown("timeout"), True, Outcome.ANSWER_UNKNOWN, "active"),
-    ],
-)
-def test_the_verdict_on_each_error(
-    error: errors.AccountsServiceError, suspected: bool, outcome: Outcome, status: str
-) -> None:
-    verdict = judge(
-        claim(suspected=suspected, failures=10**6), error, believable=True, fraction=0.5
-    )
-
-    assert (verdict.outcome, verdict.status) == (outcome, status)
-
-
-def test_a_refusal_is_not_confirmed_while_spotify_is_not_believable() -> None:
-    error = errors.GrantRefused("invalid_grant")
-
-    verdict = judge(claim(suspected=True), error, believable=False, fraction=0.5)
-
-    assert (verdict.outcome, verdict.status) == (Outcome.SUSPECTED, "active")
-
-
-def test_an_answer_that_the_database_cannot_hold_backs_off(
-    connect: Connect, monkeypatch: pytest.MonkeyPatch
+def test_an_answer_that_the_database_refuses_is_saved_and_backs_off(
+    connect: Connect, spotify: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken, healthy = connect("user-1"), connect("user-2")
     SpotifyToken.objects.filter(pk=broken.pk).update(due_at=Now() - timedelta(hours=1))
-    write_grant = store.write_grant
-
-    def overflow(claim: Claim, grant: Grant, **how: Any) -> bool:
-        return write_grant(claim, replace(grant, expires_in=10**30), **how)
+    refresh_after = schedule.refresh_after
 
     with monkeypatch.context() as patch:
-        patch.setattr(refresher, "write_grant", overflow)
-        assert refresh_next() is Outcome.ANSWER_UNKNOWN
-    assert refresh_next() is Outcome.REFRESHED
+        patch.setattr(schedule, "refresh_after", lambda *args, **how: 1e30)
+        assert refresh_next() is Outcome.RETRY
+        patch.setattr(schedule, "refresh_after", refresh_after)
+        assert refresh_next() is Outcome.REFRESHED
 
     assert (token_of(broken).last_error, token_of(broken).failures) == ("unstorable", 1)
     assert token_of(healthy).generation == 2
+    make_due(broken)
+    assert refresh_next() is Outcome.REFRESHED
+    assert spotify.stats("user-1")["refreshes_attempted"] == 1
+    assert account_of(spotify, token_of(broken).access_token) == broken.account_id
 
 
 def test_a_claim_shows_no_secret() -> None:
-    assert "sealed" not in repr(claim())
+    assert "sealed" not in repr(claim_of()).replace("sealed_refresh_token", "")

@@ -32,11 +32,13 @@ from hypothesis.stateful import (
 from pytest_django import Settings
 
 from config import celery_app
-from spotify_auth import connections, cooldown, tokens, web_api
+from spotify_auth import connections, tokens, web_api
 from spotify_auth.models import Cause, Outcome
-from spotify_auth.refresh import attempts, claims, refresher
+from spotify_auth.refresh import refresher
+from spotify_auth.refresh.process import process
 from spotify_auth.sandbox.state import account_id_of
 from tests.support.database_faults import commit_unacknowledged
+from tests.support.lanes import refresh_next
 from tests.support.model import tokens as model
 from tests.support.model.spotify import Weather
 from tests.support.model.tokens import Flight, Login, Model, Person, Reading
@@ -218,17 +220,13 @@ class TokenMachine(RuleBasedStateMachine):
         return outcome
 
     def _claim(self, key: str | None, weather: Weather) -> Flight | None:
-        cooldown._go_until = 0.0  # a quarter of a second has passed
-        claims._start = claims._Start()  # and a whole one
+        process.reset()  # a second has passed: the next claim scans from the start
         due = self.world.due()
         return self.model.claim([k for k in due if key is None or k == key], weather)
 
     def _refresh_for_real(self, key: str | None) -> Outcome | None:
         if key is None:
-            try:
-                return refresher.refresh_next()
-            finally:
-                attempts.sweep_up()  # as a lane does in the end
+            return refresh_next()
         return refresher.refresh_user(self.world.ids[key])
 
     @rule(
@@ -359,9 +357,7 @@ class TokenMachine(RuleBasedStateMachine):
             "probe": expected.probing_until is not None,
         }
         keys |= {f"spotify_auth:cooldown:{name}": "" for name, there in pauses.items() if there}
-        # That a generation has passed is known for some real seconds, which the model has not.
-        passed = {key for key, value in hints.items() if value == "passed"}
-        assert set(hints) - passed == set(keys)
+        assert set(hints) == set(keys)
         assert all(hints[key].startswith(value) for key, value in keys.items())
 
     @invariant()

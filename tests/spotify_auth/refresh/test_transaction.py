@@ -1,7 +1,6 @@
-"""BEGIN and COMMIT that travel with the first and the last statement."""
+"""BEGIN and COMMIT that travel with the claim and the write."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import pytest
@@ -11,20 +10,12 @@ from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import User
 from spotify_auth.models import Outcome
-from spotify_auth.refresh import claims, lanes
-from spotify_auth.refresh import transaction as joined
-from spotify_auth.refresh.refresher import refresh_next
-from spotify_auth.refresh.transaction import (
-    execute_first,
-    execute_last,
-    joined_transaction,
-    sent_ahead,
-)
+from spotify_auth.refresh.transaction import ClaimTransaction
 from tests.support.database_faults import cut_the_connection
+from tests.support.lanes import refresh_next
 from tests.support.tokens import Connect, Elsewhere, make_due
 
 LOCK = "SELECT display_name FROM accounts_user WHERE id = %(id)s FOR UPDATE SKIP LOCKED"
-LOCK_NEXT = LOCK.replace("%(id)s", "%(next)s")
 RENAME = "UPDATE accounts_user SET display_name = %(name)s WHERE id = %(id)s"
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -45,57 +36,42 @@ def is_free(user: User) -> bool:
         return User.objects.select_for_update(skip_locked=True).filter(pk=user.pk).exists()
 
 
-def test_a_refresh_is_two_messages_to_postgresql(
+def test_a_refresh_is_three_messages_to_postgresql(
     connect: Connect, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     make_due(connect())
-    with django_assert_num_queries(2) as messages:
+    with django_assert_num_queries(3) as messages:
         assert refresh_next() is Outcome.REFRESHED
 
-    claim, write = (message["sql"] for message in messages.captured_queries)
+    claim, question, write = (message["sql"] for message in messages.captured_queries)
     assert claim.startswith("BEGIN;")
+    assert question == "SELECT 1"
     assert write.endswith("COMMIT")
-
-
-def test_a_lane_is_one_message_for_each_refresh(
-    connect: Connect,
-    django_assert_num_queries: DjangoAssertNumQueries,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(claims, "ANEW_SECONDS", 3600)
-    for n in range(3):
-        connect(f"user-{n}")
-    # The first claim; then one for each; in the end one from the very left, and ROLLBACK.
-    with django_assert_num_queries(1 + 3 + 1 + 1) as messages:
-        assert lanes.run_lane() == 3
-
-    joined = ["; COMMIT; BEGIN; " in message["sql"] for message in messages.captured_queries]
-    assert joined == [False, True, True, True, False, False]
 
 
 def test_the_row_is_locked_from_the_first_statement_to_the_last(
     user: User, elsewhere: Elsewhere
 ) -> None:
-    with joined_transaction():
-        assert execute_first(LOCK, {"id": user.pk}) == ("before",)
+    with ClaimTransaction() as claiming:
+        assert claiming.claim(LOCK, {"id": user.pk}) == ("before",)
         assert elsewhere(is_free, user).result() is False
 
-        assert execute_last(RENAME, {"id": user.pk, "name": "after"}) == 1
+        assert claiming.commit(RENAME, {"id": user.pk, "name": "after"}) == 1
 
         assert elsewhere(is_free, user).result() is True
     assert elsewhere(name_of, user).result() == "after"
 
 
-def leave(user: User) -> None:
+def leave(claiming: ClaimTransaction, user: User) -> None:
     pass
 
 
-def fail(user: User) -> None:
+def fail(claiming: ClaimTransaction, user: User) -> None:
     raise RuntimeError
 
 
-def send_nonsense(user: User) -> None:
-    execute_last("UPDATE accounts_user SET id = 10 ^ 30 WHERE id = %(id)s", {"id": user.pk})
+def send_nonsense(claiming: ClaimTransaction, user: User) -> None:
+    claiming.commit("UPDATE accounts_user SET id = 10 ^ 30 WHERE id = %(id)s", {"id": user.pk})
 
 
 @pytest.mark.parametrize(
@@ -104,14 +80,14 @@ def send_nonsense(user: User) -> None:
 def test_what_the_last_statement_does_not_commit_is_rolled_back(
     user: User,
     elsewhere: Elsewhere,
-    end: Callable[[User], None],
+    end: Callable[[ClaimTransaction, User], None],
     error: type[Exception] | None,
 ) -> None:
     def work() -> None:
-        with joined_transaction(), database.cursor() as cursor:
-            execute_first(LOCK, {"id": user.pk})
+        with ClaimTransaction() as claiming, database.cursor() as cursor:
+            claiming.claim(LOCK, {"id": user.pk})
             cursor.execute(RENAME, {"id": user.pk, "name": "after"})
-            end(user)
+            end(claiming, user)
 
     if error:
         with pytest.raises(error):
@@ -130,10 +106,10 @@ def test_a_transaction_is_begun_once(
     user: User, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     # As a probe does, which looks again when nothing was to its taste.
-    with django_assert_num_queries(3) as messages, joined_transaction():
-        execute_first(LOCK, {"id": 0})
-        execute_first(LOCK, {"id": user.pk})
-        execute_last(RENAME, {"id": user.pk, "name": "after"})
+    with django_assert_num_queries(3) as messages, ClaimTransaction() as claiming:
+        claiming.claim(LOCK, {"id": 0})
+        claiming.claim(LOCK, {"id": user.pk})
+        claiming.commit(RENAME, {"id": user.pk, "name": "after"})
 
     assert ["BEGIN" in message["sql"] for message in messages.captured_queries] == [
         True,
@@ -144,25 +120,25 @@ def test_a_transaction_is_begun_once(
 
 def test_after_a_cut_connection_the_next_transaction_has_a_new_one(user: User) -> None:
     def work() -> None:
-        with joined_transaction():
-            execute_first(LOCK, {"id": user.pk})
+        with ClaimTransaction() as claiming:
+            claiming.claim(LOCK, {"id": user.pk})
             cut_the_connection()
-            execute_last(RENAME, {"id": user.pk, "name": "after"})
+            claiming.commit(RENAME, {"id": user.pk, "name": "after"})
 
     with pytest.raises(OperationalError):
         work()
 
-    with joined_transaction():
-        execute_first(LOCK, {"id": user.pk})
-        execute_last(RENAME, {"id": user.pk, "name": "later"})
+    with ClaimTransaction() as claiming:
+        claiming.claim(LOCK, {"id": user.pk})
+        claiming.commit(RENAME, {"id": user.pk, "name": "later"})
     assert name_of(user) == "later"
 
 
 def test_inside_another_transaction_it_is_a_savepoint(user: User, elsewhere: Elsewhere) -> None:
     def work(name: Any) -> None:
-        with joined_transaction():
-            execute_first(LOCK, {"id": user.pk})
-            execute_last(RENAME, {"id": user.pk, "name": name})
+        with ClaimTransaction() as claiming:
+            claiming.claim(LOCK, {"id": user.pk})
+            claiming.commit(RENAME, {"id": user.pk, "name": name})
 
     with transaction.atomic():
         work("after")
@@ -173,145 +149,54 @@ def test_inside_another_transaction_it_is_a_savepoint(user: User, elsewhere: Els
     assert elsewhere(name_of, user).result() == "after"
 
 
-def test_outside_of_the_block_nothing_is_added(user: User) -> None:
-    assert execute_first(LOCK, {"id": user.pk}) == ("before",)
-    execute_last(RENAME, {"id": user.pk, "name": "after"})
+def test_a_write_without_a_claim_commits_by_itself(user: User) -> None:
+    with ClaimTransaction() as claiming:
+        assert claiming.commit(RENAME, {"id": user.pk, "name": "after"}) == 1
+
     assert database.connection.info.transaction_status.name == "IDLE"
     assert name_of(user) == "after"
 
 
-@pytest.fixture
-def other(db: None) -> User:
-    return User.objects.create(username="other", display_name="other")
+def test_a_lock_that_is_lost_is_noticed(user: User, elsewhere: Elsewhere) -> None:
+    def work() -> None:
+        with ClaimTransaction() as claiming:
+            claiming.claim(LOCK, {"id": user.pk})
+            claiming.verify_lock()
+            cut_the_connection()
+            assert elsewhere(is_free, user).result() is True
+            claiming.verify_lock()
+
+    with pytest.raises(OperationalError):
+        work()
 
 
-def ahead(user: User) -> AbstractContextManager[None]:
-    """Send the lock of this user's row ahead."""
-    return sent_ahead(lambda: (LOCK_NEXT, {"next": user.pk}))
+def test_a_claim_that_fails_leaves_no_transaction_open(user: User) -> None:
+    """BEGIN came through with it: the thread would hold the failed transaction for ever."""
+    with pytest.raises(DataError), ClaimTransaction() as claiming:
+        claiming.claim("SELECT 1 / %(zero)s", {"zero": 0})
 
-
-def rename(user: User) -> None:
-    """One block, whose last statement sends the lock of another row ahead."""
-    with joined_transaction():
-        execute_first(LOCK, {"id": user.pk})
-        execute_last(RENAME, {"id": user.pk, "name": "after"})
-
-
-def test_what_is_sent_ahead_is_locked_until_its_own_block_ends(
-    user: User, other: User, elsewhere: Elsewhere
-) -> None:
-    with ahead(other):
-        rename(user)
-        assert elsewhere(name_of, user).result() == "after"  # committed already
-        assert elsewhere(is_free, other).result() is False
-
-        with joined_transaction():
-            assert execute_first(LOCK_NEXT, {"next": other.pk}) == ("other",)
-            assert elsewhere(is_free, other).result() is False
-            assert execute_last(RENAME, {"id": other.pk, "name": "renamed"}) == 1
-        assert elsewhere(name_of, other).result() == "renamed"
-
-
-@pytest.mark.parametrize("error", [None, RuntimeError])
-def test_what_is_sent_ahead_in_vain_is_given_back(
-    user: User, other: User, elsewhere: Elsewhere, error: type[Exception] | None
-) -> None:
-    with suppress(RuntimeError), ahead(other):
-        rename(user)
-        if error:
-            raise error
-
-    assert elsewhere(is_free, other).result() is True
-    rename(user)  # sends nothing ahead
-    assert database.connection.info.transaction_status.name == "IDLE"
-
-
-def test_what_is_sent_ahead_is_given_back_for_another_statement(
-    user: User, other: User, elsewhere: Elsewhere
-) -> None:
-    with ahead(other):
-        rename(user)
-        with joined_transaction():
-            assert execute_first(LOCK, {"id": user.pk}) == ("after",)
-            assert elsewhere(is_free, other).result() is True
-            assert elsewhere(is_free, user).result() is False
-            execute_last(RENAME, {"id": user.pk, "name": "later"})
-    assert elsewhere(name_of, user).result() == "later"
-
-
-def test_what_was_sent_too_long_ago_is_asked_for_again(
-    user: User, other: User, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(joined, "AHEAD_SECONDS", 0.0)
-    with ahead(other):
-        rename(user)
-        cut_the_connection()
-        elsewhere(rename, other).result()  # could not, if the row were still locked
-
-        with joined_transaction():
-            assert execute_first(LOCK_NEXT, {"next": other.pk}) == ("after",)
-            assert elsewhere(is_free, other).result() is False
-
-
-def test_a_block_that_was_begun_ahead_is_rolled_back_like_any_other(
-    user: User, other: User, elsewhere: Elsewhere
-) -> None:
-    with ahead(other):
-        rename(user)
-        with joined_transaction():
-            execute_first(LOCK_NEXT, {"next": other.pk})
-            with database.cursor() as cursor:
-                cursor.execute(RENAME, {"id": other.pk, "name": "after"})
-
-        assert elsewhere(is_free, other).result() is True
-    assert name_of(other) == "other"
-
-
-def test_what_fails_ahead_undoes_nothing(user: User) -> None:
-    with pytest.raises(DataError), sent_ahead(lambda: ("SELECT 1 / 0", {})):
-        rename(user)
-
+    with ClaimTransaction() as claiming:
+        claiming.claim(LOCK, {"id": user.pk})
+        claiming.commit(RENAME, {"id": user.pk, "name": "after"})
     assert name_of(user) == "after"
-    rename(user)
 
 
-def test_what_fails_first_sends_nothing_ahead(
-    user: User, other: User, elsewhere: Elsewhere
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_a_claim_that_is_interrupted_holds_no_lock(
+    user: User, elsewhere: Elsewhere, error: type[BaseException]
 ) -> None:
-    def work() -> None:
-        with joined_transaction():
-            execute_first(LOCK, {"id": user.pk})
-            send_nonsense(user)
+    def interrupt(execute: Callable[..., Any], sql: str, *how: Any) -> Any:
+        execute(sql, *how)
+        if "FOR UPDATE" in sql:
+            raise error  # PostgreSQL has begun, and locked, and the answer is lost
+        return None
 
-    with ahead(other):
-        with pytest.raises(DataError):
-            work()
-
-        assert elsewhere(is_free, other).result() is True
-        assert elsewhere(is_free, user).result() is True
-
-
-def test_a_lock_that_was_lost_since_it_was_sent_ahead_is_noticed(user: User, other: User) -> None:
-    def work() -> None:
-        with joined_transaction():
-            execute_first(LOCK_NEXT, {"next": other.pk})
-            execute_last(RENAME, {"id": other.pk, "name": "after"})
-
-    with ahead(other):
-        rename(user)
-        cut_the_connection()
-        with pytest.raises(OperationalError):
-            work()
-
-        rename(user)  # over a new connection
-    assert name_of(other) == "other"
-
-
-def test_parameters_of_the_same_name_are_refused(user: User, other: User) -> None:
     with (
-        pytest.raises(ValueError, match="same name"),
-        sent_ahead(lambda: (LOCK, {"id": other.pk})),
+        pytest.raises(error),
+        database.execute_wrapper(interrupt),
+        ClaimTransaction() as claiming,
     ):
-        rename(user)
+        claiming.claim(LOCK, {"id": user.pk})
 
-    assert name_of(user) == "before"
+    assert elsewhere(is_free, user).result() is True
+    assert database.connection.info.transaction_status.name == "IDLE"

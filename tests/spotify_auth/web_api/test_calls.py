@@ -7,7 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.dashboard import CALLS
 from spotify_auth import tokens, web_api
 from spotify_auth.models import Cause
-from spotify_auth.refresh import refresher
+from tests.support.lanes import refresh_next
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Connect, make_due, token_of
 
@@ -90,7 +90,7 @@ def test_an_unexpected_401_is_nudged_and_not_refreshed(connect: Connect, spotify
     assert isinstance(answers["profile"], web_api.Unauthorized)
     assert spotify.stats()["totals"]["refreshes_attempted"] == 0
     assert token_of(user).due_cause == Cause.UNAUTHORIZED
-    refresher.refresh_next()
+    refresh_next()
     assert isinstance(web_api.get_all(user.pk, ME)["profile"], dict)
 
 
@@ -105,7 +105,7 @@ def test_a_401_after_a_rotation_repeats_the_call_once_with_the_new_token(
     def read_and_be_overtaken(user: tokens.Person) -> tokens.AccessToken:
         token = read(user)
         tokens_read.append(token.generation)
-        refresher.refresh_next()  # a lane is faster than this page
+        refresh_next()  # a lane is faster than this page
         return token
 
     monkeypatch.setattr(tokens, "access_token_for", read_and_be_overtaken)

@@ -15,8 +15,8 @@ from accounts.models import User
 from spotify_auth import connections, tokens, web_api
 from spotify_auth.http_client import BoundedSession
 from spotify_auth.models import Cause, SpotifyToken
-from spotify_auth.refresh import refresher
 from spotify_auth.web_api import transport
+from tests.support.lanes import refresh_next
 from tests.support.listener import Listener
 from tests.support.sandbox_client import SCOPES, Sandbox
 from tests.support.tokens import Connect, make_due, token_of
@@ -59,7 +59,7 @@ def test_reads_the_token_at_each_call(user: User, spotify: Sandbox) -> None:
     session.get("/me")
     spotify.faults("old_access_token_dies")
     make_due(user)
-    refresher.refresh_next()
+    refresh_next()
 
     with CaptureQueriesContext(database) as queries:
         assert session.get("/me").ok
@@ -104,7 +104,7 @@ def test_a_401_after_a_rotation_repeats_the_call_once(
     def read_and_be_overtaken(user: tokens.Person) -> tokens.AccessToken:
         token = read(user)
         generations.append(token.generation)
-        refresher.refresh_next()  # a lane is faster than this call
+        refresh_next()  # a lane is faster than this call
         return token
 
     monkeypatch.setattr(tokens, "access_token_for", read_and_be_overtaken)

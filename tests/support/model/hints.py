@@ -37,34 +37,42 @@ class Hints:
     """What Redis holds. `away`: nobody reaches it, and what it holds stays as it is."""
 
     away: bool = False
-    begun: dict[Place, float] = field(default_factory=dict)
+    begun: dict[Place, tuple[float, object]] = field(default_factory=dict)
+    """When the attempt began that is marked, and which it is."""
     unanswered: set[Place] = field(default_factory=set)
     rescued: dict[Place, Rescue] = field(default_factory=dict)
     paused_until: float | None = None
     half_open: bool = False
     probing_until: float | None = None
 
-    def begin(self, place: Place, now: float) -> tuple[Rescue | None, bool, bool]:
-        """Mark an attempt; the rescued grant, whether it is in doubt, whether unanswered."""
+    def begin(self, place: Place, now: float, attempt: object) -> tuple[Rescue | None, bool, bool]:
+        """Mark an attempt; the saved grant, whether it is in doubt, whether unanswered."""
         if self.away:
             return None, False, False
         rescue, begun = self.rescued.get(place), self.begun.get(place)
-        in_doubt = begun is not None and now - begun < DOUBTFUL
-        unanswered = place in self.unanswered or (begun is not None and not in_doubt)
-        if not in_doubt:
-            self.begun[place] = now
+        unresolved = begun is not None and now - begun[0] < DOUBTFUL
+        unanswered = place in self.unanswered or (begun is not None and not unresolved)
+        if not unresolved:
+            self.begun[place] = (now, attempt)
             self.unanswered.discard(place)
-        return rescue, in_doubt, unanswered
+        # A saved grant is what an unresolved attempt may still save.
+        return rescue, unresolved and rescue is None, unanswered
 
-    def end(self, place: Place, now: float, *, unanswered: bool) -> None:
-        if self.away:
+    def stored(self, place: Place) -> None:
+        """The generation has passed: nothing of it is of use any more."""
+        if not self.away:
+            self.begun.pop(place, None)
+            self.unanswered.discard(place)
+            self.rescued.pop(place, None)
+
+    def end(self, place: Place, attempt: object, *, unanswered: bool) -> None:
+        """The attempt is over, and the token as it was."""
+        if self.away or (place in self.begun and self.begun[place][1] is not attempt):
             return
         self.begun.pop(place, None)
         self.unanswered.discard(place)
         if unanswered:
             self.unanswered.add(place)
-        else:
-            self.rescued.pop(place, None)
 
     def rescue(self, place: Place, rescue: Rescue) -> bool:
         if not self.away:
@@ -74,7 +82,8 @@ class Hints:
     def doubt_passes(self, place: Place) -> None:
         """The mark of this attempt becomes older than an exchange can last."""
         if place in self.begun:
-            self.begun[place] -= DOUBTFUL + 1
+            began, attempt = self.begun[place]
+            self.begun[place] = (began - DOUBTFUL - 1, attempt)
 
     def admit(self, now: float) -> tuple[bool, bool]:
         """Whether a lane may claim now, and whether it is the probe."""

@@ -1,6 +1,6 @@
 """What must be: a small model of the tokens, of Spotify and of what workers tell each other.
 
-Pure: no database, no Redis, no HTTP, no clock. `tests/spotify_auth/test_state_machine.py`
+Pure: no database, no Redis, no HTTP, no clock. `tests/spotify_auth/refresh/test_state_machine.py`
 does each thing to the model and to the real service, and compares the two. Times are
 virtual seconds; who is due is told by the caller, since due times are jittered.
 """
@@ -225,7 +225,9 @@ class Model:
             pair=person.pair,
         )
         place = (flight.key, flight.generation)
-        flight.rescue, flight.in_doubt, flight.unanswered = self.hints.begin(place, self.now)
+        flight.rescue, flight.in_doubt, flight.unanswered = self.hints.begin(
+            place, self.now, flight
+        )
         if not flight.rescue and not flight.in_doubt:
             flight.answer = self._ask(flight, again=False)
         person.locked = True
@@ -249,18 +251,26 @@ class Model:
         person, place = self.people[flight.key], (flight.key, flight.generation)
         person.locked = person.adrift = False
         if flight.answer and flight.answer.kind is Kind.UNKNOWN:
-            self._answer_again(flight)
+            if cut:
+                flight.unanswered = True  # the lane asks whether it has its lock still
+            else:
+                self._answer_again(flight)
         if flight.answer:
             flight.unanswered |= flight.answer.unreadable
         rescue = flight.rescue or self._granted(flight)
+        known = flight.unanswered
         outcome = None if cut else self._write(flight, rescue)
-        if outcome is Outcome.RECONNECT_REQUIRED and not unacknowledged:
+        if unacknowledged:
+            flight.unanswered = known  # the lane forgets what it has read in the history
+        elif outcome is Outcome.RECONNECT_REQUIRED:
             flight.unanswered = False
         if rescue and (cut or unacknowledged):
             if not self.hints.rescue(place, rescue) and cut:
                 self._store(flight, rescue, cause=Cause.RESCUE)
+        elif outcome is Outcome.REFRESHED:
+            self.hints.stored(place)
         elif not flight.in_doubt:
-            self.hints.end(place, self.now, unanswered=flight.unanswered)
+            self.hints.end(place, flight, unanswered=flight.unanswered)
         if flight.probing:
             # A grant tells that Spotify is well, stored or not; one rescued earlier does not.
             if rescue and not flight.rescue:

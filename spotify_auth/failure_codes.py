@@ -1,0 +1,40 @@
+"""The short words for failures: a row's `last_error`, an event's `error`, a line of the log."""
+
+from enum import StrEnum
+
+
+class FailureCode(StrEnum):
+    """Why an exchange gave no tokens, or none that this service can use.
+
+    Two kinds of codes have no member here: `http_503` and its like, and the names that
+    RFC 6749, section 5.2, gives to errors of the client.
+    """
+
+    INVALID_GRANT = "invalid_grant"
+    """Spotify no longer accepts the refresh token."""
+    ANSWER_LOST = "answer_lost"
+    """The same, after an answer was lost: Spotify had rotated, and the new token is unknown."""
+    SIX_MONTHS_OVER = "six_months_over"
+    """The same, six months after the user approved."""
+    UNDECRYPTABLE = "undecryptable"
+    """No key opens the stored tokens."""
+    UNSTORABLE = "unstorable"
+    """PostgreSQL refused to store the answer."""
+
+    RATE_LIMITED = "rate_limited"
+
+    CONNECT_TIMEOUT = "connect_timeout"
+    CONNECTION_REFUSED = "connection_refused"
+    HANDSHAKE_FAILED = "handshake_failed"
+    CERTIFICATE_REFUSED = "certificate_refused"
+
+    TIMEOUT = "timeout"
+    CONNECTION_CUT = "connection_cut"
+    ANSWER_CUT_SHORT = "answer_cut_short"
+
+    ANSWER_TOO_LARGE = "answer_too_large"
+    ANSWER_MALFORMED = "answer_malformed"
+    ANSWER_WITHOUT_ACCESS_TOKEN = "answer_without_access_token"  # noqa: S105  (a word)
+    ANSWER_WITHOUT_REFRESH_TOKEN = "answer_without_refresh_token"  # noqa: S105  (a word)
+    ANSWER_WITHOUT_EXPIRES_IN = "answer_without_expires_in"
+    EXPIRES_IN_ABSURD = "expires_in_absurd"

@@ -1,0 +1,119 @@
+"""Grants that PostgreSQL did not take, saved in Redis, encrypted, until a lane stores them."""
+
+import dataclasses
+import json
+import logging
+import random
+import time
+
+import redis
+from django.db import Error, connection
+
+from spotify_auth import redis_client
+from spotify_auth.accounts_service.grant import Grant
+from spotify_auth.encryption import DecryptionError, cipher
+from spotify_auth.models import SpotifyToken
+from spotify_auth.refresh import store
+from spotify_auth.refresh.claims import Claim
+from spotify_auth.refresh.decisions import SavedGrant, decide
+from spotify_auth.refresh.history import Evidence
+from spotify_auth.refresh.process import process
+from spotify_auth.refresh.transaction import ClaimTransaction
+
+logger = logging.getLogger(__name__)
+
+RESCUE_SECONDS = 10.0
+"""What a lane may need to find out that PostgreSQL is away, and to save its grant."""
+RETRY_SECONDS = 0.5
+LAST_TRIES_SECONDS = 10.0
+"""How long a worker that was told to stop still holds a grant that nothing takes."""
+KEPT_MILLISECONDS = 7 * 24 * 3600 * 1000
+
+_RESCUED = "spotify_auth:rescued:"
+
+
+def save(claim: Claim, saved: SavedGrant) -> bool:
+    """Save a grant that is not stored yet in Redis, encrypted; False without Redis."""
+    plain = json.dumps({**dataclasses.asdict(saved.grant), "issued_at": saved.issued_at})
+    sealed = cipher().encrypt(plain, place=_place(claim))
+    try:
+        redis_client.client().set(key_of(claim), sealed, px=KEPT_MILLISECONDS)
+    except redis.RedisError as error:
+        logger.warning(
+            "grant_save_failed user_id=%s reason=%s", claim.user_id, type(error).__name__
+        )
+        return False
+    return True
+
+
+def delete_orphans() -> None:
+    """Delete saved grants whose token no longer needs them, for example of deleted users.
+
+    One that is ahead of its row stays: PostgreSQL was restored from a backup, or its standby
+    had missed the last commits.
+    """
+    try:
+        for key in redis_client.client().scan_iter(match=f"{_RESCUED}*", count=1000):
+            user_id, generation = map(int, key.decode().removeprefix(_RESCUED).split(":"))
+            waiting = SpotifyToken.objects.filter(
+                pk=user_id, generation__lte=generation, status=SpotifyToken.Status.ACTIVE
+            )
+            if not waiting.exists():
+                redis_client.client().delete(key)
+    except redis.RedisError as error:
+        logger.warning("rescue_cleanup_failed reason=%s", type(error).__name__)
+
+
+def save_or_hold(claim: Claim, saved: SavedGrant) -> None:
+    """Save a grant that PostgreSQL did not take, in Redis or in this thread.
+
+    With both away the lane holds it and tries until one of them is back, or until the
+    process has been told to stop for a while: that is the last moment of this pair.
+    """
+    give_up: float | None = None
+    while not save(claim, saved):
+        if _stored_directly(claim, saved):
+            return
+        if process.stopping.is_set():
+            give_up = give_up or time.monotonic() + LAST_TRIES_SECONDS
+            if time.monotonic() > give_up:
+                logger.error("grant_lost user_id=%s generation=%s", claim.user_id, claim.generation)
+                return
+        time.sleep(RETRY_SECONDS)
+    logger.warning("rescue_stored user_id=%s generation=%s", claim.user_id, claim.generation)
+
+
+def _stored_directly(claim: Claim, saved: SavedGrant) -> bool:
+    """Whether PostgreSQL takes the grant over a new connection, or has it already."""
+    decision = decide(claim, saved, Evidence(), False, random.random())  # noqa: S311  (jitter)
+    try:
+        connection.close()
+        with ClaimTransaction() as transaction:
+            # If the COMMIT came through after all, the generation check rejects this one.
+            stored = store.apply(transaction, claim, decision, duration=0)
+    except Error as error:
+        logger.warning("rescue_waits user_id=%s reason=%s", claim.user_id, type(error).__name__)
+        return False
+    if stored:
+        logger.warning("rescue_replayed user_id=%s generation=%s", claim.user_id, claim.generation)
+    return True
+
+
+def unseal(claim: Claim, sealed: bytes) -> SavedGrant | None:
+    """A saved grant, or None if no key opens it."""
+    try:
+        plain = json.loads(cipher().decrypt(sealed, place=_place(claim)))
+    except DecryptionError as error:
+        logger.error("rescue_undecryptable user_id=%s reason=%s", claim.user_id, error)
+        return None
+    issued_at = plain.pop("issued_at")
+    return SavedGrant(grant=Grant(**plain), issued_at=issued_at)
+
+
+def key_of(claim: Claim) -> str:
+    """The name of a claimed generation's saved grant in Redis."""
+    return f"{_RESCUED}{claim.user_id}:{claim.generation}"
+
+
+def _place(claim: Claim) -> str:
+    return f"rescued.{claim.user_id}.{claim.generation}"
