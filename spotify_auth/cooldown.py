@@ -20,6 +20,11 @@ from spotify_auth import redis_client
 
 logger = logging.getLogger(__name__)
 
+CLIENT_REFUSED_SECONDS = 60.0
+OUTAGE_SECONDS = 15.0
+UNAVAILABLE_SECONDS = 5.0
+RATE_LIMITED_SECONDS = 30.0
+"""For a 429 without a usable Retry-After."""
 LONGEST_SECONDS = 3600.0
 
 KEYS = [f"spotify_auth:cooldown:{name}" for name in ("pause", "half_open", "probe")]

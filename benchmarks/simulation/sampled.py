@@ -22,7 +22,7 @@ from benchmarks.simulation.scenario import (
     Scenario,
 )
 from spotify_auth import schedule
-from spotify_auth.refresh.decisions import UNAVAILABLE_SECONDS
+from spotify_auth.cooldown import UNAVAILABLE_SECONDS
 from spotify_auth.refresh.history import FAILED_IN_A_ROW
 
 SAMPLE = 200_000

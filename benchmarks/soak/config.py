@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from spotify_auth.refresh.decisions import CLIENT_REFUSED_SECONDS
+from spotify_auth.cooldown import CLIENT_REFUSED_SECONDS
 from spotify_auth.schedule import longest_exchange
 
 

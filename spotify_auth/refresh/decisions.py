@@ -18,17 +18,18 @@ from spotify_auth.accounts_service.answers import (
     Unreadable,
 )
 from spotify_auth.accounts_service.grant import Grant
-from spotify_auth.cooldown import Pause, Reason
+from spotify_auth.cooldown import (
+    CLIENT_REFUSED_SECONDS,
+    OUTAGE_SECONDS,
+    RATE_LIMITED_SECONDS,
+    UNAVAILABLE_SECONDS,
+    Pause,
+    Reason,
+)
 from spotify_auth.failure_codes import FailureCode
 from spotify_auth.models import Cause, Outcome, SpotifyToken
 from spotify_auth.refresh.claims import Claim
 from spotify_auth.refresh.history import Evidence
-
-CLIENT_REFUSED_SECONDS = 60.0
-OUTAGE_SECONDS = 15.0
-UNAVAILABLE_SECONDS = 5.0
-RATE_LIMITED_SECONDS = 30.0
-"""For a 429 without a usable Retry-After."""
 
 UNRESOLVED_SECONDS = 2.0
 """How long a row waits for another attempt that may still save its grant."""

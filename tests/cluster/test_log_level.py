@@ -41,5 +41,5 @@ def test_a_worker_writes_what_the_log_level_allows(
     lines = worker.logs()
     teardown_together([worker])
 
-    assert (" INFO spotify_auth.refresh.store refreshed user_id=" in lines) is says
+    assert (" INFO spotify_auth.refresh.outcome_log refreshed user_id=" in lines) is says
     assert (" INFO celery.apps.worker " in lines) is says
