@@ -17,9 +17,10 @@ from pytest_django import Settings
 
 from accounts.models import User
 from dev.process import free_port
-from spotify_auth import connections
+from spotify_auth import connections, schedule
 from spotify_auth.models import Cause, Outcome, SpotifyToken
 from spotify_auth.refresh import claims, lanes, refresher, saved_grants
+from spotify_auth.refresh.process import process
 from tests.support.answers import after_the_answer
 from tests.support.database_faults import (
     commit_unacknowledged,
@@ -144,6 +145,27 @@ def test_without_redis_the_lane_holds_the_grant_until_postgresql_is_back(
         refresh_next()
 
     assert_nothing_was_lost(user, spotify)
+
+
+def test_a_worker_that_stops_does_not_hold_a_grant_for_ever(
+    connect: Connect,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Neither Redis nor PostgreSQL takes it: after ten seconds the process ends."""
+    connect()
+    settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
+    monkeypatch.setattr(saved_grants, "LAST_TRIES_SECONDS", 0.3)
+    monkeypatch.setattr(saved_grants, "RETRY_SECONDS", 0.1)
+    # PostgreSQL refuses a due time of that size, whoever writes it.
+    monkeypatch.setattr(schedule, "refresh_after", lambda *args, **how: 1e30)
+    after_the_answer(monkeypatch, process.stopping.set)
+
+    assert refresh_next() is Outcome.RETRY
+
+    assert "grant_lost user_id=" in caplog.text
+    process.reset()
 
 
 def test_a_statement_that_hangs_is_given_up_and_its_grant_rescued(

@@ -6,6 +6,7 @@ Whatever goes wrong here, Spotify cannot have rotated: it is `Unavailable`, neve
 
 import socket
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -117,3 +118,24 @@ def test_a_handshake_that_fails_means_nothing_was_sent(
         assert isinstance(got, answers.Unavailable)
 
     assert got.code == code
+
+
+def test_nothing_is_sent_when_looking_up_the_host_took_too_long(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No time-out bounds a look-up. After the deadline the row lock may be somebody else's."""
+    settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = 0.2
+    look_up = socket.getaddrinfo
+    looked_up = threading.Event()
+
+    def look_up_slowly(*how: Any) -> Any:
+        looked_up.wait(timeout=0.3)  # nobody sets it: the answer is late
+        return look_up(*how)
+
+    with serving() as server:
+        settings.SPOTIFY_ACCOUNTS_URL = server.url
+        monkeypatch.setattr(socket, "getaddrinfo", look_up_slowly)
+
+        assert refresh("any") == answers.Unavailable("connect_timeout")
+
+        assert server.requests == 0

@@ -18,6 +18,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from pytest_django import Settings
 
+from accounts.models import User
 from spotify_auth import connections, schedule, tokens
 from spotify_auth.accounts_service import refreshing
 from spotify_auth.models import Cause, Outcome, SpotifyToken
@@ -216,6 +217,45 @@ def test_a_late_result_does_not_overwrite_a_newer_generation(
     assert token.generation == 2
     assert account_of(spotify, token.access_token) == user.account_id
     assert [event.outcome for event in user.token_events.all()].count(Outcome.REFRESHED) == 0
+
+
+def log_in_again(user: User, spotify: Sandbox) -> None:
+    answer = spotify.connect(["user-1"])["user-1"]
+    connections.connect(
+        user_id=user.pk, grant=grant_of(answer), issued_at=connections.database_now()
+    )
+
+
+def disconnect(user: User, spotify: Sandbox) -> None:
+    connections.disconnect(user_id=user.pk)
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "status", "generation"),
+    [(log_in_again, "active", 2), (disconnect, "disconnected", 1)],
+)
+def test_a_late_refusal_condemns_nothing_newer(
+    connect: Connect,
+    spotify: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    meanwhile: Callable[[User, Sandbox], None],
+    status: str,
+    generation: int,
+) -> None:
+    user = connect()  # alone, so that a second refusal is believed
+    SpotifyToken.objects.update(suspected_at=Now() - timedelta(minutes=2))
+    spotify.revoke("user-1")
+
+    def lose_the_lock() -> None:
+        with database.cursor() as cursor:
+            cursor.execute("ROLLBACK")
+        meanwhile(user, spotify)
+
+    after_the_answer(monkeypatch, lose_the_lock)
+    assert refresh_next() is Outcome.RETRY
+
+    token = token_of(user)
+    assert (token.status, token.generation, token.last_error) == (status, generation, "")
 
 
 def test_a_late_lane_does_not_put_off_a_newer_generation(connect: Connect) -> None:

@@ -206,6 +206,20 @@ def test_invalid_grant_once_is_a_suspicion_and_twice_is_final(
     ]
 
 
+def test_a_suspicion_dates_from_the_first_refusal(connect: Connect, spotify: Sandbox) -> None:
+    """Or a user who was served between two refusals would prove nothing about the first."""
+    user, _ = connect("user-1"), connect("user-2", due=False)
+    spotify.revoke("user-1")
+    refresh_next()
+    SpotifyToken.objects.update(suspected_at=F("suspected_at") - timedelta(minutes=1))
+    first = token_of(user).suspected_at
+
+    make_due(user)
+    assert refresh_next() is Outcome.SUSPECTED  # no other user was served meanwhile
+
+    assert token_of(user).suspected_at == first
+
+
 def test_a_false_invalid_grant_costs_nothing(connect: Connect, spotify: Sandbox) -> None:
     user = connect()
     spotify.faults(fault="false_invalid_grant")
