@@ -1,4 +1,4 @@
-"""`make bench`: every part in its turn, a table, and the page docs/benchmarks.md.
+"""`make bench`: every part in its turn, a table, and the page docs/measurements/benchmarks.md.
 
 `python -m dev.bench [--long] [PART …]`. Parts that are named are printed only; the page
 is written when all of them have run. `--long` runs those that look at hours, side by side,

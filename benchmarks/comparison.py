@@ -10,7 +10,7 @@ TITLE = "Beside what people use today"
 
 
 def run(*, long: bool) -> list[Row]:
-    """Each under each policy; docs/peers.md says how each is set up."""
+    """Each under each policy; docs/explanation/peers.md says how each is set up."""
     results = list(scenario.measure(CONTESTANTS))
     return [*map(_row, results), _reads(results)]
 

@@ -1,4 +1,4 @@
-"""The table on the terminal, and docs/benchmarks.md with its charts."""
+"""The table on the terminal, and docs/measurements/benchmarks.md with its charts."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ from benchmarks.charts import svg
 from benchmarks.measurement import Row
 from dev.process import ROOT
 
-DOCS = ROOT / "docs"
+DOCS = ROOT / "docs/measurements"
 _HEADINGS = ("what", "target", "figure", "floor, same run", "met")
 _PACKAGES = ("django", "celery", "psycopg", "requests", "redis", "gunicorn")
 
@@ -35,9 +35,9 @@ _REPRODUCE = """
 ## How to reproduce
 
 ```
-make bench                           # all parts, and this page anew
+make bench                           # all parts; writes benchmarks.md
 make bench ARGS="claiming reading"   # some parts, printed only
-make bench ARGS="--long"             # what looks at hours, and docs/benchmarks-long.md anew
+make bench ARGS="--long"             # the parts that take an hour; writes benchmarks-long.md
 ```
 
 The parts are modules in `benchmarks/`; each says at its top what it measures and how.

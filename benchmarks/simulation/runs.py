@@ -1,4 +1,4 @@
-"""The runs whose figures are in docs/simulation.md."""
+"""The runs whose figures are in docs/measurements/simulation.md."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""`make soak`: everything is killed, cut and frozen while people read; see docs/failures.md."""
+"""`make soak`: everything is killed, cut and frozen under load: docs/explanation/failures.md."""
 
 import argparse
 import logging

@@ -1,4 +1,4 @@
-"""The examples of docs/pages.md, run as they are written."""
+"""The examples of docs/how-to/write-a-page.md, run as they are written."""
 
 import re
 from collections.abc import Callable
@@ -16,18 +16,19 @@ from tests.support.tokens import Connect
 
 pytestmark = pytest.mark.django_db
 
+PAGE = "docs/how-to/write-a-page.md"
+
 
 def examples(language: str) -> list[str]:
     """The code blocks of a language."""
-    text = (ROOT / "docs/pages.md").read_text()
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / PAGE).read_text(), re.DOTALL)
 
 
 def view(name: str) -> Callable[..., HttpResponse]:
     """A view of the examples."""
     (source,) = [text for text in examples("python") if f"def {name}(" in text]
     module: dict[str, Any] = {}
-    exec(compile(source, "docs/pages.md", "exec"), module)  # noqa: S102  (our own text)
+    exec(compile(source, PAGE, "exec"), module)  # noqa: S102  (our own text)
     found: Callable[..., HttpResponse] = module[name]
     return found
 
