@@ -28,8 +28,8 @@ sandbox Spotify, the worker processes and the measuring itself share the cores n
 """
 _LONG_INTRODUCTION = """# Benchmarks that take an hour
 
-Written by `make bench ARGS=--long`; do not edit. The rest is in [benchmarks.md](benchmarks.md), in
-whose words this is to be read. The parts ran side by side.
+Written by `make bench ARGS=--long`; do not edit. The other parts are in
+[benchmarks.md](benchmarks.md), which explains the columns too. The parts ran side by side.
 """
 _REPRODUCE = """
 ## How to reproduce
@@ -73,7 +73,7 @@ def write_page(
 
 
 def machine_facts() -> list[str]:
-    """What the figures depend on, as they are now."""
+    """The facts of this machine that the figures depend on."""
     with connection.cursor() as cursor:
         cursor.execute("SHOW server_version")
         (postgres,) = cursor.fetchone()

@@ -1,6 +1,6 @@
 """`python -m benchmarks.simulation`: make every run and write docs/measurements/simulation.md.
 
-`--quick` makes the same runs with a small sample, and writes to a directory of its own.
+`--quick` makes the same runs with a small sample, and writes to another directory.
 """
 
 import argparse
@@ -24,7 +24,9 @@ def main() -> None:
     """Run, and write the page and its pictures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.simulation")
     parser.add_argument("--quick", action="store_true", help="a small sample; needs --into")
-    parser.add_argument("--sample", type=int, default=SAMPLE, help="tokens to simulate at the most")
+    parser.add_argument(
+        "--sample", type=int, default=SAMPLE, help="maximum number of simulated tokens"
+    )
     parser.add_argument("--into", type=Path, default=INTO, help="where the page goes")
     options = parser.parse_args()
     if options.quick and options.into == INTO:
