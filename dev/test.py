@@ -1,4 +1,4 @@
-"""`make test` and `make test-fast`: pytest, with servers of its own. Arguments are pytest's."""
+"""`make test` and `make test-fast`: run pytest with its own servers. Arguments go to pytest."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from dev import chromium
 from dev.process import exit_code, interrupt_on, run_in_front
 from dev.testing import temporary_services
 
-# Two per core, since tests mostly wait; each may have a cluster or a browser of its own.
+# Two per core, since tests mostly wait; each may start a cluster or a browser.
 PROCESSES = min(2 * (os.cpu_count() or 1), 8)
 
 EVERYTHING = ["-n", str(PROCESSES)]
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def pytest_arguments(arguments: Sequence[str]) -> list[str]:
-    """What pytest is called with: everything, or the fast tests, unless told otherwise."""
+    """The arguments of pytest: the caller's; otherwise all tests, or the fast ones."""
     if "--fast" in arguments:
         return [*FAST, *(argument for argument in arguments if argument != "--fast")]
     return list(arguments) or EVERYTHING

@@ -1,4 +1,4 @@
-"""The Makefile, as somebody with a fresh clone meets it."""
+"""The Makefile in a fresh clone."""
 
 import os
 import shutil
