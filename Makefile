@@ -20,7 +20,7 @@ run: $(INSTALLED) ## start everything: PostgreSQL, Redis, a sandbox Spotify, web
 test: $(INSTALLED) ## run every test; ARGS="tests/accounts -x" is passed to pytest
 	@exec $(VENV_PYTHON) -m dev.test $(ARGS)
 
-test-fast: $(INSTALLED) ## the tests without worker processes, browser and long waits: 75 s on two cores
+test-fast: $(INSTALLED) ## the tests without worker processes, browser and long waits: about 70 s on two cores
 	@exec $(VENV_PYTHON) -m dev.test --fast $(ARGS)
 
 lint: $(INSTALLED) ## ruff, mypy, import-linter, migrations, system checks
