@@ -8,17 +8,20 @@ VENV_PYTHON = .venv/bin/python
 INSTALLED = .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench simulate soak clean requirements
+.PHONY: help run test test-fast lint bench simulate soak clean requirements
 
 help: ## list these targets
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /make \1|/' | \
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## /make \1|/' | \
 		while IFS='|' read -r target text; do printf '  %-18s %s\n' "$$target" "$$text"; done
 
 run: $(INSTALLED) ## start everything: PostgreSQL, Redis, a sandbox Spotify, web, worker, beat
 	@exec $(VENV_PYTHON) -m dev.run
 
-test: $(INSTALLED) ## run the tests; ARGS="tests/accounts -x" is passed to pytest
+test: $(INSTALLED) ## run every test; ARGS="tests/accounts -x" is passed to pytest
 	@exec $(VENV_PYTHON) -m dev.test $(ARGS)
+
+test-fast: $(INSTALLED) ## the tests without worker processes, browser and long waits: about 70 s on two cores
+	@exec $(VENV_PYTHON) -m dev.test --fast $(ARGS)
 
 lint: $(INSTALLED) ## ruff, mypy, import-linter, migrations, system checks
 	@exec $(VENV_PYTHON) -m dev.lint
@@ -26,15 +29,15 @@ lint: $(INSTALLED) ## ruff, mypy, import-linter, migrations, system checks
 bench: $(INSTALLED) ## run the benchmarks, a quarter of an hour; ARGS="reading burst" for some of them
 	@exec $(VENV_PYTHON) -m dev.bench $(ARGS)
 
-soak: $(INSTALLED) ## break everything for 15 minutes; ARGS="--minutes 5 --users 200 --seed 7"
+soak: $(INSTALLED) ## inject failures under load for 15 minutes; ARGS="--minutes 5 --users 200 --seed 7"
 	@exec $(VENV_PYTHON) -m dev.soak $(ARGS)
 
-simulate: $(INSTALLED) ## simulate up to 100 million users, and write docs/simulation.md
+simulate: $(INSTALLED) ## simulate up to 100 million users, and write docs/measurements/simulation.md
 	@exec $(VENV_PYTHON) -m benchmarks.simulation $(ARGS)
 
 # The extras stay in the pins: without them pip before 23.3 takes coverage[toml] for another
 # package than coverage, and refuses the newer one that it finds because it has no hash.
-requirements: $(INSTALLED) ## pin requirements/*.txt anew from requirements/*.in
+requirements: $(INSTALLED) ## pin requirements/*.txt again from requirements/*.in
 	@for name in base production local peers; do \
 		$(VENV_PYTHON) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 			--generate-hashes --no-strip-extras --no-header \

@@ -1,8 +1,8 @@
-"""`make bench`: every part in its turn, a table, and the page docs/benchmarks.md.
+"""`make bench`: every part in its turn, a table, and docs/measurements/benchmarks.md.
 
-`python -m dev.bench [--long] [PART …]`. Parts that are named are printed only; the page
-is written when all of them have run. `--long` runs those that look at hours, side by side,
-and writes a page of its own.
+`python -m dev.bench [--long] [PART …]`. The results of named parts are only printed; the
+page is written when all parts have run. `--long` runs the parts that take an hour, side by
+side, and writes benchmarks-long.md.
 """
 
 import sys
@@ -21,7 +21,7 @@ from benchmarks.suite import LONG_PARTS, PARTS, run_part, title_of
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the parts that are named, or all; only all of them make a page."""
+    """Run the named parts, or all; only a run of all parts writes a page."""
     options = _options(arguments)
     call_command("migrate", verbosity=0)
     started, load = time.monotonic(), report.load_average()
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _run(options: "_Options") -> Iterable[tuple[str, list[Row]]]:
-    """Each part and its rows, as they come."""
+    """Each part and its rows, as they are measured."""
     if options.parts or not options.long:
         names = options.parts or PARTS
         return ((name, run_part(name, long=options.long)) for name in names)

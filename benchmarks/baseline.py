@@ -2,7 +2,7 @@
 
 `python -m benchmarks.baseline URL WARM_UP SECONDS SESSION`, a refresh token on each line
 of the standard input, gives each token a thread. After the warm-up it counts calls and the
-CPU of the process for so many seconds, and prints both as JSON. SESSION is "plain", as
+CPU of the process for that number of seconds, and prints both as JSON. SESSION is "plain", as
 requests makes it, or "lean": it does not look into the environment for proxies and .netrc, as
 ours does not, which saves a quarter.
 """

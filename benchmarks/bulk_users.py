@@ -1,4 +1,4 @@
-"""Many people, connected in bulk: their tokens are real ones of the sandbox."""
+"""Many users, connected in bulk: their tokens are real ones of the sandbox."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -14,7 +14,7 @@ _AT_ONCE = 2000
 
 
 def connect_people(sandbox: Sandbox, count: int) -> list[User]:
-    """Connect this many people afresh; none of them is due for the next hour."""
+    """Connect this number of new users; none of their tokens is due for the next hour."""
     SpotifyToken.objects.all().delete()
     people: list[User] = []
     for start in range(0, count, _AT_ONCE):
@@ -73,5 +73,5 @@ def _set_due(moment: str, *, where: str) -> None:
             UPDATE spotify_auth_spotifytoken SET due_at = {moment}
             WHERE user_id IN (SELECT user_id FROM spotify_auth_spotifytoken WHERE {where}
                               FOR UPDATE SKIP LOCKED)
-            """  # noqa: S608  (both are constants of ours)
+            """  # noqa: S608  (both are constants of this module)
         )

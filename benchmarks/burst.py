@@ -1,12 +1,12 @@
-"""200 people with 8 tabs each ask for their dashboards at the moment of expiry.
+"""200 users with 8 tabs each request their dashboards when their tokens expire.
 
-A real gunicorn, worker and beat; the token endpoint takes 200 ms. First they arrive one
+A real gunicorn, worker and beat; the token endpoint takes 200 ms. First the users arrive one
 after the other, which the machine keeps up with: turns in which no token is due alternate
-with turns in which each falls due as its owner arrives. Then all of them come at one
-moment, and what a request takes is time in a queue: once with no token due, once with all
-of them, so that refreshes and requests share the machine, and once with tokens that have
-expired outright, as after a worker's absence: pages say so, nudge, and nobody is sent to
-log in.
+with turns in which each token falls due as its user arrives. Then all users arrive at the
+same time, and a request's duration is time in a queue: once with no token due, once with
+all of them due, so that refreshes and requests share the machine, and once with tokens that
+have expired, as after the absence of all workers: pages say so and nudge, and no user is
+sent to log in.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ LANES = 64
 LATENCY_SECONDS = 0.2
 TURNS = 2
 SPAN_SECONDS = 25
-"""In which the people arrive one after the other: about two thirds of what the machine can."""
+"""In this time the users arrive one after the other: two thirds of the machine's capacity."""
 MOST = 1.1
 LOG_IN, WAIT, MUSIC = "sent to log in", "reconnecting", "the dashboard"
 """What a page may show."""
@@ -52,14 +52,14 @@ LOG_IN, WAIT, MUSIC = "sent to log in", "reconnecting", "the dashboard"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Visits:
-    """What became of the requests of one turn."""
+    """The results of the requests of one turn."""
 
     seconds: Sequence[float]
     shown: Counter[str]
 
     @property
     def p99(self) -> float:
-        """Seconds that 99 of 100 requests took at the most."""
+        """Seconds within which 99 of 100 requests were answered."""
         return statistics.quantiles(self.seconds, n=100)[98]
 
 
@@ -80,7 +80,7 @@ class Turns:
 
 
 def run(*, long: bool) -> list[Row]:
-    """People who arrive one by one, and the same people at one moment."""
+    """Users who arrive one by one, and the same users at the same time."""
     with Sandbox(access_token_lifetime=3600) as sandbox:
         people = connect_people(sandbox, PEOPLE)
         sandbox.faults("latency", seconds=LATENCY_SECONDS)
@@ -221,7 +221,7 @@ def _wait_until_fresh(sandbox: Sandbox) -> None:
             )
             return bool(cursor.fetchone()[0])
 
-    wait_for(nothing_is_due, what="everybody to be fresh")
+    wait_for(nothing_is_due, what="all tokens to be fresh")
     make_none_due()
     wait_until_idle(sandbox)
 
@@ -242,15 +242,15 @@ def _rows(turns: Turns) -> list[Row]:
     failed = TokenEvent.objects.exclude(outcome__in=[Outcome.CONNECTED, Outcome.REFRESHED]).count()
     return [
         Row(
-            what=f"{PEOPLE} people x {TABS} tabs over {SPAN_SECONDS} s, each token due as its "
-            "owner arrives: request p99",
+            what=f"{PEOPLE} users x {TABS} tabs over {SPAN_SECONDS} s, each token due as its "
+            "user arrives: request p99",
             target=f"at most {MOST} x steady",
             figure=f"{milli(ours)}: {ours / floor:.2f} x",
             floor=f"{milli(floor)} with none due",
             met=ours / floor <= MOST,
         ),
         Row(
-            what=f"stampede, {PEOPLE} people x {TABS} tabs at one moment, all tokens due: "
+            what=f"stampede, {PEOPLE} users x {TABS} tabs at the same time, all tokens due: "
             "request p99",
             target=f"at most {MOST} x the same stampede with none due",
             figure=f"{milli(among)}: {among / queue:.2f} x",
@@ -267,7 +267,7 @@ def _rows(turns: Turns) -> list[Row]:
             met=expired / queue <= MOST,
         ),
         Row(
-            what="refreshes a person, in each turn with due or expired tokens",
+            what="refreshes per user, in each turn with due or expired tokens",
             target="1",
             figure=", ".join(f"{n / PEOPLE:.2f}" for n in turns.refreshed),
             met=set(turns.refreshed) == {PEOPLE},

@@ -23,7 +23,7 @@ _STYLE = """
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chart:
-    """What a chart shows. `name` is its file's, `labels` name the places on the x axis.
+    """The contents of a chart. `name` is its file's, `labels` name the places on the x axis.
 
     Each series has one value a label. Bars stand side by side; lines join their values.
     """
@@ -40,7 +40,7 @@ class Chart:
 
 
 def svg(chart: Chart) -> str:
-    """The picture, with its title and its figures as a description for who cannot see it."""
+    """The picture, with its title and its figures as a description for screen readers."""
     highest = max([chart.limit or 0, *(v for values in chart.series.values() for v in values)])
     step = _nice_step(highest)
     top = step * -(-highest // step) or step

@@ -3,7 +3,7 @@
 Two databases with the real schema, filled by SQL. Claims are timed in turns: in
 transactions that are rolled back, and in real ones that write a grant and commit. These begin
 where the last one found its token, as all but one a second of a process do; that one begins
-at the very left of the due index, and is timed by itself. Then hours of refreshing pass in
+at the start of the due index, and is timed by itself. Then hours of refreshing pass in
 simulated time (`million.Refreshing`), and all is timed again.
 """
 
@@ -36,15 +36,15 @@ FEW, MANY = 10_000, 1_000_000
 NAMES = {FEW: "bench_few", MANY: "bench_many"}
 HOURS, LONG_HOURS = 0.5, 24
 """Simulated hours of refreshing."""
-CLAIMS, CLAIMS_FROM_LEFT = 3000, 1000
+CLAIMS, CLAIMS_FROM_START = 3000, 1000
 HANGING = timedelta(seconds=24)
 """Two deadlines of the token endpoint: the longest that a lane's transaction may last."""
 MOST = 1.3
 
-_FROM_LAST, _FROM_LEFT = "begun where the last one was found", "from the very left"
+_FROM_LAST, _FROM_START = "starting where the last one was found", "from the start of the index"
 _NOT_JUDGED = "none: one claim in hundreds"
 
-# A token that nobody else wants at present.
+# A token that no other claim takes.
 _FAR_AWAY = """
 SELECT FROM spotify_auth_spotifytoken WHERE status = 'active'
 ORDER BY due_at DESC LIMIT 1 FOR UPDATE
@@ -55,7 +55,7 @@ GRANT = Grant(access_token="a" * 215, refresh_token="r" * 131, expires_in=LIFETI
 
 @dataclass(kw_only=True)
 class Times:
-    """What claims took at one moment of the run."""
+    """How long claims took at one point of the run."""
 
     pages: int
     """That one claim among the many touches."""
@@ -119,7 +119,7 @@ def _measure(sessions: Sessions) -> Times:
     return Times(
         pages=sessions[MANY].do(_pages),
         rolled_back=in_turns(sessions, _claim_and_roll_back, CLAIMS),
-        from_left=in_turns(sessions, _claim_from_start, CLAIMS_FROM_LEFT),
+        from_left=in_turns(sessions, _claim_from_start, CLAIMS_FROM_START),
         committed=in_turns(sessions, _claim_and_write, CLAIMS),
     )
 
@@ -187,10 +187,10 @@ def _refresh(refreshing: Refreshing, sessions: Sessions, *, minutes: int) -> Seq
 
 
 def _while_one_hangs(refreshing: Refreshing, sessions: Sessions) -> dict[str, Seconds]:
-    """Claims while a lane's transaction stays open and others go on refreshing, by their kind.
+    """Claims while one lane's transaction stays open and other lanes refresh, by their kind.
 
     Nothing that was refreshed since it began can be taken for dead yet, so a claim from the
-    very left steps over all of it in the table itself.
+    start of the index steps over all of it in the table itself.
     """
     parameters = database.get_connection_params()
     names = ("host", "port", "user", "password", "dbname")
@@ -199,7 +199,7 @@ def _while_one_hangs(refreshing: Refreshing, sessions: Sessions) -> dict[str, Se
         refreshing.pass_time(HANGING)
         seconds = {
             _FROM_LAST: in_turns(sessions, _claim_and_roll_back, 200),
-            _FROM_LEFT: in_turns(sessions, _claim_from_start, 200),
+            _FROM_START: in_turns(sessions, _claim_from_start, 200),
         }
         lane.rollback()
     return seconds
@@ -226,7 +226,7 @@ def _rows(when: str, times: Times) -> list[Row]:
         _row(f"claim, {how}, {when}", seconds)
         for how, seconds in (
             (f"rolled back, {_FROM_LAST}", times.rolled_back),
-            (f"rolled back, {_FROM_LEFT}", times.from_left),
+            (f"rolled back, {_FROM_START}", times.from_left),
             (f"committed, {_FROM_LAST}", times.committed),
         )
     ]
@@ -266,7 +266,7 @@ def _before_vacuums(curve: Sequence[Moment]) -> list[Row]:
         series={
             f"{FEW:,} tokens": _medians((moment.rolled_back for moment in curve), FEW),
             f"{MANY:,} tokens": _medians((moment.rolled_back for moment in curve), MANY),
-            f"{MANY:,}, {_FROM_LEFT}": _medians((moment.from_left for moment in curve), MANY),
+            f"{MANY:,}, {_FROM_START}": _medians((moment.from_left for moment in curve), MANY),
         },
     )
     what = "claim just before a vacuum, rolled back"
@@ -278,7 +278,7 @@ def _before_vacuums(curve: Sequence[Moment]) -> list[Row]:
             judged=["p50"],
         ),
         _row(
-            f"{what}, {_FROM_LEFT}, as one a second of a process",
+            f"{what}, {_FROM_START}, one per second and process",
             _together(moment.from_left for moment in curve),
             judged=[],
             chart=chart,
@@ -292,7 +292,7 @@ def _medians(moments: Iterable[Seconds], tokens: int) -> list[float]:
 
 
 def _together(moments: Iterable[Seconds]) -> Seconds:
-    """What the claims of all moments took."""
+    """How long the claims of all points took."""
     together: dict[int, list[float]] = {FEW: [], MANY: []}
     for seconds in moments:
         for tokens, times in together.items():

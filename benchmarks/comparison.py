@@ -1,4 +1,4 @@
-"""The peers: libraries that refresh inline, beside this service, in the same run."""
+"""The peers: packages that refresh inside a request, and this service, in the same run."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,11 @@ from benchmarks.measurement import Row, micro
 from benchmarks.peers import scenario
 from benchmarks.peers.contestants import CONTESTANTS, KEEPER
 
-TITLE = "Beside what people use today"
+TITLE = "Compared with other packages"
 
 
 def run(*, long: bool) -> list[Row]:
-    """Each under each policy; docs/peers.md says how each is set up."""
+    """Each package under each policy; docs/explanation/peers.md describes their setup."""
     results = list(scenario.measure(CONTESTANTS))
     return [*map(_row, results), _reads(results)]
 
@@ -21,7 +21,7 @@ def _row(result: scenario.Row) -> Row:
         target="",
         figure=f"{result.saw_error} of {result.users} saw an error, "
         f"{result.lost} lost their token; "
-        f"{result.exchanges_per_expiry:.1f} exchanges an expiry; "
+        f"{result.exchanges_per_expiry:.1f} exchanges per expiry; "
         f"page at expiry {_ms(result.at_expiry)}, otherwise {_ms(result.otherwise)} "
         "(p50 / p99)",
         floor=f"{micro(result.read)} one read",
@@ -33,7 +33,7 @@ def _reads(results: Sequence[scenario.Row]) -> Row:
     ours = reads.pop(KEEPER)
     fastest = min(reads, key=reads.__getitem__)
     return Row(
-        what="one read, this service beside the peers that keep tokens in a database",
+        what="one read, this service and the peers that keep tokens in a database",
         target="below each of them",
         figure=micro(ours),
         floor=f"{micro(reads[fastest])} {fastest.name}, the lowest",

@@ -1,7 +1,7 @@
-"""What a worker holds while it refreshes without a pause: memory and connections.
+"""Memory and connections of a worker that refreshes without a pause.
 
-One worker with 100 lanes and beat; everybody is due again as soon as nobody is. The
-default watches it for a minute, `--long` for an hour.
+One worker with 100 lanes and beat. As soon as no token is due, all become due again. The
+default observes the worker for a minute, `--long` for an hour.
 """
 
 import statistics

@@ -1,4 +1,4 @@
-"""What processes use, read from outside of them."""
+"""Memory, CPU and connections of processes, read from outside."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from tests.support.processes import LocalProcess
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
-    """What was done in a while: pieces, wall seconds, CPU seconds of the processes."""
+    """Work done in a period: pieces, wall seconds, CPU seconds of the processes."""
 
     done: int
     seconds: float

@@ -36,7 +36,7 @@ SELECT id, 'active', substr(decode(repeat(md5(id::text), 16), 'hex'), 1, 250),
 FROM (SELECT id, %(now)s - make_interval(secs => %(lifetime)s * 0.75 * random()) AS issued
       FROM accounts_user) AS people
 """
-# What a refresh does to the row, for all that fall due until a moment, in that order.
+# A refresh's change of the row, for all tokens that fall due by a given time, in that order.
 _CHURN = """
 UPDATE spotify_auth_spotifytoken
 SET access_token = substr(access_token, 2) || '\\x00',
@@ -118,7 +118,7 @@ class Refreshing:
         self._dead += refreshed
 
     def vacuum_if_due(self) -> None:
-        """What autovacuum would do at the end of this minute."""
+        """As autovacuum would at the end of this minute."""
         if self._dead > self._threshold:
             with connection.cursor() as cursor:
                 cursor.execute("VACUUM spotify_auth_spotifytoken")

@@ -37,7 +37,7 @@ def run(*, long: bool) -> list[Row]:
             tokens.access_token_for: [],
         }
         for turn in range(TURNS * (5 if long else 1)):
-            # Who comes second finds the row in the processor's caches: each does in its turn.
+            # The second reader finds the row in the processor's caches, so they take turns.
             for read in reversed(timed) if turn % 2 else timed:
                 started = time.perf_counter()
                 read(user_ids[turn % PEOPLE])

@@ -1,9 +1,9 @@
-"""Everything was down for two hours, and 20,000 tokens have expired.
+"""All processes were down for two hours, and 20,000 tokens have expired.
 
 First the steady throughput of one worker, as the floor. Then no process runs while the
-tokens age by two hours; then worker and beat start as they would anywhere. Readers go on
-reading all the while. The next herd is compared with the load of these people when they are
-spread over a whole turn of the schedule.
+tokens age by two hours; then worker and beat start as usual. Readers read throughout. The
+next herd is compared with the load of the same users when they are spread over a whole turn
+of the schedule.
 """
 
 import itertools
@@ -37,7 +37,7 @@ PAUSE_SECONDS = 0.01
 
 
 def run(*, long: bool) -> list[Row]:
-    """Drain everything; then look at the order, at the readers and at the next herd."""
+    """Drain all due tokens; then measure the order, the readers and the next herd."""
     with Sandbox(access_token_lifetime=LIFETIME) as sandbox:
         user_ids = [person.pk for person in connect_people(sandbox, PEOPLE)]
         sandbox.faults("latency", seconds=LATENCY_SECONDS)
@@ -55,7 +55,7 @@ def run(*, long: bool) -> list[Row]:
             try:
                 wait_for(
                     lambda: not SpotifyToken.objects.filter(generation=1).exists() and _all_fresh(),
-                    what="everybody to be fresh",
+                    what="all tokens to be fresh",
                     seconds=600,
                 )
                 all_in_all = time.monotonic() - started

@@ -38,7 +38,7 @@ BARE = [f"user-{PEOPLE + n}" for n in range(256)]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Turns:
-    """What one number of lanes came to, in turns with as many threads of bare calls."""
+    """Results of one number of lanes, in turns with as many threads of bare calls."""
 
     lanes: int
     processes: int

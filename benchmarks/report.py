@@ -1,4 +1,4 @@
-"""The table on the terminal, and docs/benchmarks.md with its charts."""
+"""The table on the terminal, and docs/measurements/benchmarks.md with its charts."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ from benchmarks.charts import svg
 from benchmarks.measurement import Row
 from dev.process import ROOT
 
-DOCS = ROOT / "docs"
+DOCS = ROOT / "docs/measurements"
 _HEADINGS = ("what", "target", "figure", "floor, same run", "met")
 _PACKAGES = ("django", "celery", "psycopg", "requests", "redis", "gunicorn")
 
@@ -28,16 +28,16 @@ sandbox Spotify, the worker processes and the measuring itself share the cores n
 """
 _LONG_INTRODUCTION = """# Benchmarks that take an hour
 
-Written by `make bench ARGS=--long`; do not edit. The rest is in [benchmarks.md](benchmarks.md), in
-whose words this is to be read. The parts ran side by side.
+Written by `make bench ARGS=--long`; do not edit. The other parts are in
+[benchmarks.md](benchmarks.md), which explains the columns too. The parts ran side by side.
 """
 _REPRODUCE = """
 ## How to reproduce
 
 ```
-make bench                           # all parts, and this page anew
+make bench                           # all parts; writes benchmarks.md
 make bench ARGS="claiming reading"   # some parts, printed only
-make bench ARGS="--long"             # what looks at hours, and docs/benchmarks-long.md anew
+make bench ARGS="--long"             # the parts that take an hour; writes benchmarks-long.md
 ```
 
 The parts are modules in `benchmarks/`; each says at its top what it measures and how.
@@ -73,7 +73,7 @@ def write_page(
 
 
 def machine_facts() -> list[str]:
-    """What the figures depend on, as they are now."""
+    """The facts of this machine that the figures depend on."""
     with connection.cursor() as cursor:
         cursor.execute("SHOW server_version")
         (postgres,) = cursor.fetchone()

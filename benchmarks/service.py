@@ -17,7 +17,7 @@ from tests.support.sandbox_client import Sandbox
 
 
 def environment(sandbox: Sandbox, *, lanes: int, **overrides: str) -> dict[str, str]:
-    """The settings of the service's processes; a sweep opens `lanes` at the most."""
+    """The settings of the service's processes; a sweep opens at most `lanes` lanes."""
     return service_environment(
         spotify_url=sandbox.url,
         redis_url=settings.REDIS_URL,
@@ -30,7 +30,7 @@ def environment(sandbox: Sandbox, *, lanes: int, **overrides: str) -> dict[str, 
 def workers(
     sandbox: Sandbox, *, lanes: int, processes: int = 1, **overrides: str
 ) -> Iterator[list[LocalProcess]]:
-    """Worker processes with so many lanes in all, ready for work and without any."""
+    """Worker processes with this number of lanes in all, ready and without work."""
     env = environment(sandbox, lanes=lanes, **overrides)
     # The banner, where the log does not hold the line that says so.
     ready_when = "[queues]" if env.get("LOG_LEVEL") == "WARNING" else "ready."
@@ -56,12 +56,12 @@ def refreshes(sandbox: Sandbox) -> int:
 
 
 def sweep() -> None:
-    """What beat does: tell a worker to open lanes for what is due."""
+    """As beat does: tell a worker to open lanes for the due tokens."""
     current_app.send_task("spotify_auth.sweep")
 
 
 def wait_until_idle(sandbox: Sandbox) -> None:
-    """Wait until no exchange has been under way for a moment."""
+    """Wait until no exchange has been in progress for a short time."""
     seen = -1
 
     def nothing_moves() -> bool:

@@ -1,4 +1,4 @@
-"""Claims timed in turns in several databases, each by a thread with a session of its own."""
+"""Claims timed in turns in several databases, each by a thread with its own session."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,14 +13,14 @@ from spotify_auth.refresh.process import DueCursor, process
 Result = TypeVar("Result")
 
 Seconds = Mapping[int, Sequence[float]]
-"""What claims took, by the number of tokens."""
+"""Durations of claims, by the number of tokens."""
 
 WARM_UP = 10
 """Claims that warm a session up and do not count."""
 
 
 class Session:
-    """A thread with a session of its own in one of the databases, as in a process of its own."""
+    """A thread with its own session in one of the databases, like a process of its own."""
 
     def __init__(self, name: str) -> None:
         self._thread = ThreadPoolExecutor(1)

@@ -1,4 +1,4 @@
-"""What a refresh writes: bytes of WAL, and growth of the event table and its indexes.
+"""The writes of a refresh: bytes of WAL, and growth of the event table and its indexes.
 
 Runs first: a vacuum of what other parts left would write as well, and what they left free
 in the event table would be filled before it grows.
@@ -21,7 +21,7 @@ TITLE = "Storage"
 PEOPLE = 3000
 
 SPREAD = 30
-"""One token in so many is refreshed, so that each lies on a page of its own."""
+"""One token in this number is refreshed, so that no two share a page."""
 
 
 def run(*, long: bool) -> list[Row]:

@@ -1,4 +1,4 @@
-"""The parts of the benchmarks, each run in this process or in one of its own."""
+"""The parts of the benchmarks, each run in this process or in a separate one."""
 
 import logging
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ LONG_PARTS = ("claiming", "footprint")
 
 
 def run_part(name: str, *, long: bool) -> list[Row]:
-    """Its rows. `long` asks for hours instead of minutes."""
+    """Its rows. `long` measures for hours instead of minutes."""
     logging.disable(logging.INFO)  # of this process; workers log as they always do
     print(f"{datetime.now(UTC):%H:%M:%S}  {title_of(name)}", flush=True)
     rows: list[Row] = _module(name).run(long=long)

@@ -1,1 +1,1 @@
-"""`make run` and `make test`: everything the service needs, on one fresh machine."""
+"""The commands behind `make`: they start everything that the service needs on one machine."""

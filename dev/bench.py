@@ -1,4 +1,4 @@
-"""`make bench`: the benchmarks, with servers of their own. Arguments are theirs."""
+"""`make bench`: run the benchmarks with their own servers. Arguments go to them."""
 
 import signal
 import sys

@@ -1,4 +1,4 @@
-"""Finding Chromium for the browser tests, or installing Debian's."""
+"""Find Chromium for the browser tests, or install Debian's."""
 
 import os
 import shutil
@@ -43,7 +43,7 @@ def _install(prefix: list[str]) -> str | None:
 
 
 def _prefix_for_root() -> list[str] | None:
-    """What to put before a command that only root may run; None if there is no way."""
+    """The prefix of a command that only root may run; None if there is no way."""
     if os.geteuid() == 0:
         return []
     prefix = ["sudo", "-n"]

@@ -9,9 +9,9 @@ from dev.process import OUTSIDE
 
 
 def main() -> None:
-    """Remove it, if it is there and ours. Raises SystemExit while `make run` is running."""
+    """Remove it, if this user's run made it. Raises SystemExit while `make run` is running."""
     with only_run_of_this_clone(), suppress(FileNotFoundError):
-        # Only root's runs make it; what a stranger put there is the stranger's.
+        # Only root's runs make it; a directory of another user is left alone.
         if os.lstat(OUTSIDE).st_uid == os.geteuid() == 0 and not OUTSIDE.is_symlink():
             shutil.rmtree(OUTSIDE)
 

@@ -1,4 +1,4 @@
-"""What an earlier run left behind when it was killed: found by a mark, and ended."""
+"""End the processes that a killed run left behind. A mark in their environment names them."""
 
 import os
 import signal
@@ -14,14 +14,14 @@ _SECONDS = 20
 
 
 def mark_children() -> None:
-    """Let all that this process starts carry the mark of this clone in its environment."""
+    """Put the mark of this clone into the environment of all child processes."""
     os.environ[_MARK] = str(LOCAL)
 
 
 def end_leftovers() -> None:
-    """End what an earlier run of this clone started, and nothing else.
+    """End the processes that an earlier run of this clone started, and no others.
 
-    Called by the holder of the run's lock, before it starts anything: what carries the
+    Called by the holder of the run's lock, before it starts anything: a process with the
     mark then belongs to no living run.
     """
     found = {process.pid: process for process in _marked()}

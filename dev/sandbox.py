@@ -1,4 +1,4 @@
-"""The sandbox Spotify of a local run: its own process, as Spotify would be."""
+"""The sandbox Spotify of a local run, in its own process."""
 
 import sys
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ START_SECONDS = 20
 
 
 def start_sandbox(*, port: int, env: Mapping[str, str]) -> Server:
-    """Start it with the memory of the last run, and wait until it listens."""
+    """Start the sandbox with the memory of the last run, and wait until it listens."""
     server = Server(
         "sandbox",
         [sys.executable, "-m", "spotify_auth.sandbox", "--memory", LOCAL / "sandbox.json"],

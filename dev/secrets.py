@@ -1,4 +1,4 @@
-"""Secrets of a local run, made once and kept, so that a second start can read its data."""
+"""Secrets of a local run, made once and kept, so that the next run can read its data."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ def local_secrets() -> dict[str, str]:
         "REDIS_PASSWORD": secrets.token_urlsafe(24),
     }
     make_local()
-    # The file gets its name when it is whole: half of it would lock its owner out.
+    # The file is renamed when it is complete: half a file would make the data unreadable.
     unfinished = FILE.with_suffix(".new")
     unfinished.unlink(missing_ok=True)
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,4 +1,4 @@
-"""A server that runs beside us: its output goes to a log, and it never outlives us."""
+"""A server as a child process: its output goes to a log, and it ends with its parent."""
 
 import os
 import signal
@@ -60,7 +60,7 @@ class Server:
 
     @property
     def returncode(self) -> int | None:
-        """What it ended with, or None while it runs."""
+        """Its return code, or None while it runs."""
         return self._process.poll()
 
     def wait_until(self, answers: Callable[[], bool], *, seconds: float) -> None:
@@ -73,7 +73,7 @@ class Server:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """Stop it politely, and for certain."""
+        """Stop it by its signal, and kill it if that takes too long."""
         stop(self._process, self._stop_signal, seconds=self._stop_seconds)
 
 

@@ -1,4 +1,4 @@
-"""`make soak`: the soak, which has servers of its own to break. Arguments are its own."""
+"""`make soak`: run the soak, which starts its own servers. Arguments go to the soak."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The Procfile's processes side by side under honcho, and the servers they need."""
+"""Run the Procfile's processes under honcho, beside the servers that they need."""
 
 import os
 import shlex
@@ -28,7 +28,7 @@ def supervise(
     """Run the processes until Ctrl-C, or until one of them or of the servers ends.
 
     All processes have ended when it returns, and the servers still run. 0 after Ctrl-C,
-    SIGTERM or a closed terminal, else the code of what ended first.
+    SIGTERM or a closed terminal, otherwise the code of the process that ended first.
     """
     manager = _Manager(servers, address=_address(env))
     for name, command in procfile.items():
@@ -40,14 +40,14 @@ def supervise(
 
 
 def own_python(command: str) -> str:
-    """A Procfile line, run by this very Python: its scripts break in a path with a space."""
+    """A Procfile line, run by this Python: its scripts break in a path with a space."""
     python = shlex.quote(sys.executable)
     program, _, rest = command.partition(" ")
     return f"{python} {rest}" if program == "python" else f"{python} -m {program} {rest}"
 
 
 class _Manager(honcho.manager.Manager):  # type: ignore[misc]  # honcho is untyped
-    """honcho's, which also shows what the servers write and stops when one of them ends."""
+    """honcho's manager, which also shows the servers' logs and stops when a server ends."""
 
     def __init__(self, servers: Sequence[Server], *, address: str) -> None:
         super().__init__(honcho.printer.Printer(_Terminal()))
@@ -72,7 +72,7 @@ class _Manager(honcho.manager.Manager):  # type: ignore[misc]  # honcho is untyp
     def terminate(self) -> None:
         if self._all_started():
             super().terminate()
-        else:  # honcho does not know every pid yet: come back when it does
+        else:  # honcho does not know every pid yet: try again when it does
             threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
 
     def _start(self) -> None:
@@ -100,7 +100,7 @@ class _Manager(honcho.manager.Manager):  # type: ignore[misc]  # honcho is untyp
 
     def _announce(self) -> None:
         with requests.Session() as session:
-            session.trust_env = False  # no proxy lies between us and our own port
+            session.trust_env = False  # no proxy for a port of this machine
             while not self._finished.wait(0.2):
                 try:
                     session.get(self._address, timeout=2, allow_redirects=False)
@@ -130,7 +130,7 @@ class _LeashedProcess(honcho.process.Process):  # type: ignore[misc]  # honcho i
 
 
 class _Terminal:
-    """Standard output that stops the run when nobody is left to read it.
+    """Standard output that stops the run when its reader has gone.
 
     Unbuffered: honcho also prints from its signal handlers, in the middle of a line.
     """
@@ -145,15 +145,15 @@ class _Terminal:
             _leave_the_terminal()
 
     def flush(self) -> None:
-        """Everything was written already."""
+        """Do nothing: `write` is unbuffered."""
 
     def isatty(self) -> bool:
-        """Whether colours are welcome."""
+        """Whether honcho may use colours."""
         return sys.stdout.isatty()
 
 
 def _leave_the_terminal() -> None:
-    """A closed terminal is a Ctrl-C, and nothing can be written to it any more."""
+    """Treat a closed terminal as Ctrl-C, and write to it no more."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.dup2(nowhere, sys.stderr.fileno())

@@ -23,7 +23,7 @@ def temporary_services(*, durable: bool = False) -> Iterator[dict[str, str]]:
     """A PostgreSQL and a Redis on free ports, and the whole environment that names them.
 
     A `durable` PostgreSQL flushes each commit to disk, as in production.
-    Nothing of the caller's settings gets through: neither .env nor variables.
+    It contains none of the caller's settings, neither from .env nor from variables.
     """
     with temporary_servers(durable=durable) as (postgres, redis):
         yield settings_for_tests(database_url=postgres.url(DATABASE), redis_url=redis.url)
@@ -31,11 +31,11 @@ def temporary_services(*, durable: bool = False) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def temporary_servers(*, durable: bool = False) -> Iterator[tuple[Postgres, Redis]]:
-    """The two servers themselves, with an empty database, for who wants to break them."""
+    """The two servers, with an empty database, for tests that stop or break them."""
     with ExitStack() as stack:
         home = Path(tempfile.mkdtemp(prefix="spotify-token-keeper-", dir=temporary_directory()))
         stack.callback(shutil.rmtree, home, ignore_errors=True)
-        home.chmod(0o755)  # root's PostgreSQL, which is another user, passes through it
+        home.chmod(0o755)  # root's PostgreSQL runs as another user, who passes through it
         postgres = Postgres(
             home / "postgres",
             port=free_port(),
@@ -61,12 +61,12 @@ def temporary_servers(*, durable: bool = False) -> Iterator[tuple[Postgres, Redi
 
 
 def settings_for_tests(*, database_url: str, redis_url: str) -> dict[str, str]:
-    """The environment of a test run: this process's, less every setting of the service."""
+    """The environment of a test run: this process's, without any setting of the service."""
     settings = re.findall(r"^#([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     kept = {
         name: value
         for name, value in os.environ.items()
-        # PG… would reach psycopg, and a proxy stand before the servers of the tests.
+        # PG… would reach psycopg, and a proxy would intercept calls to the tests' servers.
         if name not in settings
         and not name.startswith(("DJANGO_", "PG"))
         and not name.lower().endswith("_proxy")
@@ -87,6 +87,6 @@ def settings_for_tests(*, database_url: str, redis_url: str) -> dict[str, str]:
 
 
 def temporary_directory() -> Path:
-    """Where to put what root's PostgreSQL must reach: TMPDIR may be closed to it."""
+    """A directory that root's PostgreSQL can enter: TMPDIR may be closed to it."""
     usual = Path(tempfile.gettempdir())
     return usual if can_enter(usual) else Path("/var/tmp")  # noqa: S108  (mkdtemp inside)

@@ -1,1 +1,1 @@
-"""What people use today beside this service, in one bench."""
+"""Other packages and this service under the same load."""

@@ -1,4 +1,4 @@
-"""Who is compared: the packages, how they decide to refresh, and the times that follow."""
+"""The compared packages, how they decide to refresh, and the times that follow."""
 
 from dataclasses import dataclass
 

@@ -16,7 +16,7 @@ _INSTALLED = DIRECTORY / "installed"
 
 
 def install() -> Path:
-    """The environment's Python; installed anew when requirements/peers.txt has changed."""
+    """The environment's Python; installed again when requirements/peers.txt has changed."""
     wanted = hashlib.sha256(_PINNED.read_bytes()).hexdigest()
     if not _INSTALLED.exists() or _INSTALLED.read_text() != wanted:
         print(f"Installing the peers' pinned packages into {DIRECTORY.name}.", flush=True)

@@ -1,4 +1,4 @@
-"""The load: people who come back at the moment of expiry, each with several tabs at once."""
+"""The load: users who come back at the time of expiry, each with several tabs at once."""
 
 import asyncio
 import random
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
 SPREAD_SECONDS = 8.0
-"""How far the arrivals of all people in one wave are apart."""
+"""The time over which the arrivals of all users in one wave are spread."""
 
 STEADY_SECONDS = (2.0, 3.2, 4.3)
-"""When each person asks for a single page after a visit: the token is fresh."""
+"""When each user requests a single page after a visit: the token is fresh."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Visit:
 
 
 class Load:
-    """Asks one site for its page, in the names of all people.
+    """Requests one site's page, in the names of all users.
 
     A new connection for each page: a kept one that the server is just closing would be
     counted as an error of the contestant.
@@ -39,7 +39,7 @@ class Load:
         self._tabs = tabs
 
     async def warm_up(self) -> None:
-        """Each person opens one page: imports and connections are not what is measured.
+        """Each user opens one page: imports and connections are not measured.
 
         Raises RuntimeError when one of them fails: then the bench is wrong, not the contestant.
         """
@@ -52,7 +52,7 @@ class Load:
         self.visits.clear()
 
     async def run(self, *, waves: int, period: float) -> None:
-        """`waves` visits of each person, `period` seconds apart, and single pages between."""
+        """`waves` visits of each user, `period` seconds apart, and single pages between."""
         names = list(self._sessions)
         random.Random(1).shuffle(names)
         async with self._client() as client, asyncio.TaskGroup() as tasks:

@@ -1,7 +1,7 @@
-"""Run in a contestant's own environment: make its people, log them in, look into its store.
+"""Run in a contestant's own environment: make its users, log them in, read its store.
 
     python -m benchmarks.peers.people prepare NAMES      migrate, log in, time reading
-    python -m benchmarks.peers.people log-in SESSIONS    fresh tokens for everybody
+    python -m benchmarks.peers.people log-in SESSIONS    fresh tokens for all users
     python -m benchmarks.peers.people stored SESSIONS    their refresh tokens
 
 NAMES is a JSON list of the sandbox's users, SESSIONS the object that `prepare` answers. Answers
@@ -50,7 +50,7 @@ def prepare(names: list[str]) -> dict[str, Any]:
         requests_of[name] = request
     keys = {name: str(request.session.session_key) for name, request in requests_of.items()}
     people = [(request.user, keys[name]) for name, request in requests_of.items()]
-    for user, key in people:  # connections and imports are not what is measured
+    for user, key in people:  # connections and imports are not measured
         adapter.read(as_person(user, key))
     times = []
     for n in range(READS):
@@ -71,7 +71,7 @@ def log_in_all(sessions: Mapping[str, str]) -> dict[str, Any]:
 
 
 def stored(sessions: Mapping[str, str]) -> dict[str, str]:
-    """The refresh token of each person, as the contestant has it."""
+    """The refresh token of each user, as the contestant stores it."""
     answers = connect(list(sessions))  # a further grant: those in the store stay as they are
     return {
         name: adapter.stored_refresh_token(as_person(adapter.user_for(name, answers[name]), key))

@@ -1,4 +1,4 @@
-"""The scenario: people come back with several tabs at the moment of expiry, three times."""
+"""The scenario: users come back with several tabs at the time of expiry, three times."""
 
 import asyncio
 import sys
@@ -20,7 +20,7 @@ KEPT = "no rotation"
 DEAD = "the old token is dead"
 REVOKED = "reuse revokes the grant"
 POLICIES = (KEPT, DEAD, REVOKED)
-"""What the sandbox does with a refresh token at its use, and at the next one. A third of the
+"""How the sandbox treats a refresh token at its use, and at the next one. A third of the
 users each."""
 
 
@@ -34,13 +34,13 @@ class Latency:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """What one contestant's people met under one policy.
+    """What one contestant's users met under one policy.
 
     users                  how many they were
     saw_error              of them, who met a page that was not there, even once
     lost                   of them, whose stored refresh token the sandbox refuses afterwards
     exchanges_per_expiry   calls of the token endpoint, for each user and expiry
-    at_expiry              pages opened at the moment of expiry, whatever their answer
+    at_expiry              pages opened at the time of expiry, whatever their answer
     otherwise              single pages between the expiries
     read                   one read of a fresh token in process, from the database: median seconds
     """

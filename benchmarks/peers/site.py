@@ -30,7 +30,7 @@ _KEEPER_SETTINGS = {
 
 
 class Site:
-    """One contestant on a database of its own, and the sandbox that is its Spotify."""
+    """One contestant on its own database, and the sandbox that is its Spotify."""
 
     def __init__(self, contestant: Contestant, *, python: Path, sandbox: Sandbox) -> None:
         """`python` is the peers' environment; this service runs in its own."""

@@ -1,10 +1,10 @@
-"""The site that each contestant serves: one page that shows the person's Spotify name.
+"""The site that each contestant serves: one page that shows the user's Spotify name.
 
 The page is served by gunicorn with the contestant's adapter, a module with
 
-    REFUSED                        what is raised when the person must log in again
+    REFUSED                        what is raised when the user must log in again
     user_for(persona, answer)      the local user of a Spotify account
-    save_login(request, answer)    store what a log-in was granted
+    save_login(request, answer)    store the grant of a login
     read(request)                  the access token, with nothing to refresh
     profile(request)               GET /v1/me, refreshed before if need be
     stored_refresh_token(request)  what is in the store now

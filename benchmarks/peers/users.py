@@ -1,4 +1,4 @@
-"""What the peers' sites have in common."""
+"""The users that the peers' sites share."""
 
 from typing import Any
 

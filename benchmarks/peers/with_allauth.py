@@ -24,7 +24,7 @@ REFUSED = (OAuth2Error,)
 
 
 def user_for(persona: str, answer: Mapping[str, Any]) -> AbstractUser:
-    """A user with the account that allauth makes at the first log-in."""
+    """A user with the account that allauth makes at the first login."""
     user = user_named(persona)
     SocialAccount.objects.get_or_create(user=user, provider="spotify", uid=answer["account_id"])
     return user

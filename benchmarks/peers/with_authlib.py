@@ -22,7 +22,7 @@ REFUSED = (OAuthError,)
 
 
 def fetch_token(name: str, request: HttpRequest) -> dict[str, str | int]:
-    """The person's token, as the client asks for it."""
+    """The user's token, as the client asks for it."""
     return OAuth2Token.objects.get(name=name, user_id=request.user.pk).to_token()
 
 
@@ -60,7 +60,7 @@ def user_for(persona: str, answer: Mapping[str, Any]) -> AbstractUser:
 
 
 def save_login(request: HttpRequest, answer: Mapping[str, Any]) -> None:
-    """What the callback stores after `authorize_access_token`."""
+    """As the callback stores it after `authorize_access_token`."""
     OAuth2Token.objects.update_or_create(
         user_id=request.user.pk,
         name="spotify",

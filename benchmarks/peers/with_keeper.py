@@ -16,12 +16,12 @@ REFUSED = (tokens.TokenUnavailable,)
 
 
 def user_for(persona: str, answer: Mapping[str, Any]) -> User:
-    """The person that a log-in makes."""
+    """The user that a login makes."""
     return person_for(account_id=answer["account_id"], display_name=persona)
 
 
 def save_login(request: HttpRequest, answer: Mapping[str, Any]) -> None:
-    """As the log-in callback stores it."""
+    """As the login callback stores it."""
     connections.connect(
         user_id=_user_id(request), grant=grant_of(answer), issued_at=connections.database_now()
     )

@@ -29,7 +29,7 @@ class Spotify(SpotifyOAuth2):  # type: ignore[misc]  # installed by `make bench`
 
 
 def user_for(persona: str, answer: Mapping[str, Any]) -> AbstractUser:
-    """A user with the association that the pipeline makes at the first log-in."""
+    """A user with the association that the pipeline makes at the first login."""
     user = user_named(persona)
     if not UserSocialAuth.objects.filter(user=user).exists():
         UserSocialAuth.create_social_auth(user, answer["account_id"], "spotify")

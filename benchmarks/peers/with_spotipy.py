@@ -28,7 +28,7 @@ def user_for(persona: str, answer: Mapping[str, Any]) -> AbstractUser:
 
 
 def save_login(request: HttpRequest, answer: Mapping[str, Any]) -> None:
-    """As `get_access_token(code)` does after a log-in."""
+    """As `get_access_token(code)` does after a login."""
     manager = _auth_manager(request)
     token = manager._add_custom_values_to_token_info(dict(answer))
     manager.cache_handler.save_token_to_cache(token)

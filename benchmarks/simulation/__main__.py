@@ -1,6 +1,6 @@
-"""`python -m benchmarks.simulation`: make every run and write docs/simulation.md.
+"""`python -m benchmarks.simulation`: make every run and write docs/measurements/simulation.md.
 
-`--quick` makes the same runs with a small sample, and writes to a directory of its own.
+`--quick` makes the same runs with a small sample, and writes to another directory.
 """
 
 import argparse
@@ -14,7 +14,8 @@ from benchmarks.simulation.load import MINUTE, Load
 from benchmarks.simulation.sampled import SAMPLE, SampledSimulation
 from benchmarks.simulation.scenario import Scenario, mean_load
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
+INTO = ROOT / "docs/measurements"
 PAGE = Path(__file__).with_name("page.md")
 QUICK_SAMPLE = 10_000
 
@@ -23,10 +24,12 @@ def main() -> None:
     """Run, and write the page and its pictures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.simulation")
     parser.add_argument("--quick", action="store_true", help="a small sample; needs --into")
-    parser.add_argument("--sample", type=int, default=SAMPLE, help="tokens to simulate at the most")
-    parser.add_argument("--into", type=Path, default=ROOT / "docs", help="where the page goes")
+    parser.add_argument(
+        "--sample", type=int, default=SAMPLE, help="maximum number of simulated tokens"
+    )
+    parser.add_argument("--into", type=Path, default=INTO, help="where the page goes")
     options = parser.parse_args()
-    if options.quick and options.into == ROOT / "docs":
+    if options.quick and options.into == INTO:
         parser.error("--quick is too coarse for docs/: name another directory with --into")
     write_report(into=options.into, sample=QUICK_SAMPLE if options.quick else options.sample)
 

@@ -6,7 +6,7 @@ from html import escape
 
 WIDTH, HEIGHT = 760, 340
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 64, 44
-# Okabe and Ito's colours, which colour-blind people tell apart; dashes for the others.
+# Okabe and Ito's colours, which colour-blind readers can tell apart; dashes for the others.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00")
 DASHES = ("", "7 3", "2 3", "10 3 2 3", "4 4")
 STYLE = """

@@ -1,4 +1,4 @@
-"""Who visits when, and whose token is therefore left asleep (REFRESH_DORMANT_AFTER)."""
+"""Which users visit when, and which tokens are dormant (REFRESH_DORMANT_AFTER)."""
 
 from typing import TypeAlias
 
@@ -54,5 +54,5 @@ class Sleepers:
         return awake
 
     def unobserved(self) -> NDArray[np.bool_]:
-        """Tokens whose age is nobody's grief: asleep, or woken and counted as a wake."""
+        """Tokens whose age does not count: dormant, or woken and counted as a wake."""
         return self.asleep | self.woken

@@ -113,7 +113,7 @@ class ExactSimulation:
             # The others find the probe under way.
             self.paused_from = now
         elif now >= self.paused_until:
-            # What begins until then fails too, and makes the pause last longer.
+            # Attempts that begin until then fail too, and make the pause last longer.
             self.paused_from = ends
         self.paused_until, self.probing = ends + UNAVAILABLE_SECONDS, True
 

@@ -41,7 +41,7 @@ def quiet_weeks(loads: Loads) -> str:
 
 
 def outages(loads: Loads) -> str:
-    """What each outage costs: calls, and tokens that went stale."""
+    """The cost of each outage: calls, and tokens that became stale."""
     rows = []
     for size, load in loads:
         if outage := load.scenario.outage:
@@ -56,7 +56,7 @@ def outages(loads: Loads) -> str:
                 ]
             )
     heads = ["users, incident", "peak calls/s meanwhile", "peak calls/s after", "stale at worst"]
-    return table([*heads, "stale: median / 95 % / longest", "nobody stale after"], rows)
+    return table([*heads, "stale: median / 95 % / longest", "all fresh after"], rows)
 
 
 def herds(loads: Loads) -> str:
@@ -85,7 +85,7 @@ def herd_chart(loads: Loads) -> str:
 
 
 def stale_chart(loads: Loads) -> str:
-    """Who is stale, hour by hour."""
+    """The share of stale users, hour by hour."""
     lines = []
     for load, _ in _of_a_million(loads):
         first = int(runs.BEGINS // MINUTE) - 60
@@ -132,7 +132,7 @@ def outage_kinds(simulate: Simulate) -> tuple[str, str]:
         points = [(n / 60 - 1, of_minute / MINUTE) for n, of_minute in enumerate(calls)]
         lines.append(Line(name=scenario.name, points=points))
     heads = ["the endpoint …", "peak calls/s meanwhile", "calls meanwhile"]
-    heads += ["stale: median / longest", "nobody stale after", "herd, next turn"]
+    heads += ["stale: median / longest", "all fresh after", "herd, next turn"]
     chart = line_chart(
         "Calls of the token endpoint, which is away from 0 h to 2 h",
         lines=lines,
@@ -159,5 +159,5 @@ def headrooms(simulate: Simulate) -> str:
                 *(f"{load.herd(after=end, turn=turn):.2f}" for turn in (1, 32, 96)),
             ]
         )
-    heads = ["lanes for", "lanes", "median stale time", "nobody stale after"]
+    heads = ["lanes for", "lanes", "median stale time", "all fresh after"]
     return table([*heads, "herd, next turn", "a day later", "3 days later"], rows)

@@ -25,7 +25,7 @@ def rate_limits(simulate: Simulate) -> str:
             ]
         )
     heads = ["", "cap/s", "lanes could/s", "refreshed/s, last half day"]
-    return table([*heads, "stale at the end", "nobody stale after"], rows)
+    return table([*heads, "stale at the end", "all fresh after"], rows)
 
 
 def one_database(simulate: Simulate) -> str:
@@ -43,11 +43,11 @@ def import_at_once(simulate: Simulate) -> str:
     """How the worst herd fades."""
     load = simulate(runs.import_at_once())
     rows = [[str(turn), f"{load.herd(after=0, turn=turn):.2f}"] for turn in (1, 8, 32, 64, 128)]
-    return table(["turn after everybody was due at once", "peak ÷ mean"], rows)
+    return table(["turn after all were due at once", "peak ÷ mean"], rows)
 
 
 def dormancy(simulate: Simulate) -> str:
-    """What leaving tokens asleep saves, and what it costs."""
+    """What dormancy saves, and what it costs."""
     rows = []
     settled = DAY
     loads = {days: simulate(scenario) for days, scenario in runs.dormancies()}
@@ -64,5 +64,5 @@ def dormancy(simulate: Simulate) -> str:
                 percent(wakes / runs.visits_a_day(load.scenario.users)),
             ]
         )
-    heads = ["asleep after", "load", "saved", "visits a day that wake one", "of all visits"]
+    heads = ["asleep after", "load", "saved", "visits a day that wake a token", "of all visits"]
     return table(heads, rows)

@@ -1,4 +1,4 @@
-"""What a run came to, by the minute, and the figures that are read off it."""
+"""The results of a run, by the minute, and the figures derived from them."""
 
 import math
 from array import array
@@ -10,7 +10,7 @@ from benchmarks.simulation.scenario import Scenario
 
 MINUTE = 60.0
 TURN_MINUTES = 45
-"""Three quarters of a lifetime: in this time everybody is refreshed once."""
+"""Three quarters of a lifetime: in this time every token is refreshed once."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -79,7 +79,7 @@ class Load:
         return fmean(self._between(self.busy, first, last))
 
     def herd(self, *, after: float, turn: int) -> float:
-        """Peak through mean load, by the minute, of a turn (0.75 lifetimes) after a moment."""
+        """Peak through mean load, by the minute, of a turn (0.75 lifetimes) after a given time."""
         first = int(after // MINUTE) + turn * TURN_MINUTES
         minutes = self.refreshed[first : first + TURN_MINUTES]
         return max(minutes) / fmean(minutes)
@@ -93,14 +93,14 @@ class Load:
         return len(self.spells) * self.weight
 
     def stale_seconds(self) -> tuple[float, float, float]:
-        """Median, 95 % and longest spell in seconds; zeros if nobody was stale."""
+        """Median, 95 % and longest spell in seconds; zeros if no token was stale."""
         if len(self.spells) < 2:
             return (self.spells[0],) * 3 if self.spells else (0.0, 0.0, 0.0)
         cuts = quantiles(self.spells, n=20, method="inclusive")
         return cuts[9], cuts[18], max(self.spells)
 
     def recovered_after(self, moment: float) -> float:
-        """Seconds from a moment until nobody is stale any more; inf if that never comes."""
+        """Seconds from a given time until no token is stale; inf if that never comes."""
         stale, first = self.stale, int(moment // MINUTE)
         # Half a token: what rounding leaves of sums of weights.
         left = [minute for minute in range(first, len(stale)) if stale[minute] > self.weight / 2]

@@ -4,7 +4,7 @@ By `make bench`, on 2 cores that carried the service, the sandbox, PostgreSQL an
 """
 
 DATABASE_PER_SECOND = 6000
-"""Lock, update and commit of one row, on one PostgreSQL with nothing else on it."""
+"""Lock, update and commit of one row, on one PostgreSQL without other load."""
 WORKER_CPU_SECONDS = 0.0015
 """Of one worker core, for one refresh by a lane (2.3 ms in another run on a busy machine)."""
 WAL_BYTES_WARM, WAL_BYTES_COLD = 1300, 15_000

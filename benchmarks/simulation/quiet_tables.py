@@ -57,7 +57,7 @@ def lanes(simulate: Simulate) -> str:
 
 
 def sizing() -> str:
-    """What the load means for one PostgreSQL."""
+    """The load of one PostgreSQL."""
     rows = []
     for name, users in runs.SIZES.items():
         needs = Sizing(users=users)

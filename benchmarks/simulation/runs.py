@@ -1,4 +1,4 @@
-"""The runs whose figures are in docs/simulation.md."""
+"""The runs whose figures are in docs/measurements/simulation.md."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -107,7 +107,7 @@ def one_database() -> Scenario:
 
 def import_at_once() -> Scenario:
     """Everybody due in the first second, as after an import."""
-    return replace(fleet(1_000_000), name="everybody due at once", all_due_at_once=True)
+    return replace(fleet(1_000_000), name="all due at once", all_due_at_once=True)
 
 
 def dormancies() -> Iterator[tuple[float, Scenario]]:

@@ -26,7 +26,7 @@ from spotify_auth.cooldown import UNAVAILABLE_SECONDS
 from spotify_auth.refresh.history import FAILED_IN_A_ROW
 
 SAMPLE = 200_000
-"""Tokens that are simulated at the most: a minute then counts 4,400 of them, give or take 1.5 %."""
+"""Maximum number of simulated tokens: a minute then counts 4,400 of them, within 1.5 %."""
 
 Tokens: TypeAlias = NDArray[np.int32]
 Times: TypeAlias = NDArray[np.float64]
@@ -118,12 +118,12 @@ class SampledSimulation:
             self.failed = 0.0
 
     def _serve_until_all_pause(self, now: float, rate: float) -> None:
-        """Calls that fail, until so many have that all lanes pause; or the probe's one."""
+        """Calls that fail until all lanes pause, or the probe's one."""
         weight, latency = self.load.weight, self.scenario.latency
         if self.probing:
             calls = 1 / weight
         else:
-            # Lanes go on until the last of so many has ended and they have heard of it.
+            # Lanes continue until the last of these has ended and they have heard of the pause.
             unheard = rate * latency
             calls = (FAILED_IN_A_ROW - self.failed) / weight + unheard
         room = min(rate * SWEEP_SECONDS, calls) + self.carried

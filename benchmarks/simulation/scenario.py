@@ -1,4 +1,4 @@
-"""What is simulated: how many users, on which fleet, and what goes wrong when."""
+"""A scenario: how many users, on which fleet, and which failures when."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,7 +12,7 @@ RATE_WINDOW_SECONDS = 30.0
 
 
 class Failing(StrEnum):
-    """What an outage does to a lane's attempt."""
+    """How an outage makes a lane's attempt fail."""
 
     PAUSES = "answers, and all lanes pause"
     """The token endpoint says 503 at once. Each row that was tried backs off; once so many
@@ -63,7 +63,7 @@ class Activity:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dormancy:
-    """Who was not seen for `after` seconds is not refreshed until the next visit."""
+    """A user who has not visited for `after` seconds is not refreshed until the next visit."""
 
     after: float
     activities: tuple[Activity, ...]
@@ -102,7 +102,7 @@ class Scenario:
 
 
 def mean_load(users: float, *, lifetime: float = LIFETIME_SECONDS) -> float:
-    """Refreshes a second that so many users need: one in three quarters of a lifetime."""
+    """Refreshes a second that this number of users need: one in three quarters of a lifetime."""
     return users / (0.75 * lifetime)
 
 

@@ -1,4 +1,4 @@
-"""What the load means for one PostgreSQL and for the workers, from measured figures."""
+"""The load of one PostgreSQL and of the workers, from measured figures."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ THREADS = 64
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sizing:
-    """The needs of so many users on a quiet day."""
+    """The needs of this number of users on a quiet day."""
 
     users: int
 

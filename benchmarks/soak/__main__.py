@@ -1,4 +1,4 @@
-"""`make soak`: everything is killed, cut and frozen while people read; see docs/failures.md."""
+"""`make soak`: everything is killed, cut and frozen under load: docs/explanation/failures.md."""
 
 import argparse
 import logging
@@ -64,12 +64,12 @@ def _soak(plan: Plan, postgres: Postgres, redis: Redis, sandbox: Sandbox) -> int
             print(line)
         met = all(goal.met for goal in report.goals())
         if not met:
-            print(f"What the processes wrote: {_keep_logs(cast.processes)}")
+            print(f"The logs of the processes: {_keep_logs(cast.processes)}")
     return 0 if met else 1
 
 
 def _keep_logs(processes: Iterable[LocalProcess]) -> Path:
-    """Copy the logs to where they outlive the run, for whoever looks for the reason."""
+    """Copy the logs to a directory that outlives the run."""
     kept = Path(tempfile.mkdtemp(prefix="soak-"))
     for process in processes:
         (kept / f"{process.name}.log").write_text(process.logs())
@@ -81,7 +81,7 @@ def _plan() -> Plan:
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--users", type=int, default=500)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    parser.add_argument("--short", action="store_true", help="once through, as `make test` does")
+    parser.add_argument("--short", action="store_true", help="each failure once, as in `make test`")
     given = parser.parse_args()
     if given.short:
         return short_plan(seed=given.seed)

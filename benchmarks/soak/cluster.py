@@ -1,4 +1,4 @@
-"""The cast of a soak: servers, sandbox, workers, beats and people, and what is in flight."""
+"""The cluster of a soak: servers, sandbox, workers, beats, users and exchanges in flight."""
 
 import os
 import random
@@ -68,7 +68,7 @@ class Cast:
 
     @property
     def user_ids(self) -> list[int]:
-        """Everybody, in the order of their first log-in."""
+        """All users, in the order of their first login."""
         return list(self.personas)
 
     def session(self) -> psycopg.Connection:
@@ -82,7 +82,7 @@ class Cast:
         )
 
     def log_in(self, personas: list[str]) -> None:
-        """Let people log in, for the first time or again. Raises django.db.Error."""
+        """Let users log in, for the first time or again. Raises django.db.Error."""
         issued_at = connections.database_now()
         for persona, answer in self.sandbox.connect(personas).items():
             user = person_for(account_id=answer["account_id"], display_name=persona)
@@ -90,7 +90,7 @@ class Cast:
             self.personas[user.pk] = persona
 
     def age_tokens(self, chance: random.Random) -> None:
-        """Spread everybody's due times, as in a service that has run for a while."""
+        """Spread all due times, as in a service that has run for some time."""
         youngest_due = REFRESH_WINDOW[0] * self.plan.lifetime
         for user_id in self.user_ids:
             age = timedelta(seconds=chance.uniform(0, youngest_due))
@@ -157,12 +157,12 @@ def end_server(server: Server | None, number: Signals) -> None:
     process.send_signal(number)
     _, left = psutil.wait_procs(family, timeout=30)
     if left:
-        raise TimeoutError(f"{server.name} goes on after {number.name}")
+        raise TimeoutError(f"{server.name} still runs after {number.name}")
 
 
 @contextmanager
 def assembled(plan: Plan, *, postgres: Postgres, redis: Redis, sandbox: Sandbox) -> Iterator[Cast]:
-    """Start workers and beats, let everybody log in, and end the processes at the end."""
+    """Start workers and beats, let all users log in, and end the processes at the end."""
     with ExitStack() as stack:
         workers = [
             worker_process(name, env=_environment(name), concurrency=plan.lanes_per_worker)

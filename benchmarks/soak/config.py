@@ -24,13 +24,13 @@ class Plan:
     pace: float
     """Multiplies the length of each fault, and the pauses between them."""
     memory_slack_mib: int = 4
-    """What a worker may hold at the end beyond 105 % of what it held half-way."""
+    """Memory that a worker may use at the end beyond 105 % of what it used half-way."""
     lanes_per_worker: int = 16
     readers: int = 2
 
     @property
     def longest_exchange(self) -> float:
-        """After this an exchange has ended, and nobody waits for its grant any more."""
+        """After this an exchange has ended, and no worker waits for its grant."""
         return longest_exchange(self.deadline)
 
     @property

@@ -1,4 +1,4 @@
-"""What is done to processes and servers: each kind is killed, cut or frozen, then restored.
+"""Failures of processes and servers: each kind is killed, cut or frozen, then restored.
 
 A kind is a function of the cast, a source of chance and a way to wait; it returns what
 it did, in a few words. It leaves everything running again, since this is about what the
@@ -25,12 +25,12 @@ class DidNotStop(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a kind of mischief works with."""
+    """What a failure has to work with."""
 
     cast: Cast
     chance: random.Random
     wait: Wait
-    """Lets seconds pass while the watch goes on."""
+    """Lets seconds pass while the watch continues."""
 
     def moment(self, shortest: float, longest: float) -> float:
         """A random length in seconds, at the pace of the plan."""
@@ -111,7 +111,7 @@ def restart_postgres_at_once(scene: Scene) -> str:
 
 
 def cut_sessions(scene: Scene) -> str:
-    """What a pooler's restart or a fail-over looks like to a worker."""
+    """A pooler's restart or a fail-over, as a worker sees it."""
     with scene.cast.session() as session:
         cut = session.execute(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
@@ -121,7 +121,7 @@ def cut_sessions(scene: Scene) -> str:
 
 
 def make_read_only(scene: Scene) -> str:
-    """A standby, or a full disk: nothing can be written for a moment."""
+    """A standby, or a full disk: nothing can be written for some seconds."""
     seconds = scene.moment(1, 5)
     with scene.cast.session() as session:
         session.execute("ALTER SYSTEM SET default_transaction_read_only = on")

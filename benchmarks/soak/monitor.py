@@ -91,7 +91,7 @@ class Watch:
         self._deadlocks = deadlocks
 
     def _let_people_log_in_again(self) -> None:
-        """As a person would: the soak goes on with everybody."""
+        """As a user would: the soak continues with all users."""
         refused = SpotifyToken.objects.filter(status=SpotifyToken.Status.RECONNECT_REQUIRED)
         for token in refused:
             found = ForcedLogin(

@@ -32,7 +32,7 @@ class Readers(Background):
         self._chances = [random.Random(seed + n) for n in range(threads)]
 
     def turn(self, thread: int) -> None:
-        """Look at somebody's page, and in one of ten cases call the Web API for it."""
+        """Read one user's token, and in one of ten cases call the Web API with it."""
         chance = self._chances[thread]
         calls = chance.randrange(CALL_EVERY) == 0
         self._read(chance.choice(self._user_ids), calls=calls)

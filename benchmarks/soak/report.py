@@ -1,4 +1,4 @@
-"""What a soak came to: the figures, the goals, and whether they were met."""
+"""The report of a soak: the figures, the goals, and whether they were met."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from spotify_auth.schedule import REFRESH_WINDOW
 
 MIB = 1024 * 1024
 MEMORY_SLACK_SHARE = 0.05
+BY_THE_SERVICE = "by the service"
 """How much more a worker may hold at the end than half-way, beside the plan's slack. Its
 start is left out, since caches and threads fill then; a leak would grow on."""
 
@@ -55,19 +56,20 @@ class Report:
         )
 
     def goals(self) -> Iterator[Goal]:
-        """Everything that a soak is about."""
+        """All goals of a soak."""
         ours = [one for one in self._forced if not _is_excused(one)]
-        yield Goal(words="no forced login but for lost answers", met=not ours)
-        yield Goal(words="no dead refresh token shown by us", met=not self._reuses["by us"])
-        yield Goal(words="one exchange in flight a user", met=self._in_flight_max <= 1)
+        yield Goal(words="no forced login except after a lost answer", met=not ours)
+        reused = self._reuses[BY_THE_SERVICE]
+        yield Goal(words="the service presented no dead refresh token", met=not reused)
+        yield Goal(words="one exchange in flight per user", met=self._in_flight_max <= 1)
         yield Goal(words="no deadlock", met=self._deadlocks == 0)
         yield Goal(words="memory is flat", met=all(map(self._is_flat, self._memory.values())))
         most = max((count for _, count in self._connections), default=0)
         yield Goal(
-            words=f"never more than {self._most_connections} connections, one a thread",
+            words=f"never more than {self._most_connections} connections, one per thread",
             met=0 < most <= self._most_connections,
         )
-        yield Goal(words="everybody is fresh again at the end", met=self._settled)
+        yield Goal(words="every token is fresh at the end", met=self._settled)
 
     def lines(self) -> Iterator[str]:
         """The report, a line at a time."""
@@ -78,14 +80,14 @@ class Report:
             f"{plan.workers} workers, {plan.beats} beats; access tokens live {plan.lifetime} s"
         )
         yield (
-            f"refreshes: {totals['refreshes']} of {totals['refreshes_attempted']} asked for, "
-            f"{totals['refreshes'] / plan.users / lifetimes:.2f} a user and lifetime"
+            f"refreshes: {totals['refreshes']} of {totals['refreshes_attempted']} requested, "
+            f"{totals['refreshes'] / plan.users / lifetimes:.2f} per user and lifetime"
         )
         yield f"outcomes in the history: {_table(self._outcomes)}"
         yield f"faults injected: {sum(self._injected.values())}"
         for kind, count in sorted(self._injected.items()):
             yield f"  {count:3}  {kind}"
-        yield f"dead refresh tokens shown: {_table(self._reuses)}"
+        yield f"dead refresh tokens presented: {_table(self._reuses)}"
         yield f"extra refreshes (before {REFRESH_WINDOW[0]:.0%} of a life): {_table(self._extra)}"
         reads = sum(self._reads.values())
         stale = self._reads["TokenStale"]
@@ -96,7 +98,7 @@ class Report:
         for one in self._forced:
             yield (
                 f"  at {one.seconds:.0f} s, user {one.user_id}: {one.reason}, "
-                f"{one.excuse or 'BY US'}"
+                f"{one.excuse or BY_THE_SERVICE.upper()}"
             )
         yield f"deadlocks: {self._deadlocks}"
         yield f"most exchanges in flight for one user: {self._in_flight_max}"
@@ -106,7 +108,7 @@ class Report:
             yield f"memory of {name}, MiB: {start:.1f} start, {middle:.1f} middle, {end:.1f} end"
         start, middle, end = medians(self._connections, seconds=self._seconds)
         most = max((count for _, count in self._connections), default=0)
-        yield f"connections: {start} start, {middle} middle, {end} end, {most} at the most"
+        yield f"connections: {start} start, {middle} middle, {end} end, {most} maximum"
         for goal in self.goals():
             yield f"{'ok    ' if goal.met else 'MISSED'}  {goal.words}"
 
@@ -128,13 +130,13 @@ def _lived(watch: Watch) -> Iterator[tuple[int, list[tuple[float, int]]]]:
 
 
 def _reuses(stats: dict[str, list[str]], cast: Cast) -> Counter[str]:
-    """Whose fault each use of a dead token was."""
+    """The cause of each use of a dead token."""
     spoiled = set(stats["answers_spoiled"])
 
     def fault(digest: str) -> str:
         if digest in spoiled:
             return "answer cut by the sandbox"
-        return "worker killed" if digest in cast.killed_in_flight else "by us"
+        return "worker killed" if digest in cast.killed_in_flight else BY_THE_SERVICE
 
     return Counter(map(fault, stats["dead_tokens_shown"]))
 

@@ -25,7 +25,7 @@ ONCE_THROUGH = [
     *("answer lost", "beat SIGKILL", "slow drip of a new pair", "no rotation"),
     *("latency after rotating", "worker SIGTERM", "connection reset", "garbage"),
     *("429", "5xx", "old access token dies", "slow drip", "reuse revokes the grant"),
-    *("invalid_grant to everybody", "invalid_client", "Web API error", "Web API latency"),
+    *("invalid_grant to all", "invalid_client", "Web API error", "Web API latency"),
     # The minute's pause after a refused client is lost with Redis.
     *("Redis SIGKILL", "grace window", "PostgreSQL read-only", "held before"),
     *("all sessions cut", "PostgreSQL SIGKILL", "PostgreSQL immediate restart"),
@@ -34,7 +34,7 @@ ONCE_THROUGH = [
 
 
 SPOTIFY_SECONDS = 0.2
-"""What an answer takes on an ordinary day: so a kill meets exchanges in flight."""
+"""The usual duration of an answer: so a kill meets exchanges in flight."""
 
 
 class Director:

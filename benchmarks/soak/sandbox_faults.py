@@ -1,7 +1,7 @@
 """What Spotify does wrong: every fault that the sandbox offers, each of bounded length.
 
 Left out are the deeds of people and of time (`revoke`, `expire_refresh_token`): those
-must end in a log-in, and here none may.
+must end in a login, and here none may.
 """
 
 from collections.abc import Callable, Mapping
@@ -101,7 +101,7 @@ SANDBOX_KINDS: Mapping[str, Callable[[Scene], SandboxFault]] = {
     "5xx": _lasting("unavailable", 2, 6),
     "garbage": _garbage,
     "invalid_client": _times("invalid_client", 2),
-    "invalid_grant to everybody": _lasting("false_invalid_grant", 2, 16),
+    "invalid_grant to all": _lasting("false_invalid_grant", 2, 16),
     "no rotation": _lasting("no_rotation", 5, 10),
     "reuse revokes the grant": _lasting("reuse_revokes_grant", 5, 10),
     "old access token dies": _lasting("old_access_token_dies", 5, 10),

@@ -2,7 +2,7 @@
 
 A refresh moves a token from the left end of the due index to its right, and its old entry
 stays at the left, where each claim begins, until a vacuum. By default that comes when a
-fifth of the table is dead (docs/decisions.md has figures).
+fifth of the table is dead (docs/explanation/decisions.md has figures).
 """
 
 from django.db import migrations

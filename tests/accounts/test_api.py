@@ -23,7 +23,9 @@ from tests.support.tokens import Connect, make_due, token_of
 pytestmark = pytest.mark.django_db
 
 ADDRESS = "/api/dashboard-data"
-SCHEMA: dict[str, Any] = json.loads((ROOT / "docs/dashboard-data.schema.json").read_text())
+SCHEMA: dict[str, Any] = json.loads(
+    (ROOT / "docs/reference/dashboard-data.schema.json").read_text()
+)
 ANSWER = Draft202012Validator(SCHEMA)
 PROBLEM = Draft202012Validator({"$defs": SCHEMA["$defs"], "$ref": "#/$defs/problem"})
 

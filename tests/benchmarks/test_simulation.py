@@ -66,7 +66,13 @@ def test_busy_lanes_follow_littles_law(kind: Kind) -> None:
     assert load.mean_busy() == pytest.approx(load.mean_per_second() * 2.0, rel=0.01)
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=name, marks=[pytest.mark.slow] if name == "backs off" else [])
+        for name, case in CASES.items()
+    ],
+)
 def test_the_sample_agrees_with_the_simulation_of_each_event(case: Scenario) -> None:
     exact = ExactSimulation(case, seed=1).run()
     sampled = SampledSimulation(case, seed=2).run()
@@ -148,6 +154,7 @@ def test_without_the_pause_ten_minutes_make_few_stale_and_not_for_long(kind: Kin
     assert load.stale_seconds()[2] < schedule.BACK_OFF_LIMIT_SECONDS
 
 
+@pytest.mark.slow
 @either
 def test_lanes_that_overrun_a_cap_do_not_recover_from_an_outage(kind: Kind) -> None:
     """While paced lanes do: the cap is above the mean, and the pauses waste half of it."""
@@ -161,6 +168,7 @@ def test_lanes_that_overrun_a_cap_do_not_recover_from_an_outage(kind: Kind) -> N
     assert paced.recovered_after(AWAY.end) < math.inf
 
 
+@pytest.mark.slow
 def test_the_dormant_share_is_what_the_visits_say() -> None:
     kinds = (
         Activity(name="weekly", share=0.5, days_between_visits=7),

@@ -22,7 +22,7 @@ def test_every_log_line_is_explained() -> None:
         if "sandbox" not in module.parts
         for name in CALL.findall(module.read_text())
     }
-    explained = set(re.findall(r"`([a-z_]+)`", (ROOT / "docs/operations.md").read_text()))
+    explained = set(re.findall(r"`([a-z_]+)`", (ROOT / "docs/reference/log-lines.md").read_text()))
 
     assert "rescue_stored" in names
     assert names - explained == set()

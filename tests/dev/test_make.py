@@ -1,4 +1,4 @@
-"""The Makefile, as somebody with a fresh clone meets it."""
+"""The Makefile in a fresh clone."""
 
 import os
 import shutil
@@ -36,7 +36,17 @@ def clone(tmp_path: Path) -> Path:
 def test_lists_its_targets(clone: Path) -> None:
     listed = run(clone).stdout
 
-    for target in ("run", "test", "lint", "bench", "simulate", "soak", "clean", "help"):
+    for target in (
+        "run",
+        "test",
+        "test-fast",
+        "lint",
+        "bench",
+        "simulate",
+        "soak",
+        "clean",
+        "help",
+    ):
         assert f"  make {target} " in listed
 
 
@@ -61,6 +71,15 @@ def test_a_python3_that_is_3_11_will_do(clone: Path, tmp_path: Path) -> None:
     planned = run(clone, "--dry-run", "run", PATH=f"{shims}:{os.environ['PATH']}").stdout
 
     assert f'"{shims}/python3" -m venv' in planned
+
+
+@make
+def test_the_fast_tests_take_arguments_too(clone: Path) -> None:
+    planned = run(
+        clone, "--dry-run", "test-fast", "ARGS=tests/accounts -x", PATH=os.environ["PATH"]
+    )
+
+    assert "-m dev.test --fast tests/accounts -x" in planned.stdout
 
 
 @make

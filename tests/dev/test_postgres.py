@@ -136,7 +136,7 @@ def test_what_stands_in_the_way_is_refused_and_left_alone(home: Path, kind: str)
     else:
         (home / "pg").touch()
 
-    with pytest.raises(SystemExit, match="not a directory of ours"):
+    with pytest.raises(SystemExit, match="not a directory of this clone"):
         Postgres(home / "pg", port=free_port(), password="x").start()
 
     assert list(elsewhere.iterdir()) == []
@@ -148,7 +148,7 @@ def test_a_strangers_directory_is_refused(home: Path) -> None:
     (home / "pg").mkdir()
     os.chown(home / "pg", 12345, -1)
 
-    with pytest.raises(SystemExit, match="not a directory of ours"):
+    with pytest.raises(SystemExit, match="not a directory of this clone"):
         Postgres(home / "pg", port=free_port(), password="x").start()
 
     assert (home / "pg").stat().st_uid == 12345

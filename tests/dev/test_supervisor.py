@@ -150,7 +150,7 @@ def test_a_reader_that_goes_away_is_a_ctrl_c(start: Start) -> None:
     assert run.stdout
     run.stdout.close()
     run.stdout = None
-    # The next line finds nobody: honcho says that web has stopped.
+    # The next line finds no reader: honcho says that web has stopped.
     child(processes, "-m http.server").terminate()
 
     assert run.wait(timeout=20) == 0

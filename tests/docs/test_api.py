@@ -1,4 +1,4 @@
-"""The example of docs/api.md fits the schema, and so do its codes."""
+"""The example of docs/reference/json-api.md fits the schema, and so do its codes."""
 
 import json
 import re
@@ -8,8 +8,8 @@ from jsonschema import Draft202012Validator
 from dev.process import ROOT
 from spotify_auth.web_api import errors
 
-TEXT = (ROOT / "docs/api.md").read_text()
-SCHEMA = json.loads((ROOT / "docs/dashboard-data.schema.json").read_text())
+TEXT = (ROOT / "docs/reference/json-api.md").read_text()
+SCHEMA = json.loads((ROOT / "docs/reference/dashboard-data.schema.json").read_text())
 
 
 def test_the_schema_is_one() -> None:

@@ -1,13 +1,18 @@
-"""The examples of docs/pages.md, run as they are written."""
+"""The examples of docs/how-to/write-a-page.md and docs/tutorial.md, run as they are written."""
 
 import re
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 from django.http import HttpResponse
 from django.template import Context, Template
 from django.test import RequestFactory
+from django.urls import path
+from pytest_django import Settings
 
 from accounts.models import User
 from dev.process import ROOT
@@ -16,18 +21,19 @@ from tests.support.tokens import Connect
 
 pytestmark = pytest.mark.django_db
 
+PAGE, TUTORIAL = "docs/how-to/write-a-page.md", "docs/tutorial.md"
 
-def examples(language: str) -> list[str]:
+
+def examples(language: str, *, page: str = PAGE) -> list[str]:
     """The code blocks of a language."""
-    text = (ROOT / "docs/pages.md").read_text()
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
 
-def view(name: str) -> Callable[..., HttpResponse]:
+def view(name: str, *, page: str = PAGE) -> Callable[..., HttpResponse]:
     """A view of the examples."""
-    (source,) = [text for text in examples("python") if f"def {name}(" in text]
+    (source,) = [text for text in examples("python", page=page) if f"def {name}(" in text]
     module: dict[str, Any] = {}
-    exec(compile(source, "docs/pages.md", "exec"), module)  # noqa: S102  (our own text)
+    exec(compile(source, page, "exec"), module)  # noqa: S102  (our own text)
     found: Callable[..., HttpResponse] = module[name]
     return found
 
@@ -58,3 +64,30 @@ def test_the_template_works(user: User) -> None:
 
     assert "Connected until" in shown
     assert "Play" not in shown  # streaming was not granted
+
+
+def test_the_page_of_the_tutorial_works(user: User, settings: Settings, tmp_path: Path) -> None:
+    (template,) = examples("django", page=TUTORIAL)
+    (tmp_path / "music").mkdir()
+    (tmp_path / "music/top_artists.html").write_text(template)
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
+    request = RequestFactory().get("/music/")
+    request.user = user
+
+    answer = view("top_artists", page=TUTORIAL)(request)
+
+    assert answer.status_code == 200
+    assert b"<li dir=" in answer.content
+
+
+def test_the_address_of_the_tutorial_is_a_line_of_the_urls() -> None:
+    _, lines = examples("python", page=TUTORIAL)
+    module: dict[str, Any] = {"urlpatterns": [], "path": path}
+    music = ModuleType("music")
+    music.views = SimpleNamespace(top_artists=view("top_artists", page=TUTORIAL))  # type: ignore[attr-defined]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(sys.modules, "music", music)
+        exec(lines, module)  # noqa: S102  (our own text)
+
+    assert [each.name for each in module["urlpatterns"]] == ["top_artists"]

@@ -1,6 +1,6 @@
 """SIGKILL of each part at each step of an exchange: what the service holds afterwards.
 
-The expectations are the table in docs/failures.md, cell by cell. For each victim five
+The expectations are the table in docs/explanation/failures.md, cell by cell. For each victim five
 users stand at five steps of an exchange at the same moment; then the victim is killed,
 the exchanges go on as far as they can, and the victim comes back.
 """
@@ -77,10 +77,10 @@ class Survived:
 
 
 def documented() -> dict[tuple[str, str], str]:
-    """The cells of the table in docs/failures.md, by step and victim."""
+    """The cells of the table in docs/explanation/failures.md, by step and victim."""
     rows = [
         [cell.strip() for cell in line.strip().strip("|").split("|")]
-        for line in (ROOT / "docs" / "failures.md").read_text().splitlines()
+        for line in (ROOT / "docs/explanation/failures.md").read_text().splitlines()
         if line.startswith(("| step", *(f"| {step}" for step in STEPS)))
     ]
     heading, *body = rows

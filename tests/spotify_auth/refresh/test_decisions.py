@@ -193,7 +193,7 @@ def test_each_row_of_the_table_is_what_is_decided(rule: Rule) -> None:
 
 def test_the_table_of_the_documentation_has_the_same_rows() -> None:
     page = (ROOT / "docs" / "explanation" / "architecture.md").read_text()
-    section = page.split("\n## What each answer means\n")[1].split("\n## ")[0]
+    section = page.split("\n## What each answer means\n")[1].split("\nWhat a refusal is called")[0]
     rows = [line for line in section.splitlines() if line.startswith("| `")]
 
     cells = [tuple(cell.strip() for cell in row.strip("|").split("|")[:2]) for row in rows]

@@ -1,7 +1,7 @@
 """The service's own statements, unchanged, on a token table that is hash-partitioned by user.
 
-Each test swaps the table for a partitioned one that the SQL of docs/scaling.md makes, and
-drops it at the end.
+Each test swaps the table for a partitioned one that the SQL of
+docs/how-to/partition-tokens.md makes, and drops it at the end.
 """
 
 import re
@@ -29,7 +29,7 @@ from tests.support.tokens import Connect, account_of, grant_of, token_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PLAN = ROOT / "docs" / "scaling.md"
+PLAN = ROOT / "docs/how-to/partition-tokens.md"
 PARTITIONS = 4
 """Instead of the plan's sixteen."""
 TABLE = "spotify_auth_spotifytoken"
