@@ -56,7 +56,7 @@ if not redis.call('ZSCORE', KEYS[6], ARGV[4])
         and redis.call('ZCARD', KEYS[6]) >= tonumber(ARGV[5]) then
     return {{'full', '', '', 0}}
 end
-redis.call('ZADD', KEYS[6], now + ARGV[3], ARGV[4])
+redis.call('ZADD', KEYS[6], now + ARGV[6], ARGV[4])
 
 local admission = admit(KEYS[3], KEYS[4], KEYS[5], ARGV[4], ARGV[6])
 if admission == 'paused' then return {{admission, '', '', 0}} end
