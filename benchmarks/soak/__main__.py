@@ -12,7 +12,7 @@ from pathlib import Path
 
 import django
 
-from benchmarks.soak.config import Plan, long_plan, short_plan
+from benchmarks.soak.config import Config, long_config, short_config
 from dev.postgres import Postgres
 from dev.process import exit_code, free_port, interrupt_on
 from dev.redis import Redis
@@ -23,48 +23,48 @@ from tests.support.sandbox_client import Sandbox
 
 def main() -> int:
     """One soak and its report; 1 if a goal was missed."""
-    plan = _plan()
-    print(f"seed {plan.seed}", file=sys.stderr, flush=True)
+    config = _config()
+    print(f"seed {config.seed}", file=sys.stderr, flush=True)
     with (
         temporary_servers() as (postgres, redis),
-        Sandbox(port=free_port(), access_token_lifetime=plan.lifetime) as sandbox,
+        Sandbox(port=free_port(), access_token_lifetime=config.lifetime) as sandbox,
     ):
         environment = {
             **settings_for_tests(database_url=postgres.url(DATABASE), redis_url=redis.url),
-            **plan.settings(),
+            **config.settings(),
             "SPOTIFY_ACCOUNTS_URL": sandbox.url,
             "SPOTIFY_API_URL": sandbox.url,
         }
         os.environ.clear()
         os.environ.update(environment)
         django.setup()
-        return _soak(plan, postgres, redis, sandbox)
+        return _soak(config, postgres, redis, sandbox)
 
 
-def _soak(plan: Plan, postgres: Postgres, redis: Redis, sandbox: Sandbox) -> int:
+def _soak(config: Config, postgres: Postgres, redis: Redis, sandbox: Sandbox) -> int:
     # Only now are there settings for these.
     from django.core.management import call_command
 
     from benchmarks.soak.cluster import assembled
-    from benchmarks.soak.monitor import Watch
+    from benchmarks.soak.monitor import Monitor
     from benchmarks.soak.readers import Readers
     from benchmarks.soak.report import Report
-    from benchmarks.soak.runner import Director
+    from benchmarks.soak.runner import Runner
 
     logging.disable(logging.INFO)
     call_command("migrate", verbosity=0)
-    with assembled(plan, postgres=postgres, redis=redis, sandbox=sandbox) as cast:
-        watch = Watch(cast)
-        director = Director(cast, watch)
-        with Readers(cast.user_ids, threads=plan.readers, seed=plan.seed) as readers:
-            director.run()
-            settled = director.settle(most_seconds=plan.settle_seconds)
-        report = Report(cast, director, watch, readers, settled=settled)
+    with assembled(config, postgres=postgres, redis=redis, sandbox=sandbox) as cluster:
+        monitor = Monitor(cluster)
+        runner = Runner(cluster, monitor)
+        with Readers(cluster.user_ids, threads=config.readers, seed=config.seed) as readers:
+            runner.run()
+            settled = runner.settle(most_seconds=config.settle_seconds)
+        report = Report(cluster, runner, monitor, readers, settled=settled)
         for line in report.lines():
             print(line)
         met = all(goal.met for goal in report.goals())
         if not met:
-            print(f"The logs of the processes: {_keep_logs(cast.processes)}")
+            print(f"The logs of the processes: {_keep_logs(cluster.processes)}")
     return 0 if met else 1
 
 
@@ -76,7 +76,7 @@ def _keep_logs(processes: Iterable[LocalProcess]) -> Path:
     return kept
 
 
-def _plan() -> Plan:
+def _config() -> Config:
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--users", type=int, default=500)
@@ -84,8 +84,8 @@ def _plan() -> Plan:
     parser.add_argument("--short", action="store_true", help="each failure once, as in `make test`")
     given = parser.parse_args()
     if given.short:
-        return short_plan(seed=given.seed)
-    return long_plan(seed=given.seed, minutes=given.minutes, users=given.users)
+        return short_config(seed=given.seed)
+    return long_config(seed=given.seed, minutes=given.minutes, users=given.users)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import psycopg
 from django.db.models import F
 
 from accounts.people import person_for
-from benchmarks.soak.config import Plan
+from benchmarks.soak.config import Config
 from dev.postgres import Postgres
 from dev.redis import Redis
 from dev.server import Server
@@ -38,12 +38,12 @@ WHERE session.application_name = %s
 """
 
 
-class Cast:
+class Cluster:
     """Everything that takes part, and the ways to look at it."""
 
     def __init__(
         self,
-        plan: Plan,
+        config: Config,
         *,
         postgres: Postgres,
         redis: Redis,
@@ -51,7 +51,7 @@ class Cast:
         workers: list[LocalProcess],
         beats: list[LocalProcess],
     ) -> None:
-        self.plan = plan
+        self.config = config
         self.postgres = postgres
         self.redis = redis
         self.sandbox = sandbox
@@ -91,7 +91,7 @@ class Cast:
 
     def age_tokens(self, chance: random.Random) -> None:
         """Spread all due times, as in a service that has run for some time."""
-        youngest_due = REFRESH_WINDOW[0] * self.plan.lifetime
+        youngest_due = REFRESH_WINDOW[0] * self.config.lifetime
         for user_id in self.user_ids:
             age = timedelta(seconds=chance.uniform(0, youngest_due))
             SpotifyToken.objects.filter(pk=user_id).update(
@@ -161,23 +161,27 @@ def end_server(server: Server | None, number: Signals) -> None:
 
 
 @contextmanager
-def assembled(plan: Plan, *, postgres: Postgres, redis: Redis, sandbox: Sandbox) -> Iterator[Cast]:
+def assembled(
+    config: Config, *, postgres: Postgres, redis: Redis, sandbox: Sandbox
+) -> Iterator[Cluster]:
     """Start workers and beats, let all users log in, and end the processes at the end."""
     with ExitStack() as stack:
         workers = [
-            worker_process(name, env=_environment(name), concurrency=plan.lanes_per_worker)
-            for name in (f"worker{n}" for n in range(plan.workers))
+            worker_process(name, env=_environment(name), concurrency=config.lanes_per_worker)
+            for name in (f"worker{n}" for n in range(config.workers))
         ]
-        beats = [beat_process(f"beat{n}", env=_environment(f"beat{n}")) for n in range(plan.beats)]
-        cast = Cast(
-            plan, postgres=postgres, redis=redis, sandbox=sandbox, workers=workers, beats=beats
+        beats = [
+            beat_process(f"beat{n}", env=_environment(f"beat{n}")) for n in range(config.beats)
+        ]
+        cluster = Cluster(
+            config, postgres=postgres, redis=redis, sandbox=sandbox, workers=workers, beats=beats
         )
-        stack.callback(teardown_together, cast.processes)
-        cast.log_in([f"user-{n}" for n in range(plan.users)])
-        cast.age_tokens(random.Random(plan.seed))
-        for process in cast.processes:
+        stack.callback(teardown_together, cluster.processes)
+        cluster.log_in([f"user-{n}" for n in range(config.users)])
+        cluster.age_tokens(random.Random(config.seed))
+        for process in cluster.processes:
             process.ready()
-        yield cast
+        yield cluster
 
 
 def _environment(name: str) -> Mapping[str, str]:

@@ -7,13 +7,13 @@ from spotify_auth.schedule import longest_exchange
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class Config:
     """One run. Times are in seconds."""
 
     seed: int
     users: int
     seconds: float | None
-    """How long there is mischief; None is once through every kind, in a fixed order."""
+    """How long faults are injected; None is once through every kind, in a fixed order."""
     workers: int
     beats: int
     lifetime: int
@@ -39,7 +39,7 @@ class Plan:
         return CLIENT_REFUSED_SECONDS + 4 * self.longest_exchange
 
     def settings(self) -> dict[str, str]:
-        """The settings of the service that follow from the plan."""
+        """The settings of the service that follow from the config."""
         return {
             "ACCESS_TOKEN_LIFETIME_SECONDS": str(self.lifetime),
             "ACCESS_TOKEN_MINIMUM_SECONDS": str(self.minimum),
@@ -48,9 +48,9 @@ class Plan:
         }
 
 
-def long_plan(*, seed: int, minutes: float, users: int) -> Plan:
+def long_config(*, seed: int, minutes: float, users: int) -> Config:
     """`make soak`: a token is refreshed about every 90 s, and left 24 s before it expires."""
-    return Plan(
+    return Config(
         seed=seed,
         users=users,
         seconds=minutes * 60,
@@ -64,9 +64,9 @@ def long_plan(*, seed: int, minutes: float, users: int) -> Plan:
     )
 
 
-def short_plan(*, seed: int) -> Plan:
-    """The same in small, for `make test`: once through every kind of mischief."""
-    return Plan(
+def short_config(*, seed: int) -> Config:
+    """The same in small, for `make test`: once through every kind of fault."""
+    return Config(
         seed=seed,
         users=40,
         seconds=None,

@@ -1,6 +1,6 @@
 """Failures of processes and servers: each kind is killed, cut or frozen, then restored.
 
-A kind is a function of the cast, a source of chance and a way to wait; it returns what
+A kind is a function of the cluster, a source of chance and a way to wait; it returns what
 it did, in a few words. It leaves everything running again, since this is about what the
 service does by itself once its operator has restarted what died.
 """
@@ -12,7 +12,7 @@ from signal import SIGCONT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM
 
 import psycopg
 
-from benchmarks.soak.cluster import Cast, end_server
+from benchmarks.soak.cluster import Cluster, end_server
 from tests.support.processes import LocalProcess
 
 Wait = Callable[[float], None]
@@ -27,24 +27,24 @@ class DidNotStop(AssertionError):
 class Scene:
     """What a failure has to work with."""
 
-    cast: Cast
+    cluster: Cluster
     chance: random.Random
     wait: Wait
-    """Lets seconds pass while the watch continues."""
+    """Lets seconds pass while the monitor continues."""
 
     def moment(self, shortest: float, longest: float) -> float:
-        """A random length in seconds, at the pace of the plan."""
-        return self.chance.uniform(shortest, longest) * self.cast.plan.pace
+        """A random length in seconds, at the pace of the config."""
+        return self.chance.uniform(shortest, longest) * self.cluster.config.pace
 
     def victim(self) -> LocalProcess:
         """A worker that may die. The first may not: its memory is watched to the end."""
-        return self.chance.choice(self.cast.workers[1:])
+        return self.chance.choice(self.cluster.workers[1:])
 
 
 def kill_worker(scene: Scene) -> str:
     """The process dies with whatever it holds."""
     worker = scene.victim()
-    lost = scene.cast.kill_worker(worker)
+    lost = scene.cluster.kill_worker(worker)
     scene.wait(scene.moment(0, 4))
     worker.start()
     return f"{worker.name}, {lost} exchanges in flight"
@@ -66,7 +66,7 @@ def restart_worker(scene: Scene) -> str:
 
 def freeze_worker(scene: Scene) -> str:
     """A process that hangs, as on a machine that swaps: sometimes beyond the deadline."""
-    worker = scene.chance.choice(scene.cast.workers)
+    worker = scene.chance.choice(scene.cluster.workers)
     seconds = scene.moment(2, 12)
     worker.kill(SIGSTOP)
     try:
@@ -78,7 +78,7 @@ def freeze_worker(scene: Scene) -> str:
 
 def kill_beat(scene: Scene) -> str:
     """One beat of several dies."""
-    beat = scene.chance.choice(scene.cast.beats)
+    beat = scene.chance.choice(scene.cluster.beats)
     beat.kill(SIGKILL)
     scene.wait(scene.moment(1, 5))
     beat.start()
@@ -87,32 +87,32 @@ def kill_beat(scene: Scene) -> str:
 
 def kill_redis(scene: Scene) -> str:
     """The broker dies and comes back empty: it keeps nothing on disk."""
-    end_server(scene.cast.redis.server, SIGKILL)
+    end_server(scene.cluster.redis.server, SIGKILL)
     seconds = scene.moment(0, 3)
     scene.wait(seconds)
-    scene.cast.redis.start()
+    scene.cluster.redis.start()
     return f"away for {seconds:.1f} s"
 
 
 def kill_postgres(scene: Scene) -> str:
     """The postmaster dies; PostgreSQL recovers from its log at the next start."""
-    end_server(scene.cast.postgres.server, SIGKILL)
+    end_server(scene.cluster.postgres.server, SIGKILL)
     seconds = scene.moment(0, 3)
     scene.wait(seconds)
-    scene.cast.postgres.start()
+    scene.cluster.postgres.start()
     return f"away for {seconds:.1f} s"
 
 
 def restart_postgres_at_once(scene: Scene) -> str:
     """An immediate shutdown: sessions are cut without a word."""
-    end_server(scene.cast.postgres.server, SIGQUIT)
-    scene.cast.postgres.start()
+    end_server(scene.cluster.postgres.server, SIGQUIT)
+    scene.cluster.postgres.start()
     return ""
 
 
 def cut_sessions(scene: Scene) -> str:
     """A pooler's restart or a fail-over, as a worker sees it."""
-    with scene.cast.session() as session:
+    with scene.cluster.session() as session:
         cut = session.execute(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -123,7 +123,7 @@ def cut_sessions(scene: Scene) -> str:
 def make_read_only(scene: Scene) -> str:
     """A standby, or a full disk: nothing can be written for some seconds."""
     seconds = scene.moment(1, 5)
-    with scene.cast.session() as session:
+    with scene.cluster.session() as session:
         session.execute("ALTER SYSTEM SET default_transaction_read_only = on")
         session.execute("SELECT pg_reload_conf()")
         try:

@@ -1,4 +1,4 @@
-"""The watch: samples while the soak runs, and who had to log in again, and why."""
+"""The monitor: samples while the soak runs, and who had to log in again, and why."""
 
 import time
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import psycopg
 from django.db import Error
 from django.db import connection as database
 
-from benchmarks.soak.cluster import Cast, pid_of
+from benchmarks.soak.cluster import Cluster, pid_of
 from spotify_auth.models import SpotifyToken
 from spotify_auth.sandbox.state import digest_of
 
@@ -35,16 +35,16 @@ class ForcedLogin:
     """How the answer was lost, or nothing if that was our doing."""
 
 
-class Watch:
+class Monitor:
     """Takes a sample every two seconds, whenever `look` is called."""
 
-    def __init__(self, cast: Cast) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self.memory: dict[int, list[tuple[float, int]]] = {}
         """Resident bytes by process id, each with the seconds since the start."""
         self.names: dict[int, str] = {}
         self.connections: list[tuple[float, int]] = []
         self.forced_logins: list[ForcedLogin] = []
-        self._cast = cast
+        self._cluster = cluster
         self._started = time.monotonic()
         self._next = 0.0
         self._deadlocks_before = 0
@@ -60,7 +60,7 @@ class Watch:
         if self.seconds < self._next:
             return
         self._next = self.seconds + EVERY_SECONDS
-        for worker in self._cast.workers:
+        for worker in self._cluster.workers:
             self._sample_memory(worker.name, pid_of(worker))
         with suppress(psycopg.OperationalError):
             self._sample_database()
@@ -71,7 +71,7 @@ class Watch:
 
     def deadlocks(self) -> int:
         """PostgreSQL's count, over all its lives, or its log's if that has more."""
-        server = self._cast.postgres.server
+        server = self._cluster.postgres.server
         logged = server.log.read_text(errors="replace").count("deadlock detected") if server else 0
         return max(logged, self._deadlocks_before + self._deadlocks)
 
@@ -82,7 +82,7 @@ class Watch:
             self.memory.setdefault(pid, []).append((self.seconds, resident))
 
     def _sample_database(self) -> None:
-        with self._cast.session() as session:
+        with self._cluster.session() as session:
             sessions = _number(session, _SESSIONS)
             deadlocks = _number(session, _DEADLOCKS)
         self.connections.append((self.seconds, sessions))
@@ -100,13 +100,13 @@ class Watch:
                 reason=token.last_error,
                 excuse=self._excuse(digest_of(token.refresh_token or "")),
             )
-            self._cast.log_in([self._cast.personas[token.pk]])
+            self._cluster.log_in([self._cluster.personas[token.pk]])
             self.forced_logins.append(found)
 
     def _excuse(self, digest: str) -> str:
-        if digest in self._cast.killed_in_flight:
+        if digest in self._cluster.killed_in_flight:
             return "in flight at a SIGKILL"
-        if digest in self._cast.sandbox.stats()["answers_spoiled"]:
+        if digest in self._cluster.sandbox.stats()["answers_spoiled"]:
             return "cut by the sandbox"
         return ""
 

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 from django.db.models import Count
 
-from benchmarks.soak.cluster import Cast
-from benchmarks.soak.monitor import ForcedLogin, Watch, medians
+from benchmarks.soak.cluster import Cluster
+from benchmarks.soak.monitor import ForcedLogin, Monitor, medians
 from benchmarks.soak.readers import Readers
-from benchmarks.soak.runner import Director
+from benchmarks.soak.runner import Runner
 from spotify_auth.models import Outcome, TokenEvent
 from spotify_auth.schedule import REFRESH_WINDOW
 
 MIB = 1024 * 1024
 MEMORY_SLACK_SHARE = 0.05
 BY_THE_SERVICE = "by the service"
-"""How much more a worker may hold at the end than half-way, beside the plan's slack. Its
+"""How much more a worker may hold at the end than half-way, beside the config's slack. Its
 start is left out, since caches and threads fill then; a leak would grow on."""
 
 
@@ -32,27 +32,27 @@ class Report:
     """Reads everything once, when the soak is over."""
 
     def __init__(
-        self, cast: Cast, director: Director, watch: Watch, readers: Readers, *, settled: bool
+        self, cluster: Cluster, runner: Runner, monitor: Monitor, readers: Readers, *, settled: bool
     ) -> None:
-        self._plan = cast.plan
-        self._seconds = watch.seconds
-        self._injected = director.injected
+        self._config = cluster.config
+        self._seconds = monitor.seconds
+        self._injected = runner.injected
         self._reads, self._web_api = readers.reads, readers.web_api
         self._settled = settled
-        self._forced = watch.forced_logins
-        self._deadlocks = watch.deadlocks()
-        self._connections = watch.connections
-        self._memory = {watch.names[pid]: samples for pid, samples in _lived(watch)}
-        self._restarts = len(watch.memory) - len(cast.workers)
-        stats = cast.sandbox.stats()
+        self._forced = monitor.forced_logins
+        self._deadlocks = monitor.deadlocks()
+        self._connections = monitor.connections
+        self._memory = {monitor.names[pid]: samples for pid, samples in _lived(monitor)}
+        self._restarts = len(monitor.memory) - len(cluster.workers)
+        stats = cluster.sandbox.stats()
         self._totals: dict[str, int] = stats["totals"]
         self._in_flight_max = max(user["in_flight_max"] for user in stats["users"].values())
-        self._reuses = _reuses(stats, cast)
+        self._reuses = _reuses(stats, cluster)
         self._outcomes = _count("outcome")
-        self._extra = _extra_refreshes(cast.plan.lifetime)
+        self._extra = _extra_refreshes(cluster.config.lifetime)
         # One for each thread that works: lanes, readers, and the soak itself.
         self._most_connections = (
-            cast.plan.workers * cast.plan.lanes_per_worker + cast.plan.readers + 1
+            cluster.config.workers * cluster.config.lanes_per_worker + cluster.config.readers + 1
         )
 
     def goals(self) -> Iterator[Goal]:
@@ -73,15 +73,16 @@ class Report:
 
     def lines(self) -> Iterator[str]:
         """The report, a line at a time."""
-        plan, totals = self._plan, self._totals
-        lifetimes = self._seconds / plan.lifetime
+        config, totals = self._config, self._totals
+        lifetimes = self._seconds / config.lifetime
         yield (
-            f"soak: {plan.users} users, {self._seconds / 60:.1f} minutes, seed {plan.seed}; "
-            f"{plan.workers} workers, {plan.beats} beats; access tokens live {plan.lifetime} s"
+            f"soak: {config.users} users, {self._seconds / 60:.1f} minutes, seed {config.seed}; "
+            f"{config.workers} workers, {config.beats} beats; "
+            f"access tokens live {config.lifetime} s"
         )
         yield (
             f"refreshes: {totals['refreshes']} of {totals['refreshes_attempted']} requested, "
-            f"{totals['refreshes'] / plan.users / lifetimes:.2f} per user and lifetime"
+            f"{totals['refreshes'] / config.users / lifetimes:.2f} per user and lifetime"
         )
         yield f"outcomes in the history: {_table(self._outcomes)}"
         yield f"faults injected: {sum(self._injected.values())}"
@@ -114,7 +115,7 @@ class Report:
 
     def _is_flat(self, samples: list[tuple[float, int]]) -> bool:
         _, middle, end = medians(samples, seconds=self._seconds)
-        slack = self._plan.memory_slack_mib * MIB
+        slack = self._config.memory_slack_mib * MIB
         return 0 < end <= middle * (1 + MEMORY_SLACK_SHARE) + slack
 
 
@@ -122,21 +123,21 @@ def _is_excused(forced: ForcedLogin) -> bool:
     return bool(forced.excuse) and forced.reason == "answer_lost"
 
 
-def _lived(watch: Watch) -> Iterator[tuple[int, list[tuple[float, int]]]]:
+def _lived(monitor: Monitor) -> Iterator[tuple[int, list[tuple[float, int]]]]:
     """The workers that lived from the start to the end."""
-    for pid, samples in watch.memory.items():
-        if samples[0][0] < 0.1 * watch.seconds and samples[-1][0] > 0.9 * watch.seconds:
+    for pid, samples in monitor.memory.items():
+        if samples[0][0] < 0.1 * monitor.seconds and samples[-1][0] > 0.9 * monitor.seconds:
             yield pid, samples
 
 
-def _reuses(stats: dict[str, list[str]], cast: Cast) -> Counter[str]:
+def _reuses(stats: dict[str, list[str]], cluster: Cluster) -> Counter[str]:
     """The cause of each use of a dead token."""
     spoiled = set(stats["answers_spoiled"])
 
     def fault(digest: str) -> str:
         if digest in spoiled:
             return "answer cut by the sandbox"
-        return "worker killed" if digest in cast.killed_in_flight else BY_THE_SERVICE
+        return "worker killed" if digest in cluster.killed_in_flight else BY_THE_SERVICE
 
     return Counter(map(fault, stats["dead_tokens_shown"]))
 

@@ -1,4 +1,4 @@
-"""The director: decides by a seed what goes wrong next, lets time pass, and ends it all."""
+"""The runner: decides by a seed what goes wrong next, lets time pass, and ends it all."""
 
 import random
 import sys
@@ -11,9 +11,9 @@ from django.db import Error
 from django.db import connection as database
 from django.db.models.functions import Now
 
-from benchmarks.soak.cluster import Cast
+from benchmarks.soak.cluster import Cluster
 from benchmarks.soak.faults import LOSES_HINTS, LOSES_SESSIONS, PROCESS_KINDS, Scene
-from benchmarks.soak.monitor import Watch
+from benchmarks.soak.monitor import Monitor
 from benchmarks.soak.sandbox_faults import SANDBOX_KINDS
 from spotify_auth.models import SpotifyToken
 
@@ -37,25 +37,25 @@ SPOTIFY_SECONDS = 0.2
 """The usual duration of an answer: so a kill meets exchanges in flight."""
 
 
-class Director:
-    """Runs the mischief. A fault of the sandbox stays in force while the next kill comes."""
+class Runner:
+    """Injects the faults. A fault of the sandbox stays in force while the next kill comes."""
 
-    def __init__(self, cast: Cast, watch: Watch) -> None:
+    def __init__(self, cluster: Cluster, monitor: Monitor) -> None:
         self.injected: Counter[str] = Counter()
-        self._cast = cast
-        self._watch = watch
-        self._scene = Scene(cast, random.Random(cast.plan.seed), self.wait)
+        self._cluster = cluster
+        self._monitor = monitor
+        self._scene = Scene(cluster, random.Random(cluster.config.seed), self.wait)
         self._sandbox_until: float | None = None
         self._hints_lost_at = self._sessions_lost_at = float("-inf")
 
     def run(self) -> None:
         """Mischief until the time is over, or once through."""
-        seconds = self._cast.plan.seconds
+        seconds = self._cluster.config.seconds
         self._be_ordinary()
-        self.wait(self._cast.plan.sweep * 3)
+        self.wait(self._cluster.config.sweep * 3)
         kinds = self._without_end() if seconds else iter(ONCE_THROUGH)
         for kind in kinds:
-            if seconds and self._watch.seconds >= seconds:
+            if seconds and self._monitor.seconds >= seconds:
                 break
             self._commit(kind)
             self.wait(self._scene.moment(1, 6))
@@ -77,7 +77,7 @@ class Director:
         """Let time pass, looking around meanwhile; end Spotify's fault when its time is over."""
         until = time.monotonic() + seconds
         while True:
-            self._watch.look()
+            self._monitor.look()
             if self._sandbox_until is not None and time.monotonic() >= self._sandbox_until:
                 self._clear_sandbox()
             left = until - time.monotonic()
@@ -104,15 +104,15 @@ class Director:
         not lost within one longest exchange of a cut, nor while a token whose worker
         died still waits to be asked about.
         """
-        now, longest = time.monotonic(), self._cast.plan.longest_exchange
+        now, longest = time.monotonic(), self._cluster.config.longest_exchange
         if kind in LOSES_SESSIONS:
             return now - self._hints_lost_at > longest
         if kind in LOSES_HINTS:
-            return now - self._sessions_lost_at > longest and self._cast.deaths_are_settled()
+            return now - self._sessions_lost_at > longest and self._cluster.deaths_are_settled()
         return True
 
     def _commit(self, kind: str) -> None:
-        started = self._watch.seconds
+        started = self._monitor.seconds
         if kind in PROCESS_KINDS:
             did = PROCESS_KINDS[kind](self._scene)
             if kind in LOSES_HINTS:
@@ -126,23 +126,23 @@ class Director:
         print(f"{started:7.1f} s  {kind}{did and ': ' + did}", file=sys.stderr, flush=True)
 
     def _program(self, kind: str) -> str:
-        self._cast.sandbox.clear()
+        self._cluster.sandbox.clear()
         fault = SANDBOX_KINDS[kind](self._scene)
         for name, parameters in fault.programs:
-            self._cast.sandbox.faults(name, **parameters)
+            self._cluster.sandbox.faults(name, **parameters)
         self._be_ordinary()
         self._sandbox_until = time.monotonic() + fault.seconds
         return f"{fault.words} {fault.seconds:.1f} s".strip()
 
     def _clear_sandbox(self) -> None:
         if self._sandbox_until is not None:
-            self._cast.sandbox.clear()
+            self._cluster.sandbox.clear()
             self._be_ordinary()
             self._sandbox_until = None
 
     def _be_ordinary(self) -> None:
         """Programmed last: of two faults with one name, the sandbox takes the first."""
-        self._cast.sandbox.faults("latency_after_rotating", seconds=SPOTIFY_SECONDS)
+        self._cluster.sandbox.faults("latency_after_rotating", seconds=SPOTIFY_SECONDS)
 
     def _all_is_well(self) -> bool:
         tokens = SpotifyToken.objects.all()
@@ -150,10 +150,10 @@ class Director:
             status=SpotifyToken.Status.ACTIVE,
             suspected_at=None,
             last_error="",
-            expires_at__gt=Now() + timedelta(seconds=self._cast.plan.minimum),
+            expires_at__gt=Now() + timedelta(seconds=self._cluster.config.minimum),
         )
         try:
-            return fresh.count() == tokens.count() and self._cast.deaths_are_settled()
+            return fresh.count() == tokens.count() and self._cluster.deaths_are_settled()
         except Error:
             database.close()
             return False

@@ -38,7 +38,7 @@ def _late(name: str) -> Callable[[Scene], SandboxFault]:
     """Late, but always within the deadline: nothing may be lost."""
 
     def fault(scene: Scene) -> SandboxFault:
-        seconds = scene.chance.uniform(0.05, 0.35) * scene.cast.plan.deadline
+        seconds = scene.chance.uniform(0.05, 0.35) * scene.cluster.config.deadline
         return SandboxFault([(name, {"seconds": seconds})], scene.moment(4, 8), f"{seconds:.1f} s")
 
     return fault
@@ -51,7 +51,7 @@ def _held(when: str) -> Callable[[Scene], SandboxFault]:
 def _rate_limited(scene: Scene) -> SandboxFault:
     # Absent: half a minute. The date has passed long ago: a second.
     values = ["1", "3", "0", None, "Wed, 21 Oct 2015 07:28:00 GMT"]
-    retry_after = scene.chance.choice(values) if scene.cast.plan.pace == 1 else "1"
+    retry_after = scene.chance.choice(values) if scene.cluster.config.pace == 1 else "1"
     parameters = {"times": 3, "retry_after": retry_after}
     return SandboxFault([("rate_limited", parameters)], scene.moment(5, 5), str(retry_after))
 
@@ -83,7 +83,7 @@ def _web_api_error(scene: Scene) -> SandboxFault:
 
 
 def _access_tokens_expire(scene: Scene) -> SandboxFault:
-    everybody = list(scene.cast.personas.values())
+    everybody = list(scene.cluster.personas.values())
     chosen = scene.chance.sample(everybody, min(5, len(everybody)))
     return SandboxFault([("expire_access_tokens", {"users": chosen})])
 
