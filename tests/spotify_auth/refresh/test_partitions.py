@@ -263,6 +263,7 @@ def test_the_claim_merges_the_due_indexes_without_sorting(connect: Connect, sql:
     assert not re.search(r"->\s+(Incremental )?Sort", plan), plan
 
 
+@pytest.mark.slow
 def test_a_claim_of_one_user_looks_into_one_partition(connect: Connect) -> None:
     user = connect()
     fill(user, rows=20_000)

@@ -451,6 +451,7 @@ def world(
         world.redis.close()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(0)  # so many histories, and shrinking one, take minutes
 @pytest.mark.django_db(transaction=True)
 def test_every_history_is_as_the_model_says(world: World) -> None:
