@@ -1,4 +1,4 @@
-"""What happens between Spotify's answer and our commit."""
+"""What happens to a lane between its claim and its commit."""
 
 import threading
 from collections.abc import Callable
@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from spotify_auth.refresh import refresher
+from spotify_auth.refresh.attempts import Attempt, Attempts
+from spotify_auth.refresh.claims import Claim
 
 
 def after_the_answer(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
@@ -22,3 +24,15 @@ def after_the_answer(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> No
         return answer
 
     patch.setattr(refresher, "ask", ask_and_act)
+
+
+def after_the_claim(patch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    """Let something happen once, between a lane's claim and its mark."""
+    track = Attempts.track
+    acts = iter((act,))
+
+    def act_and_track(lane: Attempts, claim: Claim) -> Attempt:
+        next(acts, lambda: None)()
+        return track(lane, claim)
+
+    patch.setattr(Attempts, "track", act_and_track)

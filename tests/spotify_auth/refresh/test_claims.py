@@ -6,7 +6,6 @@ from typing import cast
 import pytest
 from django.db import connection, transaction
 from django.db.models.functions import Now
-from pytest_django import Settings
 
 from accounts.models import User
 from spotify_auth import cooldown
@@ -16,6 +15,7 @@ from spotify_auth.refresh import claims
 from spotify_auth.refresh import process as process_module
 from spotify_auth.refresh.process import process
 from spotify_auth.refresh.transaction import ClaimTransaction
+from tests.support.answers import after_the_claim
 from tests.support.lanes import refresh_next
 from tests.support.tokens import Connect, Elsewhere
 
@@ -76,16 +76,20 @@ def test_scans_from_the_start_when_the_time_is_up(
 
 
 def test_a_token_that_was_given_back_is_found_by_the_next_claim(
-    connect: Connect, long_memory: None, settings: Settings
+    connect: Connect, elsewhere: Elsewhere, long_memory: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lane that may not ask Spotify gives back what it has claimed."""
     urgent, other = connect("user-1"), connect("user-2")
     due(urgent, ago=20)
     due(other, ago=10)
-    assert take() == urgent.pk
-    due(urgent, ago=20)
-    cooldown.start(Reason.RATE_LIMITED, seconds=60)
+
+    def another_lane_claims_the_next() -> None:
+        assert elsewhere(take).result() == other.pk
+        cooldown.start(Reason.RATE_LIMITED, seconds=60)
+
+    after_the_claim(monkeypatch, another_lane_claims_the_next)
     assert refresh_next() is None
+    due(other, ago=10)
 
     assert take() == urgent.pk
 

@@ -1,6 +1,6 @@
 """Lanes and the sweep, with a real broker and without a worker."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import redis
@@ -11,10 +11,8 @@ from pytest_django import Settings
 
 from spotify_auth.models import Outcome, SpotifyToken
 from spotify_auth.refresh import lanes
-from spotify_auth.refresh.attempts import Attempt, Attempts
-from spotify_auth.refresh.claims import Claim
 from spotify_auth.refresh.process import process
-from tests.support.answers import after_the_answer
+from tests.support.answers import after_the_answer, after_the_claim
 from tests.support.database_faults import commit_unacknowledged, cut_the_connection
 from tests.support.lanes import refresh_next
 from tests.support.processes import wait_for
@@ -163,18 +161,6 @@ def test_a_lane_that_stops_finishes_the_exchange_in_hand(
     assert elsewhere(refresh_next).result() is Outcome.REFRESHED
 
 
-def when_the_lock_is_taken(patch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
-    """Let something happen once, between a lane's claim and its mark."""
-    track = Attempts.track
-    acts = iter((act,))
-
-    def act_and_track(lane: Attempts, claim: Claim) -> Attempt:
-        next(acts, lambda: None)()
-        return track(lane, claim)
-
-    patch.setattr(Attempts, "track", act_and_track)
-
-
 @pytest.mark.django_db(transaction=True)
 def test_a_lane_that_lost_its_lock_before_its_mark_sends_nothing(
     connect: Connect, elsewhere: Elsewhere, spotify: Sandbox, monkeypatch: pytest.MonkeyPatch
@@ -186,7 +172,7 @@ def test_a_lane_that_lost_its_lock_before_its_mark_sends_nothing(
         cut_the_connection()
         assert elsewhere(lanes.run_lane).result() == 2
 
-    when_the_lock_is_taken(monkeypatch, lose_the_lock)
+    after_the_claim(monkeypatch, lose_the_lock)
 
     assert lanes.run_lane() == 0
 
