@@ -115,24 +115,26 @@ class Attempt:
         return self.admission is Admission.PROBE
 
     def __enter__(self) -> Self:
-        claim, deadline = self._claim, settings.TOKEN_ENDPOINT_DEADLINE_SECONDS
-        keys = [*keys_of(claim), *cooldown.KEYS, IN_FLIGHT]
-        exchange = longest_exchange(deadline) * 1000
-        lasts = exchange + saved_grants.RESCUE_SECONDS * 1000
+        claim, lane = self._claim, self._lane
+        exchange = longest_exchange(settings.TOKEN_ENDPOINT_DEADLINE_SECONDS)
         try:
             admission, sealed, earlier, unresolved = redis_client.run(
                 START,
-                keys=[*keys, *self._lane.stored],
+                keys=[*keys_of(claim), *cooldown.KEYS, IN_FLIGHT, *lane.stored],
                 args=[
-                    *(self._mark, saved_grants.KEPT_MILLISECONDS, int(lasts)),
-                    *(self._lane.name, settings.REFRESH_LANES, int(exchange)),
+                    self._mark,
+                    saved_grants.KEPT_MILLISECONDS,
+                    int((exchange + saved_grants.RESCUE_SECONDS) * 1000),
+                    lane.name,
+                    settings.REFRESH_LANES,
+                    int(exchange * 1000),
                 ],
             )
         except redis.RedisError as error:
             logger.warning("attempt_not_marked reason=%s", type(error).__name__)
             return self
         finally:
-            self._lane.stored.clear()
+            lane.stored.clear()
         self.admission = Admission(admission.decode())
         state = earlier.decode()
         self.lost_before = state == _UNANSWERED or (state.startswith(_BEGUN) and not unresolved)

@@ -20,11 +20,7 @@ from spotify_auth.models import Outcome
 from spotify_auth.refresh import claims, history, store
 from spotify_auth.refresh.attempts import Attempt
 from spotify_auth.refresh.claims import Claim, Find
-from spotify_auth.refresh.decisions import (
-    Undecryptable,
-    Unstorable,
-    decide,
-)
+from spotify_auth.refresh.decisions import Undecryptable, Unstorable, decide
 from spotify_auth.refresh.history import Evidence
 from spotify_auth.refresh.lane import Lane
 from spotify_auth.refresh.outcome_log import log_outcome
@@ -76,7 +72,8 @@ def refresh(find: Find, lane: Lane) -> Outcome | None:
                     raise ProbeTellsNothing
                 answer = attempt.known_answer or ask(claim, attempt, transaction, lane.http)
                 seen = history.evidence(
-                    *(claim, answer),
+                    claim,
+                    answer,
                     lost_just_now=attempt.lost_just_now,
                     lost_before=attempt.lost_before,
                 )

@@ -10,6 +10,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import User
 from spotify_auth.models import Outcome
+from spotify_auth.refresh import transaction as transaction_module
 from spotify_auth.refresh.transaction import ClaimTransaction
 from tests.support.database_faults import cut_the_connection
 from tests.support.lanes import refresh_next
@@ -36,17 +37,30 @@ def is_free(user: User) -> bool:
         return User.objects.select_for_update(skip_locked=True).filter(pk=user.pk).exists()
 
 
-def test_a_refresh_is_three_messages_to_postgresql(
+def test_a_refresh_is_two_messages_to_postgresql(
     connect: Connect, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
+    make_due(connect())
+    with django_assert_num_queries(2) as messages:
+        assert refresh_next() is Outcome.REFRESHED
+
+    claim, write = (message["sql"] for message in messages.captured_queries)
+    assert claim.startswith("BEGIN;")
+    assert write.endswith("COMMIT")
+
+
+def test_a_lane_whose_claim_is_old_asks_for_its_lock(
+    connect: Connect,
+    django_assert_num_queries: DjangoAssertNumQueries,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A suspended host hears nothing of a session that has ended meanwhile."""
+    monkeypatch.setattr(transaction_module, "BELIEVED_SECONDS", 0.0)
     make_due(connect())
     with django_assert_num_queries(3) as messages:
         assert refresh_next() is Outcome.REFRESHED
 
-    claim, question, write = (message["sql"] for message in messages.captured_queries)
-    assert claim.startswith("BEGIN;")
-    assert question == "SELECT 1"
-    assert write.endswith("COMMIT")
+    assert [message["sql"] for message in messages.captured_queries][1] == "SELECT 1"
 
 
 def test_the_row_is_locked_from_the_first_statement_to_the_last(
