@@ -8,12 +8,12 @@ import logging
 import random
 from datetime import datetime
 
-from django.conf import settings
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from spotify_auth import schedule
 from spotify_auth.accounts_service.grant import Grant
+from spotify_auth.conf import settings
 from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenEvent
 
 logger = logging.getLogger(__name__)

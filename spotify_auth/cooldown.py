@@ -14,9 +14,9 @@ from enum import StrEnum
 from uuid import uuid4
 
 import redis
-from django.conf import settings
 
 from spotify_auth import redis_client
+from spotify_auth.conf import settings
 from spotify_auth.schedule import longest_exchange
 
 logger = logging.getLogger(__name__)

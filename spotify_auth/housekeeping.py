@@ -2,11 +2,11 @@
 
 from datetime import timedelta
 
-from django.conf import settings
 from django.core.management import call_command
 from django.db.models.functions import Now
 
 from spotify_auth import login_attempts
+from spotify_auth.conf import settings
 from spotify_auth.models import TokenEvent
 from spotify_auth.refresh import attempts
 

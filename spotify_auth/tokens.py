@@ -10,12 +10,12 @@ from datetime import datetime
 from threading import Thread
 
 from celery import current_app
-from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 from django.db import connection, transaction
 from kombu.exceptions import OperationalError as BrokerError
 
+from spotify_auth.conf import settings
 from spotify_auth.encryption import DecryptionError
 from spotify_auth.models import Cause, SpotifyToken
 

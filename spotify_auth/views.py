@@ -4,7 +4,6 @@ import logging
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.conf import settings
 from django.contrib import auth
 from django.contrib.auth.decorators import login_required
 from django.db import OperationalError
@@ -27,6 +26,7 @@ from spotify_auth.accounts_service.errors import (
     ClientRefused,
     GrantRefused,
 )
+from spotify_auth.conf import settings
 from spotify_auth.login_problems import LoginProblem
 
 logger = logging.getLogger(__name__)

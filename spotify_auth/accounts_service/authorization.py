@@ -5,11 +5,10 @@ import hashlib
 import secrets
 from urllib.parse import urlencode
 
-from django.conf import settings
-
 from spotify_auth.accounts_service import token_endpoint
 from spotify_auth.accounts_service.errors import Unavailable
 from spotify_auth.accounts_service.grant import Grant
+from spotify_auth.conf import settings
 
 
 def new_code_verifier() -> str:

@@ -8,7 +8,6 @@ from typing import Any, TypeGuard
 from urllib.parse import urlencode
 
 import requests
-from django.conf import settings
 from requests.utils import default_headers
 from urllib3.exceptions import HTTPError, NewConnectionError, ProxyError, SSLError
 
@@ -21,6 +20,7 @@ from spotify_auth.accounts_service.errors import (
     Unavailable,
 )
 from spotify_auth.accounts_service.grant import Grant
+from spotify_auth.conf import settings
 from spotify_auth.http_client import HandshakeFailed, retry_after, session_of_this_thread
 
 ANSWER_BYTES = 64 * 1024

@@ -26,10 +26,10 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 import redis
-from django.conf import settings
 
 from spotify_auth import redis_client
 from spotify_auth.accounts_service.grant import Grant
+from spotify_auth.conf import settings
 from spotify_auth.encryption import DecryptionError, cipher
 from spotify_auth.models import SpotifyToken
 from spotify_auth.schedule import longest_exchange

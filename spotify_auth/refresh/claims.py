@@ -9,8 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.conf import settings
-
+from spotify_auth.conf import settings
 from spotify_auth.refresh.transaction import execute_first, sent
 from spotify_auth.schedule import STATEMENT_SECONDS, longest_exchange
 

@@ -6,9 +6,9 @@ their own ask 18 times as often as they are refreshed. The history knows better
 than a single answer does, so the guard needs no memory of its own.
 """
 
-from django.conf import settings
 from django.db import connection
 
+from spotify_auth.conf import settings
 from spotify_auth.refresh.claims import Claim
 
 LOOKED_AT = 1000

@@ -11,13 +11,13 @@ import time
 from typing import cast
 
 from celery import current_app
-from django.conf import settings
 from django.db import Error, connection
 from kombu import Connection
 from kombu.exceptions import OperationalError as BrokerError
 from kombu.transport.virtual import Channel
 
 from spotify_auth import schedule
+from spotify_auth.conf import settings
 from spotify_auth.refresh import attempts, claims, memory_limit
 from spotify_auth.refresh.refresher import refresh_next, stopping
 from spotify_auth.refresh.transaction import Statement, sent_ahead

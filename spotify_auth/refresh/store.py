@@ -12,10 +12,9 @@ import random
 import socket
 from typing import Any
 
-from django.conf import settings
-
 from spotify_auth import schedule
 from spotify_auth.accounts_service.grant import Grant
+from spotify_auth.conf import settings
 from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenColumn
 from spotify_auth.refresh.claims import Claim
 from spotify_auth.refresh.decisions import Verdict
