@@ -1,4 +1,4 @@
-"""The authorization code flow: where a log-in begins, and what its code is worth."""
+"""The authorization code flow: where a login begins, and what its code is worth."""
 
 import base64
 import hashlib
@@ -23,10 +23,10 @@ def code_challenge(code_verifier: str) -> str:
 
 
 def authorize_url(*, state: str, code_verifier: str, show_dialog: bool) -> str:
-    """The page on which the person approves this application.
+    """The page on which the user approves this application.
 
-    With `show_dialog` Spotify asks also who has approved before, and lets them say that
-    they are somebody else.
+    With `show_dialog` Spotify asks even a user who has approved before, and offers another
+    account.
     """
     query = {
         "client_id": settings.SPOTIFY_CLIENT_ID,
@@ -44,7 +44,7 @@ def authorize_url(*, state: str, code_verifier: str, show_dialog: bool) -> str:
 def exchange_code(*, code: str, code_verifier: str) -> Grant:
     """Trade an authorization code for the first token pair (RFC 6749, section 4.1.3).
 
-    The one call to the token endpoint that a request may make, in the log-in callback.
+    The one call to the token endpoint that a request may make, in the login callback.
     Raises the errors of `accounts_service.errors`; Unavailable also when the answer has
     no refresh token, without which nothing can be kept fresh.
     """

@@ -31,7 +31,7 @@ from spotify_auth import redis_client
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.conf import settings
 from spotify_auth.encryption import DecryptionError, cipher
-from spotify_auth.models import SpotifyToken
+from spotify_auth.models import SpotifyToken, UserId
 from spotify_auth.schedule import longest_exchange
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class Earlier:
     """An attempt never got its answer: Spotify may have rotated."""
 
 
-def begin(user_id: int, generation: int) -> Earlier:
+def begin(user_id: UserId, generation: int) -> Earlier:
     """Mark an attempt, and learn of earlier ones. The caller holds the row lock."""
     longest = (longest_exchange(settings.TOKEN_ENDPOINT_DEADLINE_SECONDS) + RESCUE_SECONDS) * 1000
     passed = _passed()
@@ -120,7 +120,9 @@ def begin(user_id: int, generation: int) -> Earlier:
     )
 
 
-def end(user_id: int, generation: int, *, unanswered: bool = False, passed: bool = False) -> None:
+def end(
+    user_id: UserId, generation: int, *, unanswered: bool = False, passed: bool = False
+) -> None:
     """The attempt is over. `unanswered` keeps in mind that Spotify may have rotated.
 
     `passed` says that the row has a new generation by now: that is noted with the next mark.
@@ -150,7 +152,7 @@ def sweep_up() -> None:
         passed.clear()
 
 
-def keep(user_id: int, generation: int, rescued: Rescued) -> bool:
+def keep(user_id: UserId, generation: int, rescued: Rescued) -> bool:
     """Put a grant that is not stored yet into Redis, encrypted; False without Redis."""
     plain = json.dumps({**dataclasses.asdict(rescued.grant), "issued_at": rescued.issued_at})
     sealed = cipher().encrypt(plain, place=_place(user_id, generation))
@@ -170,7 +172,8 @@ def forget_orphans() -> None:
     """
     try:
         for key in redis_client.client().scan_iter(match=f"{_RESCUED}*", count=1000):
-            user_id, generation = map(int, key.decode().removeprefix(_RESCUED).split(":"))
+            # The user's key stays text: it may be a number or a UUID.
+            user_id, generation = key.decode().removeprefix(_RESCUED).split(":")
             waiting = SpotifyToken.objects.filter(
                 pk=user_id, generation__lte=generation, status=SpotifyToken.Status.ACTIVE
             )
@@ -180,7 +183,7 @@ def forget_orphans() -> None:
         logger.warning("orphans_not_forgotten reason=%s", type(error).__name__)
 
 
-def _open(user_id: int, generation: int, sealed: bytes) -> Rescued | None:
+def _open(user_id: UserId, generation: int, sealed: bytes) -> Rescued | None:
     try:
         plain = json.loads(cipher().decrypt(sealed, place=_place(user_id, generation)))
     except DecryptionError as error:
@@ -195,10 +198,10 @@ def _passed() -> list[str]:
     return keys
 
 
-def _keys(user_id: int, generation: int) -> tuple[str, str]:
+def _keys(user_id: UserId, generation: int) -> tuple[str, str]:
     name = f"{user_id}:{generation}"
     return f"spotify_auth:attempt:{name}", f"{_RESCUED}{name}"
 
 
-def _place(user_id: int, generation: int) -> str:
+def _place(user_id: UserId, generation: int) -> str:
     return f"rescued.{user_id}.{generation}"

@@ -33,10 +33,14 @@ FROM written
 _FENCE = "user_id = %(user_id)s AND generation = %(generation)s AND status = 'active'"
 
 _DUE = "%(issued_at)s::timestamptz + make_interval(secs => %(due_in)s)"
-# Who has not been seen for so long sleeps until a page nudges, or the six months are over.
+# Users who have not visited for REFRESH_DORMANT_AFTER days are not refreshed until a page asks
+# for it, or their grant expires. A user who was never seen has logged in, at least.
 _DUE_UNLESS_DORMANT = f"""
-CASE WHEN (SELECT seen_at FROM accounts_user WHERE id = user_id)
-          > now() - make_interval(days => %(dormant_after)s)
+CASE WHEN coalesce(
+              (SELECT seen_at FROM spotify_auth_lastseen AS seen
+               WHERE seen.user_id = spotify_auth_spotifytoken.user_id),
+              authorized_at
+          ) > now() - make_interval(days => %(dormant_after)s)
      THEN {_DUE} ELSE greatest(reauthorize_by, {_DUE}) END
 """  # noqa: S608  (every value is a parameter)
 

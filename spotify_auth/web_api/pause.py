@@ -24,7 +24,7 @@ LONGEST_SECONDS = 86_400.0
 
 LOOK_SECONDS = 1.0
 LOOK_AGAIN_SECONDS = 30.0
-"""After Redis did not answer: a request in half a minute may wait for it, not each."""
+"""After a Redis timeout, ask again only every 30 s, so that not every request waits for it."""
 
 _KEY = "spotify_auth:web_api:pause"
 

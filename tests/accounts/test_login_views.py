@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import User
-from spotify_auth import login_attempts
+from spotify_auth import login
 from spotify_auth.models import LoginAttempt, SpotifyToken
 from tests.support.login import approve, begin, log_in
 from tests.support.sandbox_client import Sandbox
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 if TYPE_CHECKING:
     from django.test.client import _MonkeyPatchedWSGIResponse as Response
 
-CALLBACK = reverse("spotify_auth:callback")
+CALLBACK = reverse("accounts:callback")
 
 
 @pytest.fixture
@@ -31,11 +31,11 @@ def browser() -> Client:
 
 
 def assert_clear_page(response: "Response", status: int, words: str) -> None:
-    """A page with words for the person and a way on, and nobody logged in."""
+    """A page with words for the user and a way on."""
     text = response.content.decode()
     assert response.status_code == status
     assert words in text
-    assert reverse("spotify_auth:login") in text
+    assert reverse("accounts:login") in text
     assert reverse("accounts:home") in text
     assert "Traceback" not in text
 
@@ -50,7 +50,9 @@ def test_logs_in_and_stores_the_token(browser: Client, spotify: Sandbox) -> None
     assert (response.status_code, response["Location"]) == (302, reverse("accounts:dashboard"))
     user = User.objects.get()
     assert logged_in(browser)
-    assert user.account_id == spotify.stats("user-1")["account_id"]
+    account_id = spotify.stats("user-1")["account_id"]
+    assert token_of(user).account_id == account_id
+    assert user.account_id == account_id  # for the previous version
     assert (user.username, user.has_usable_password()) == (None, False)
     assert token_of(user).scope == " ".join(settings.SPOTIFY_SCOPES)
 
@@ -65,7 +67,7 @@ def test_asks_with_state_and_pkce(browser: Client, spotify: Sandbox) -> None:
     assert parameters["redirect_uri"] == settings.SPOTIFY_REDIRECT_URI
 
 
-def test_the_second_login_is_the_same_person(browser: Client, spotify: Sandbox) -> None:
+def test_the_second_login_is_the_same_user(browser: Client, spotify: Sandbox) -> None:
     log_in(browser, spotify)
     log_in(Client(headers={"host": "127.0.0.1:8000"}), spotify)
 
@@ -127,7 +129,7 @@ def drop_cookies(parameters: dict[str, list[str]], browser: Client) -> None:
 
 
 def let_it_expire(parameters: dict[str, list[str]], browser: Client) -> None:
-    LoginAttempt.objects.update(created_at=Now() - login_attempts.LIFETIME * 2)
+    LoginAttempt.objects.update(created_at=Now() - login.LIFETIME * 2)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,7 @@ def let_it_expire(parameters: dict[str, list[str]], browser: Client) -> None:
     [
         change_state,  # wrong
         drop_state,  # missing
-        drop_cookies,  # another browser: log-in CSRF
+        drop_cookies,  # another browser: login CSRF
         let_it_expire,  # too old
     ],
 )
@@ -191,7 +193,7 @@ def test_a_code_used_twice_is_refused(browser: Client, spotify: Sandbox) -> None
     response = browser.get(f"{CALLBACK}?{code_of_another}")
 
     # Bound to the first tab's verifier by PKCE: an injected code is worth nothing.
-    assert_clear_page(response, 400, "did not accept this log-in")
+    assert_clear_page(response, 400, "did not accept this login")
     assert not logged_in(browser)
 
 
@@ -223,7 +225,7 @@ def test_any_other_error_of_spotify_is_told(browser: Client, spotify: Sandbox, q
         ({"fault": "answer_lost"}, 503, "not answering"),
         ({"fault": "rate_limited", "retry_after": "3"}, 503, "not answering"),
         ({"fault": "invalid_client"}, 503, "not set up correctly"),
-        ({"fault": "false_invalid_grant"}, 400, "did not accept this log-in"),
+        ({"fault": "false_invalid_grant"}, 400, "did not accept this login"),
         # the Web API, asked who this is
         ({"fault": "web_api_error", "status": 503, "message": "x"}, 503, "not answering"),
         (
@@ -252,7 +254,7 @@ def test_an_exchange_that_fails_gives_a_clear_page(
     assert log_in(browser, spotify).status_code == 302
 
 
-def test_a_deactivated_person_is_not_let_in(browser: Client, spotify: Sandbox) -> None:
+def test_a_deactivated_user_is_not_let_in(browser: Client, spotify: Sandbox) -> None:
     log_in(browser, spotify)
     User.objects.update(is_active=False)
     other = Client(headers={"host": "127.0.0.1:8000"})
@@ -302,10 +304,10 @@ def test_a_callback_without_a_code_is_not_tried(browser: Client, spotify: Sandbo
 
 @pytest.mark.parametrize(
     ("name", "wrong_method"),
-    [("login", "get"), ("callback", "post"), ("disconnect", "get"), ("reconnect", "post")],
+    [("login", "get"), ("callback", "post"), ("reconnect", "post")],
 )
 def test_only_the_right_method_acts(browser: Client, name: str, wrong_method: str) -> None:
-    response = getattr(browser, wrong_method)(reverse(f"spotify_auth:{name}"))
+    response = getattr(browser, wrong_method)(reverse(f"accounts:{name}"))
 
     assert response.status_code == 405
 
@@ -313,7 +315,7 @@ def test_only_the_right_method_acts(browser: Client, name: str, wrong_method: st
 def test_logging_in_needs_a_csrf_token() -> None:
     browser = Client(enforce_csrf_checks=True, headers={"host": "127.0.0.1:8000"})
 
-    assert browser.post(reverse("spotify_auth:login")).status_code == 403
+    assert browser.post(reverse("accounts:login")).status_code == 403
 
 
 def test_disconnecting_erases_our_copy(browser: Client, spotify: Sandbox) -> None:
@@ -342,7 +344,9 @@ def test_who_switches_goes_on_as_the_other_account(browser: Client, spotify: San
     assert user.account_id == spotify.stats("user-2")["account_id"]
 
 
-def test_who_comes_back_as_somebody_else_is_told(browser: Client, spotify: Sandbox) -> None:
+def test_a_user_who_comes_back_with_another_account_is_told(
+    browser: Client, spotify: Sandbox
+) -> None:
     log_in(browser, spotify, "user-1")
     before = browser.session["_auth_user_id"]
 
@@ -351,7 +355,7 @@ def test_who_comes_back_as_somebody_else_is_told(browser: Client, spotify: Sandb
     assert_clear_page(response, 409, "That is another Spotify account")
     assert b'name="switch" value="yes"' in response.content
     assert browser.session["_auth_user_id"] == before
-    # The grant is theirs all the same, and the newest there is: it must not be thrown away.
+    # The grant belongs to that account all the same: it is stored.
     other = User.objects.get(account_id=spotify.stats("user-2")["account_id"])
     assert token_of(other).status == SpotifyToken.Status.ACTIVE
     assert token_of(User.objects.get(pk=before)).generation == 1
@@ -385,7 +389,7 @@ def test_an_account_that_is_linked_already_stays_with_its_user(
 def test_the_link_in_a_mail_reconnects_in_place(browser: Client, spotify: Sandbox) -> None:
     log_in(browser, spotify)
 
-    sent = browser.get(reverse("spotify_auth:reconnect"))
+    sent = browser.get(reverse("accounts:reconnect"))
     back = browser.get(approve(spotify, dict(parse_qsl(urlsplit(sent["Location"]).query))))
 
     assert back["Location"] == reverse("accounts:connection")
@@ -397,7 +401,7 @@ def test_the_link_links_no_account_to_an_administrator(
 ) -> None:
     browser.force_login(admin_user)
 
-    response = browser.get(reverse("spotify_auth:reconnect"))
+    response = browser.get(reverse("accounts:reconnect"))
 
     assert response["Location"] == reverse("accounts:connection")
     assert not LoginAttempt.objects.exists()
