@@ -386,6 +386,56 @@ def test_an_account_that_is_linked_already_stays_with_its_user(
     assert not SpotifyToken.objects.filter(pk=admin_user.pk).exists()
 
 
+def test_a_login_makes_no_user_for_whom_is_logged_in_without_an_account(
+    browser: Client, spotify: Sandbox, admin_user: User
+) -> None:
+    address = approve(spotify, begin(browser))  # begun before the administrator logs in
+    browser.force_login(admin_user)
+
+    response = browser.get(address)
+
+    assert response.status_code == 409
+    assert "belongs to nobody" in response.content.decode()
+    assert f'action="{reverse("spotify_auth:connect")}"' in response.content.decode()
+    assert User.objects.get() == admin_user
+    assert not SpotifyToken.objects.exists()
+
+
+def test_an_administrators_page_offers_to_connect(browser: Client, admin_user: User) -> None:
+    browser.force_login(admin_user)
+
+    page = browser.get(reverse("accounts:connection")).content.decode()
+
+    assert f'action="{reverse("spotify_auth:connect")}"' in page
+
+
+def test_a_connect_attempt_is_no_login(browser: Client, spotify: Sandbox, admin_user: User) -> None:
+    browser.force_login(admin_user)
+    address = approve(spotify, begin(browser))
+    browser.post(reverse("accounts:logout"))
+
+    response = browser.get(address)
+
+    assert response.status_code == 409
+    assert not logged_in(browser)
+    assert User.objects.get() == admin_user
+
+
+def test_an_account_that_the_previous_version_gave_to_a_user_stays_with_that_user(
+    browser: Client, spotify: Sandbox, admin_user: User
+) -> None:
+    owner = User.objects.create(account_id=spotify.connect(["user-1"])["user-1"]["account_id"])
+    browser.force_login(admin_user)
+
+    response = log_in(browser, spotify, "user-1")
+
+    assert_clear_page(response, 409, "belongs to another user")
+    admin_user.refresh_from_db()
+    assert admin_user.account_id is None
+    assert not SpotifyToken.objects.exists()
+    assert User.objects.get(account_id__isnull=False) == owner
+
+
 def test_the_link_in_a_mail_reconnects_in_place(browser: Client, spotify: Sandbox) -> None:
     log_in(browser, spotify)
 

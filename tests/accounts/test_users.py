@@ -3,8 +3,11 @@
 import pytest
 from django.db import IntegrityError
 
+from accounts import users
 from accounts.models import User
 from accounts.users import user_for_account
+from spotify_auth import connections
+from spotify_auth.accounts_service.grant import Grant
 
 pytestmark = pytest.mark.django_db
 
@@ -50,3 +53,48 @@ def test_shows_a_name_and_never_the_account_id(fields: dict[str, str], shown: st
 def test_the_database_refuses_a_user_without_any_name() -> None:
     with pytest.raises(IntegrityError):
         User.objects.create()
+
+
+GRANT = Grant(access_token="a", refresh_token="r", expires_in=3600, scope="")
+
+
+def store(user: User, account_id: str | None) -> None:
+    connections.connect(
+        user_id=user.pk,
+        grant=GRANT,
+        issued_at=connections.database_now(),
+        account_id=account_id,
+    )
+
+
+def test_a_user_is_found_by_the_account_of_the_token() -> None:
+    user = User.objects.create(username="root")
+    store(user, "acc")
+
+    assert users.user_of_account("acc") == user
+    assert users.user_for_account(account_id="acc", display_name="Maya") == user
+    assert users.account_of(user) == "acc"
+
+
+def test_a_user_whom_the_previous_version_made_is_found_by_the_users_own_column() -> None:
+    user = User.objects.create(account_id="acc")
+    store(user, None)  # as that version does
+
+    assert users.user_of_account("acc") == user
+    assert users.account_of(user) == "acc"
+
+
+def test_the_accounts_of_two_users_cannot_be_swapped() -> None:
+    user_for_account(account_id="acc", display_name="Maya")
+    other = User.objects.create(username="root")
+
+    assert not users.note_account(other, "acc")
+    assert users.note_account(other, "another")
+    other.refresh_from_db()
+    assert other.account_id == "another"
+
+
+def test_an_account_that_is_nobodys_has_no_user() -> None:
+    User.objects.create(username="root")
+
+    assert users.user_of_account("acc") is None
