@@ -56,8 +56,9 @@ class LastSeenMiddleware(last_seen.LastSeenMiddleware):
     notes.
     """
 
-    def note(self, user_id: UserId) -> None:
+    def note(self, user_id: UserId) -> float:
         """Write that a user was here, in both places."""
-        super().note(user_id)
+        due_in = super().note(user_id)
         long_ago = Now() - timedelta(seconds=last_seen.SEEN_AGAIN_SECONDS)
         User.objects.filter(pk=user_id, seen_at__lt=long_ago).update(seen_at=Now())
+        return due_in

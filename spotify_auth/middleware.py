@@ -20,13 +20,20 @@ AFTER_A_FAILURE_SECONDS = 60.0
 REMEMBERED = 50_000
 """Users whom a process remembers: some megabytes."""
 
+# Every part reads the rows as they were before: the age is that of the former note.
 _NOTE = """
-INSERT INTO spotify_auth_lastseen AS known (user_id, seen_at)
-SELECT %(user_id)s, now()
-WHERE NOT EXISTS (SELECT FROM spotify_auth_lastseen
-                  WHERE user_id = %(user_id)s
-                    AND seen_at > now() - make_interval(secs => %(again)s))
-ON CONFLICT (user_id) DO UPDATE SET seen_at = excluded.seen_at
+WITH noted AS (
+    INSERT INTO spotify_auth_lastseen AS known (user_id, seen_at)
+    SELECT %(user_id)s, now()
+    WHERE NOT EXISTS (SELECT FROM spotify_auth_lastseen
+                      WHERE user_id = %(user_id)s
+                        AND seen_at > now() - make_interval(secs => %(again)s))
+    ON CONFLICT (user_id) DO UPDATE SET seen_at = excluded.seen_at
+    RETURNING 1
+)
+SELECT EXISTS (SELECT FROM noted),
+       (SELECT extract(epoch FROM now() - seen_at)::float FROM spotify_auth_lastseen
+        WHERE user_id = %(user_id)s)
 """
 
 
@@ -63,18 +70,24 @@ class LastSeenMiddleware:
         try:
             # A savepoint, if a transaction is open: an error must not spoil that.
             with transaction.atomic():
-                self.note(user_id)
+                due_in = self.note(user_id)
         except Error as error:
             self._paused_until = now + AFTER_A_FAILURE_SECONDS
             logger.warning("last_seen_not_noted reason=%s", type(error).__name__)
             return
         if len(self._ask_again) >= REMEMBERED:
             self._ask_again.clear()
-        self._ask_again[user_id] = now + SEEN_AGAIN_SECONDS
+        self._ask_again[user_id] = now + due_in
 
-    def note(self, user_id: UserId) -> None:
-        """Write that a user was here, unless that was written within a day; then wake the token."""
+    def note(self, user_id: UserId) -> float:
+        """Write that a user was here, unless that was written within a day; then wake the token.
+
+        Returns in how many seconds the next note is due. Raises django.db.Error.
+        """
         with connection.cursor() as cursor:
             cursor.execute(_NOTE, {"user_id": user_id, "again": SEEN_AGAIN_SECONDS})
-            if cursor.rowcount:
-                tokens.wake(user_id)
+            noted, age = cursor.fetchone()
+        if not noted:
+            return SEEN_AGAIN_SECONDS - float(age or 0)
+        tokens.wake(user_id)
+        return SEEN_AGAIN_SECONDS

@@ -95,7 +95,10 @@ def come_back(
             error=request.GET.get("error", ""),
             user_id=request.user.pk,
         )
-        response = doors[completed.door](request, completed)
+        door = doors.get(completed.door)
+        if door is None:  # begun by a view that this project does not have
+            raise LoginFailed(Reason.UNKNOWN_STATE)
+        response = door(request, completed)
     except LoginFailed as failure:
         logger.warning("login_failed reason=%s", failure.reason)
         context = {

@@ -86,7 +86,12 @@ class Cast:
         issued_at = connections.database_now()
         for persona, answer in self.sandbox.connect(personas).items():
             user = user_for_account(account_id=answer["account_id"], display_name=persona)
-            connections.connect(user_id=user.pk, grant=grant_of(answer), issued_at=issued_at)
+            connections.connect(
+                user_id=user.pk,
+                account_id=answer["account_id"],
+                grant=grant_of(answer),
+                issued_at=issued_at,
+            )
             self.personas[user.pk] = persona
 
     def age_tokens(self, chance: random.Random) -> None:

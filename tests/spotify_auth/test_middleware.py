@@ -80,6 +80,16 @@ def test_further_visits_cost_no_query(user: User, visit: Callable[[object], Http
     assert queries.captured_queries == []
 
 
+def test_a_process_asks_again_when_the_next_note_is_due(user: User) -> None:
+    # Noted by another process 23 hours ago: this one may not be silent for a whole day.
+    seen(user, ago=timedelta(hours=23))
+    process = LastSeenMiddleware(lambda request: HttpResponse())
+
+    assert process.note(user.pk) == pytest.approx(3600, abs=60)
+    seen(user, ago=timedelta(hours=25))
+    assert process.note(user.pk) == 24 * 3600
+
+
 def test_visitors_who_are_not_logged_in_cost_nothing(
     visit: Callable[[object], HttpResponse],
 ) -> None:

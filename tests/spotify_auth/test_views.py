@@ -13,7 +13,7 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from accounts.models import User
-from spotify_auth import connections
+from spotify_auth import connections, login
 from spotify_auth.models import LoginAttempt, SpotifyToken
 from tests.support.login import approve
 from tests.support.sandbox_client import Sandbox
@@ -160,6 +160,20 @@ def test_an_account_of_another_user_is_refused(
     assert_refused(connect(browser, spotify), "belongs to another user")
 
     assert SpotifyToken.objects.get().user == user
+
+
+def test_a_login_is_no_way_to_connect(
+    browser: Client, spotify: Sandbox, user: User, site: str
+) -> None:
+    begun = login.begin(door=login.Door.LOGIN, next_url="")
+    browser.cookies[begun.cookie_name] = begun.cookie
+    parameters = dict(parse_qsl(urlsplit(begun.url).query))
+
+    response = browser.get(approve(spotify, parameters))
+
+    assert response.status_code == (400 if site == "tests.support.urls_alone" else 409)
+    assert not SpotifyToken.objects.exists()
+    assert User.objects.get() == user
 
 
 def test_only_a_user_who_is_logged_in_may_connect(browser: Client) -> None:
