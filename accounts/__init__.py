@@ -1,1 +1,1 @@
-"""The person: who they are, logging in and out, and the pages they see."""
+"""Users: who they are, logging in and out by a Spotify account, and the pages they see."""

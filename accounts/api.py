@@ -23,7 +23,7 @@ def dashboard_data(request: HttpRequest) -> HttpResponseBase:
     if not request.user.is_authenticated:
         return NOT_LOGGED_IN.as_json()
     try:
-        parts = dashboard.load(request.user, asked_by=reading.page_of(request))
+        parts = dashboard.load(request.user, requested_by=reading.page_of(request))
     except TokenUnavailable as error:
         return problem_of(error).as_json()
     soon = reconnect_soon(request.user.pk)
@@ -44,11 +44,11 @@ def _as_json(part: Part) -> dict[str, object]:
 def _cached_for_a_moment(
     request: HttpRequest, response: HttpResponse, *, whole: bool
 ) -> HttpResponseBase:
-    """Let the person's own browser keep it; what is not whole is asked for again."""
+    """Let the user's own browser keep it; an incomplete answer is asked for again."""
     if whole:
         patch_cache_control(response, private=True, max_age=MAX_AGE)
     else:
         patch_cache_control(response, private=True, no_cache=True)
-    # Another person in the same browser has another cookie: sessions add "Vary: Cookie".
+    # Another user of the same browser has another cookie: sessions add "Vary: Cookie".
     set_response_etag(response)
     return get_conditional_response(request, etag=response["ETag"], response=response) or response

@@ -15,9 +15,9 @@ from spotify_auth.tokens import UNDECRYPTABLE
 EVENTS_SHOWN = 20
 EVENTS_DRAWN = 60
 WARN_BEFORE = timedelta(days=30)
-"""How long before the six months are over people are asked to reconnect."""
+"""How long before the six months are over users are asked to reconnect."""
 URGENT_BEFORE = timedelta(days=7)
-"""From when on they are asked louder."""
+"""How long before it they are asked more urgently."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,8 +36,8 @@ class Connection:
 
     state: str
     """connected, reconnecting, reconnect_required or not_connected."""
-    trouble: str
-    """Why it is still reconnecting; see `trouble_of`."""
+    delay_reason: str
+    """Why it is still reconnecting; see `delay_reason_of`."""
     token: SpotifyToken | None
     now: datetime | None
     events: Sequence[TokenEvent]
@@ -45,14 +45,17 @@ class Connection:
     reconnect_by: ReconnectBy | None
 
     @property
-    def shown(self) -> str:
-        """A word that changes whenever the page has something else to say."""
-        return shown(self.state, self.trouble)
+    def content_version(self) -> str:
+        """Version of the page's content; see `content_version`."""
+        return content_version(self.state, self.delay_reason)
 
 
-def shown(state: str, trouble: str) -> str:
-    """A word for what a page says of a state and of what makes it last."""
-    return f"{state}-{trouble}" if trouble else state
+def content_version(state: str, delay_reason: str) -> str:
+    """Version of what a page says of a state and of what delays its end.
+
+    The browser sends it back, so that an unchanged page is not announced again.
+    """
+    return f"{state}-{delay_reason}" if delay_reason else state
 
 
 def connection_of(user_id: int) -> Connection:
@@ -63,7 +66,7 @@ def connection_of(user_id: int) -> Connection:
     connected = token if state != "not_connected" else None
     return Connection(
         state=state,
-        trouble=_trouble(token) if token and state == "reconnecting" else "",
+        delay_reason=_delay_reason(token) if token and state == "reconnecting" else "",
         token=token,
         now=now if token else None,
         events=events[:EVENTS_SHOWN],
@@ -78,13 +81,13 @@ def reconnect_soon(user_id: int) -> ReconnectBy | None:
     return _reconnect_soon(token, now=now) if token else None
 
 
-def trouble_of(user_id: int) -> str:
+def delay_reason_of(user_id: int) -> str:
     """Why a stale token has not been renewed yet, as far as that is known.
 
     client_refused, rate_limited, unavailable, or blank: it simply takes a moment.
     """
     token, _ = _token_and_now(user_id)
-    return _trouble(token) if token else ""
+    return _delay_reason(token) if token else ""
 
 
 def _token_and_now(user_id: int) -> tuple[SpotifyToken | None, datetime]:
@@ -98,7 +101,7 @@ def _token_and_now(user_id: int) -> tuple[SpotifyToken | None, datetime]:
     return (row, row.now) if row else (None, datetime.min.replace(tzinfo=UTC))
 
 
-def _trouble(token: SpotifyToken) -> str:
+def _delay_reason(token: SpotifyToken) -> str:
     reason = cooldown.reason()
     if reason in {cooldown.Reason.CLIENT_REFUSED, cooldown.Reason.RATE_LIMITED}:
         return reason

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from accounts.text import storable
 from spotify_auth import web_api
-from spotify_auth.tokens import Person
+from spotify_auth.text import storable
+from spotify_auth.tokens import UserOrId
 from spotify_auth.web_api import Answer, WebApiError
 
 CALLS: dict[str, tuple[str, Mapping[str, str | int]]] = {
@@ -48,9 +48,9 @@ class Part:
         return "ok" if self.items else "empty"
 
 
-def load(user: Person, *, asked_by: str = "") -> dict[str, Part]:
+def load(user: UserOrId, *, requested_by: str = "") -> dict[str, Part]:
     """Fetch everything the dashboard shows. Raises tokens.TokenUnavailable."""
-    answers = web_api.get_all(user, CALLS, asked_by=asked_by)
+    answers = web_api.get_all(user, CALLS, requested_by=requested_by)
     return {name: _part(answers[name], _READERS[name]) for name in CALLS}
 
 

@@ -1,4 +1,4 @@
-"""A person's account, deleted: user, token and history."""
+"""A user's account, deleted: user, token and history."""
 
 import logging
 
@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 def delete_account(user: User) -> None:
-    """Delete everything there is of a person, also while their token is being refreshed.
+    """Delete everything stored about a user, also while the token is being refreshed.
 
     Waits for an exchange under way. Raises django.db.OperationalError when that takes
     longer than an exchange can; nothing is deleted then.

@@ -1,4 +1,4 @@
-"""What people can tell us."""
+"""What users can tell us."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ else:
 
 
 class ReminderForm(_UserForm):
-    """Where to remind somebody before the six months are over; blank is nowhere."""
+    """Where to remind a user before the six months are over; blank is nowhere."""
 
     class Meta:
         model = User

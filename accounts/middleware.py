@@ -1,4 +1,4 @@
-"""One address for the site, the one that Spotify sends people back to; who was here lately."""
+"""One address for the site, sessions that polling does not end, and when users were seen."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -8,18 +8,16 @@ from django.conf import settings
 from django.contrib.sessions import middleware as sessions
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils import timezone
 
 from accounts.models import User
-from spotify_auth import tokens
-
-SEEN_WITHIN = timedelta(days=1)
+from spotify_auth import middleware as last_seen
+from spotify_auth.models import UserId
 
 
 class LoopbackAddressMiddleware:
     """Sends visitors of "localhost" to the IP address that the redirect URI names.
 
-    Spotify refuses "localhost", and cookies are per host: a log-in begun there would
+    Spotify refuses "localhost", and cookies are per host: a login begun there would
     find its cookie missing on the way back to 127.0.0.1.
     """
 
@@ -37,9 +35,9 @@ class LoopbackAddressMiddleware:
 class SessionMiddleware(sessions.SessionMiddleware):
     """Django's, but a page that was asked for with a session of the past deletes no cookie.
 
-    A log-in gives the browser a new session and ends the old one. A tab that polls at that
+    A login gives the browser a new session and ends the old one. A tab that polls at that
     moment comes with the old cookie, and the deletion in its answer would hit the new one:
-    the person would be logged out by logging in. Logging out is a POST, and deletes it.
+    the user would be logged out by logging in. Logging out is a POST, and deletes it.
     """
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
@@ -50,21 +48,17 @@ class SessionMiddleware(sessions.SessionMiddleware):
         return answer
 
 
-class LastSeenMiddleware:
-    """Notes once a day that a person was here, for REFRESH_DORMANT_AFTER, and wakes the token.
+class LastSeenMiddleware(last_seen.LastSeenMiddleware):
+    """Notes a visit in `User.seen_at` too, where workers of the previous version look.
 
-    Also while that is off: it may be turned on. Kept with the person and not with the token:
-    a request must never wait for the row lock of a token.
+    For this release: the next one drops the column, and uses spotify_auth's middleware as it
+    is. In the other direction a trigger (migration 0004) copies what the previous version
+    notes.
     """
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self._get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        user = request.user
-        # What the session has loaded says whether to ask: most requests cost nothing.
-        if user.is_authenticated and user.seen_at < timezone.now() - SEEN_WITHIN:
-            long_ago = User.objects.filter(pk=user.pk, seen_at__lt=Now() - SEEN_WITHIN)
-            if long_ago.update(seen_at=Now()):
-                tokens.wake(user.pk)
-        return self._get_response(request)
+    def note(self, user_id: UserId) -> float:
+        """Write that a user was here, in both places."""
+        due_in = super().note(user_id)
+        long_ago = Now() - timedelta(seconds=last_seen.SEEN_AGAIN_SECONDS)
+        User.objects.filter(pk=user_id, seen_at__lt=long_ago).update(seen_at=Now())
+        return due_in

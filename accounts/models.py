@@ -1,4 +1,4 @@
-"""The person behind a session."""
+"""The user behind a session."""
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
@@ -7,15 +7,18 @@ from django.db.models.functions import Now
 
 
 class User(AbstractUser):
-    """A person: staff with a username and a password, or somebody known by Spotify.
+    """A user: staff with a username and a password, or a listener who logs in with Spotify.
 
-    People from Spotify are linked by `account_id`, which Spotify promises never to
-    change; of the older `id` it says "do not use this field for account linking"
-    (https://developer.spotify.com/documentation/web-api/concepts/spotify-uris-ids).
-    They have no username, no e-mail and no usable password.
+    The Spotify account stands on the token (`SpotifyToken.account_id`). Users who log in by
+    it have no username, no e-mail and no usable password.
+
+    `account_id` and `seen_at` are for the previous version, which runs beside this one during
+    an upgrade: both are written still, and read only for rows that the previous version made
+    (users.py, middleware.py). The next release drops them, the constraint and the trigger of
+    migration 0004, once it has copied again what is missing on the tokens.
     """
 
-    # NULL and not "" for people from Spotify: the column is unique.
+    # NULL and not "" for users who log in with Spotify: the column is unique.
     username = models.CharField(  # type: ignore[assignment]
         max_length=150, unique=True, null=True, blank=True
     )
@@ -39,7 +42,7 @@ class User(AbstractUser):
         return self.display_name or self.username or "Spotify listener"
 
     def get_short_name(self) -> str:
-        """The name that pages greet the person with."""
+        """The name that pages greet the user with."""
         return str(self)
 
 

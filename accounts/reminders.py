@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 LONGEST_SECONDS = 10.0
 
-# Who comes late to a day (a new address, say) gets the most urgent mail alone.
+# A user who comes late (with a new address, for example) gets the most urgent mail only.
 _DECIDE = """
 INSERT INTO accounts_reconnectreminder (user_id, reauthorize_by, days)
 SELECT token.user_id, token.reauthorize_by,
@@ -40,8 +40,8 @@ SELECT token.user_id, token.reauthorize_by,
             WHEN token.reauthorize_by < now() + interval '7 days' THEN 7
             ELSE 30 END
 FROM spotify_auth_spotifytoken AS token
-JOIN accounts_user AS person ON person.id = token.user_id
-WHERE token.status = 'active' AND person.is_active AND person.email <> ''
+JOIN accounts_user AS recipient ON recipient.id = token.user_id
+WHERE token.status = 'active' AND recipient.is_active AND recipient.email <> ''
   AND token.reauthorize_by BETWEEN now() AND now() + interval '30 days'
 ON CONFLICT DO NOTHING
 """
@@ -78,15 +78,15 @@ def _send_next() -> bool | None:
     )
     if reminder is None:
         return None
-    # Since it was decided upon, the person may have reconnected or left.
+    # Since it was decided upon, the user may have reconnected or left.
     if not _still_true(reminder):
         reminder.delete()
         return False
     context = {
-        "person": reminder.user,
+        "user": reminder.user,
         "days": reminder.days,
         "reauthorize_by": reminder.reauthorize_by,
-        "link": urljoin(settings.SPOTIFY_REDIRECT_URI, reverse("spotify_auth:reconnect")),
+        "link": urljoin(settings.SPOTIFY_REDIRECT_URI, reverse("accounts:reconnect")),
     }
     try:
         send_mail(

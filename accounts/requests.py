@@ -7,7 +7,7 @@ from accounts.models import User
 
 
 class SignedInRequest(HttpRequest):
-    """A request of somebody who is logged in."""
+    """A request of a user who is logged in."""
 
     user: User
     htmx: HtmxDetails

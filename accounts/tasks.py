@@ -1,4 +1,4 @@
-"""Celery's side of the people's affairs."""
+"""Celery's tasks of this app: one call each."""
 
 from celery import shared_task
 

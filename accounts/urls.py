@@ -1,9 +1,9 @@
-"""Addresses of the pages."""
+"""Addresses of the pages, and of logging in with Spotify."""
 
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from accounts import api, views
+from accounts import api, login_views, views
 
 app_name = "accounts"
 urlpatterns = [
@@ -13,5 +13,8 @@ urlpatterns = [
     path("account/delete/", views.delete_account, name="delete_account"),
     path("account/reminder/", views.reminder, name="reminder"),
     path("api/dashboard-data", api.dashboard_data, name="dashboard_data"),
+    path("spotify/login/", login_views.login, name="login"),
+    path("spotify/reconnect/", login_views.reconnect, name="reconnect"),
+    path("spotify/callback/", login_views.callback, name="callback"),
     path("logout/", LogoutView.as_view(), name="logout"),
 ]

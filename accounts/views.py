@@ -1,4 +1,4 @@
-"""The pages a person sees."""
+"""The pages a user sees."""
 
 from http import HTTPStatus
 
@@ -15,7 +15,12 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from accounts import dashboard as dashboard_data
 from accounts import deletion
-from accounts.connection_page import connection_of, reconnect_soon, shown, trouble_of
+from accounts.connection_page import (
+    connection_of,
+    content_version,
+    delay_reason_of,
+    reconnect_soon,
+)
 from accounts.forms import ReminderForm
 from accounts.requests import SignedInRequest
 from spotify_auth.problems import RETRY_SECONDS
@@ -24,13 +29,13 @@ from spotify_auth.web_api import NotAllowed, RateLimited, Unauthorized, Unavaila
 
 TROUBLE_SECONDS = 10
 """When to ask again while Spotify answers nothing of what a page needs."""
-_OF_EVERYBODY = {NotAllowed.code, RateLimited.code, Unavailable.code}
-"""What is said once, when it is true of all parts."""
+_OF_ALL_PARTS = {NotAllowed.code, RateLimited.code, Unavailable.code}
+"""Errors that the page says once, when all of its parts have the same."""
 
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """What this is, and the log-in button."""
+    """What this is, and the login button."""
     if "HX-Request" in request.headers:
         # A page that polls was sent here since its session has ended: let all of it go
         # to log in, instead of taking this page into itself.
@@ -42,10 +47,10 @@ def home(request: HttpRequest) -> HttpResponse:
 @never_cache
 @login_required
 def dashboard(request: SignedInRequest) -> HttpResponse:
-    """The person's music, or why it cannot be shown; htmx asks for the content alone."""
+    """The user's music, or why it cannot be shown; htmx asks for the content alone."""
     template = "accounts/_dashboard.html" if request.htmx else "accounts/dashboard.html"
     context = _dashboard_context(request.user.pk)
-    if "ask_again" in context and _shows(request, context["shown"]):
+    if "ask_again" in context and _shows(request, context["content_version"]):
         return HttpResponse(status=HTTPStatus.NO_CONTENT)  # htmx leaves the page as it is
     return render(request, template, context)
 
@@ -54,7 +59,7 @@ def dashboard(request: SignedInRequest) -> HttpResponse:
 @never_cache
 @login_required
 def connection(request: SignedInRequest) -> HttpResponse:
-    """The state of the person's token; htmx asks for the content alone, every 2 s."""
+    """The state of the user's token; htmx asks for the content alone, every 2 s."""
     return _connection_page(request, reminder=ReminderForm(instance=request.user))
 
 
@@ -65,7 +70,7 @@ def _connection_page(
     found = connection_of(request.user.pk)
     context = {
         "connection": found,
-        "unchanged": _shows(request, found.shown),
+        "unchanged": _shows(request, found.content_version),
         "reminder": reminder,
     }
     return render(request, template, context, status=status)
@@ -75,7 +80,7 @@ def _connection_page(
 @never_cache
 @login_required
 def delete_account(request: SignedInRequest) -> HttpResponse:
-    """Say what deleting the account means, and do it when the person confirms."""
+    """Say what deleting the account means, and do it when the user confirms."""
     if request.user.is_staff:
         raise PermissionDenied  # an administrator is removed by another, in the admin
     if request.method != "POST":
@@ -92,7 +97,7 @@ def delete_account(request: SignedInRequest) -> HttpResponse:
 @require_POST
 @login_required
 def reminder(request: SignedInRequest) -> HttpResponse:
-    """Note where to remind the person; a blank address is none."""
+    """Note where to remind the user; a blank address is none."""
     form = ReminderForm(request.POST, instance=request.user)
     if form.is_valid():
         email = form.save().email
@@ -105,25 +110,25 @@ def reminder(request: SignedInRequest) -> HttpResponse:
     return _connection_page(request, reminder=form, status=HTTPStatus.BAD_REQUEST)
 
 
-def _shows(request: SignedInRequest, words: object) -> bool:
-    """Whether the page that polls says this already, and should not say it again."""
-    return bool(request.htmx) and request.GET.get("shown") == words
+def _shows(request: SignedInRequest, version: object) -> bool:
+    """Whether the page that polls shows this version already."""
+    return bool(request.htmx) and request.GET.get("shown") == version
 
 
 def _dashboard_context(user_id: int) -> dict[str, object]:
     """What the dashboard is made from.
 
-    `ask_again` is in how many seconds the page asks by itself, if it does, and `shown` a
-    word that changes whenever it has something else to say.
+    `ask_again` is in how many seconds the page asks by itself, if it does; the browser then
+    sends `content_version` back, so that an unchanged page is not announced again.
     """
     try:
-        parts = dashboard_data.load(user_id, asked_by="accounts:dashboard")
+        parts = dashboard_data.load(user_id, requested_by="accounts:dashboard")
     except TokenStale:
-        trouble = trouble_of(user_id)
+        delay_reason = delay_reason_of(user_id)
         return {
             "state": "reconnecting",
-            "trouble": trouble,
-            "shown": shown("reconnecting", trouble),
+            "delay_reason": delay_reason,
+            "content_version": content_version("reconnecting", delay_reason),
             "ask_again": RETRY_SECONDS,
         }
     except ReconnectRequired as error:
@@ -138,10 +143,10 @@ def _dashboard_context(user_id: int) -> dict[str, object]:
     errors = {part.error for part in parts.values()}
     if Unauthorized.code in errors:
         # Never the same twice: the parts that are there are shown with the rest.
-        return {**context, "shown": "", "ask_again": RETRY_SECONDS}
-    if len(errors) == 1 and errors <= _OF_EVERYBODY:
+        return {**context, "content_version": "", "ask_again": RETRY_SECONDS}
+    if len(errors) == 1 and errors <= _OF_ALL_PARTS:
         (code,) = errors
-        context["trouble"] = code
+        context["delay_reason"] = code
         if code != NotAllowed.code:  # that takes an operator
-            context |= {"shown": code, "ask_again": TROUBLE_SECONDS}
+            context |= {"content_version": code, "ask_again": TROUBLE_SECONDS}
     return context

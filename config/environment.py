@@ -1,7 +1,7 @@
 """Reading the environment so that one start reports everything that is wrong with it."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -17,13 +17,14 @@ _WORDS |= {"false": False, "0": False, "no": False, "off": False}
 class Environment:
     """Reads settings from the environment and collects every problem on the way.
 
-    A setting without a default is required. A setting that is missing or malformed
-    adds one line to `problems` and reads as a harmless placeholder, so that reading
-    goes on; `stop_if_wrong` then ends the process with all the lines at once. Values
-    never appear in the lines: they may be secrets.
+    A setting without a default, in the call or in `defaults`, is required. A setting that
+    is missing or malformed adds one line to `problems` and reads as its default or as a
+    harmless placeholder, so that reading goes on; `stop_if_wrong` then ends the process with
+    all the lines at once. Values never appear in the lines: they may be secrets.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, defaults: Mapping[str, Any]) -> None:
+        self._defaults = defaults
         self.names: list[str] = []
         self.problems: list[str] = []
 
@@ -51,33 +52,33 @@ class Environment:
             expected="true or false",
         )
 
-    def integer(self, name: str, default: int, minimum: int = 1) -> int:
+    def integer(self, name: str, default: int | None = None, minimum: int = 1) -> int:
         """A whole number of at least `minimum`."""
         return self._read(
             name,
             lambda raw: _at_least(minimum, int(raw)),
             default,
-            placeholder=default,
+            placeholder=1,
             expected=f"a whole number, {minimum} or more",
         )
 
-    def seconds(self, name: str, default: float) -> float:
+    def seconds(self, name: str, default: float | None = None) -> float:
         """A length of time in seconds, above zero."""
         return self._read(
             name,
             lambda raw: _at_least(0.001, float(raw)),
             default,
-            placeholder=default,
+            placeholder=1.0,
             expected="a number of seconds above zero",
         )
 
-    def share(self, name: str, default: float) -> float:
+    def share(self, name: str, default: float | None = None) -> float:
         """A part of a whole, above 0 and up to 1."""
         return self._read(
             name,
             lambda raw: _share(float(raw)),
             default,
-            placeholder=default,
+            placeholder=1.0,
             expected="a number above 0, up to 1",
         )
 
@@ -122,6 +123,10 @@ class Environment:
         expected: str,
     ) -> T:
         self.names.append(name)
+        if default is None:
+            default = self._defaults.get(name)
+        elif name in self._defaults:
+            raise ValueError(f"{name} has two defaults")
         raw = environ.Env.ENVIRON.get(name, "").strip()
         if not raw:
             if default is not None:
@@ -132,7 +137,7 @@ class Environment:
             return parse(raw)
         except (ValueError, KeyError, ImproperlyConfigured):
             self.problems.append(f"{name} is malformed: set it to {expected}.")
-            return placeholder
+            return placeholder if default is None else default
 
 
 def email_config(raw: str) -> dict[str, Any]:

@@ -13,13 +13,14 @@ import environ
 from csp.constants import NONE, SELF
 
 from config.environment import Environment, email_config, postgresql_config, redis_url
+from spotify_auth.conf import DEFAULTS
 from spotify_auth.encryption import parse_keys
 from spotify_auth.schedule import slack_problems
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 environ.Env.read_env(os.environ.get("ENV_FILE", BASE_DIR / ".env"))
-env = Environment()
+env = Environment(defaults=DEFAULTS)
 
 # --- Secrets and servers ---------------------------------------------------------------
 
@@ -45,29 +46,25 @@ REDIS_URL = env.parsed(
 SPOTIFY_CLIENT_ID = env.text("SPOTIFY_CLIENT_ID")
 SPOTIFY_CLIENT_SECRET = env.text("SPOTIFY_CLIENT_SECRET")
 SPOTIFY_REDIRECT_URI = env.url("SPOTIFY_REDIRECT_URI")
-SPOTIFY_ACCOUNTS_URL = env.url("SPOTIFY_ACCOUNTS_URL", "https://accounts.spotify.com").rstrip("/")
-SPOTIFY_API_URL = env.url("SPOTIFY_API_URL", "https://api.spotify.com").rstrip("/")
-SPOTIFY_SCOPES = env.words(
-    "SPOTIFY_SCOPES",
-    "user-top-read user-read-recently-played user-read-currently-playing playlist-read-private",
-)
-# requests spends a quarter of its time looking for proxies in the environment, so
-# its own look-up is off and a proxy is a setting of ours.
-OUTBOUND_PROXY_URL = env.text("OUTBOUND_PROXY_URL", "")
+SPOTIFY_ACCOUNTS_URL = env.url("SPOTIFY_ACCOUNTS_URL").rstrip("/")
+SPOTIFY_API_URL = env.url("SPOTIFY_API_URL").rstrip("/")
+SPOTIFY_SCOPES = env.words("SPOTIFY_SCOPES")
+SPOTIFY_CONNECTION_URL = "accounts:connection"
+OUTBOUND_PROXY_URL = env.text("OUTBOUND_PROXY_URL")
 
-# --- Keeping tokens fresh --------------------------------------------------------------
+# --- Keeping tokens fresh (spotify_auth/conf.py has the defaults, and says what each is) --
 
-ACCESS_TOKEN_LIFETIME_SECONDS = env.seconds("ACCESS_TOKEN_LIFETIME_SECONDS", 3600)
-ACCESS_TOKEN_MINIMUM_SECONDS = env.seconds("ACCESS_TOKEN_MINIMUM_SECONDS", 10)
-REFRESH_SWEEP_SECONDS = env.seconds("REFRESH_SWEEP_SECONDS", 10)
-REFRESH_LANES = env.integer("REFRESH_LANES", 64)
-TOKEN_ENDPOINT_DEADLINE_SECONDS = env.seconds("TOKEN_ENDPOINT_DEADLINE_SECONDS", 12)
-OUTAGE_GUARD_WINDOW_SECONDS = env.seconds("OUTAGE_GUARD_WINDOW_SECONDS", 300)
-OUTAGE_GUARD_REFUSALS = env.integer("OUTAGE_GUARD_REFUSALS", 5)
-OUTAGE_GUARD_SHARE = env.share("OUTAGE_GUARD_SHARE", 0.5)
-REFRESH_DORMANT_AFTER = env.integer("REFRESH_DORMANT_AFTER", 0, minimum=0)
-WORKER_MAX_MEMORY_MIB = env.integer("WORKER_MAX_MEMORY_MIB", 0, minimum=0)
-TOKEN_EVENT_RETENTION_DAYS = env.integer("TOKEN_EVENT_RETENTION_DAYS", 90)
+ACCESS_TOKEN_LIFETIME_SECONDS = env.seconds("ACCESS_TOKEN_LIFETIME_SECONDS")
+ACCESS_TOKEN_MINIMUM_SECONDS = env.seconds("ACCESS_TOKEN_MINIMUM_SECONDS")
+REFRESH_SWEEP_SECONDS = env.seconds("REFRESH_SWEEP_SECONDS")
+REFRESH_LANES = env.integer("REFRESH_LANES")
+TOKEN_ENDPOINT_DEADLINE_SECONDS = env.seconds("TOKEN_ENDPOINT_DEADLINE_SECONDS")
+OUTAGE_GUARD_WINDOW_SECONDS = env.seconds("OUTAGE_GUARD_WINDOW_SECONDS")
+OUTAGE_GUARD_REFUSALS = env.integer("OUTAGE_GUARD_REFUSALS")
+OUTAGE_GUARD_SHARE = env.share("OUTAGE_GUARD_SHARE")
+REFRESH_DORMANT_AFTER = env.integer("REFRESH_DORMANT_AFTER", minimum=0)
+WORKER_MAX_MEMORY_MIB = env.integer("WORKER_MAX_MEMORY_MIB", minimum=0)
+TOKEN_EVENT_RETENTION_DAYS = env.integer("TOKEN_EVENT_RETENTION_DAYS")
 
 env.problems += slack_problems(
     lifetime=ACCESS_TOKEN_LIFETIME_SECONDS,
@@ -153,8 +150,8 @@ DATABASES = {
         # One connection a thread, kept: a lane must not pay for a new one each time.
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
-        # A host that is gone without a word is noticed in 5 to 11 s: a grant that it did not
-        # take must be rescued before others may take the row for abandoned.
+        # Detect a dead PostgreSQL host within 5 to 11 s, so that a worker can save its grant
+        # before another one retries the row.
         "OPTIONS": {
             "connect_timeout": 5,
             "tcp_user_timeout": 5000,

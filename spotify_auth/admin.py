@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
 from django.core.paginator import Paginator
 from django.db import OperationalError
 from django.db.models import Model, QuerySet
@@ -11,14 +12,14 @@ from django.template.response import TemplateResponse
 from django.utils.functional import cached_property
 
 from spotify_auth import connections, tokens
-from spotify_auth.models import Cause, SpotifyToken, TokenEvent
+from spotify_auth.models import Cause, SpotifyToken, TokenEvent, UserId
 
 MOST_AT_ONCE = 200
 """Tokens that one action takes: each may wait for its lock, and the page for all of them."""
 MOST_COUNTED = 10_000
 """Rows of a list that have pages."""
 SHOWN = 20
-"""People whom the confirmation names."""
+"""Users whom the confirmation names."""
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -27,7 +28,7 @@ else:
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]  # Django's own is not generic
-    """Pages for the newest MOST_COUNTED rows; who looks for others filters or searches."""
+    """Pages for the newest MOST_COUNTED rows; older ones are found by a filter or a search."""
 
     @cached_property
     def count(self) -> int:
@@ -49,15 +50,23 @@ class LastErrorFilter(admin.SimpleListFilter):
         return [(error, error) for error in failing.values_list("last_error", flat=True).distinct()]
 
     def has_output(self) -> bool:
-        # Else a chosen error that nobody has any more would be no filter, but everybody.
+        # Otherwise filtering by an error that no token has any more would list every token.
         return bool(self.lookup_choices or self.value())
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(last_error=self.value()) if self.value() else queryset
 
 
+def fields_that_name_users() -> tuple[str, ...]:
+    """What a list is searched for: the user's name and address, whatever the user model has."""
+    model = get_user_model()
+    fields = {field.name for field in model._meta.get_fields()}
+    names = (model.USERNAME_FIELD, model.get_email_field_name())
+    return tuple(f"user__{name}" for name in dict.fromkeys(names) if name in fields)
+
+
 class ReadOnlyAdmin(_ModelAdmin):
-    """No adding, no changing; deleting only along with the person."""
+    """No adding, no changing; deleting only along with the user."""
 
     paginator = CappedPaginator
     show_full_result_count = False
@@ -71,13 +80,15 @@ class ReadOnlyAdmin(_ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         # Django asks this also when a user is deleted, whose token and events go too.
         here = request.resolver_match.view_name if request.resolver_match else ""
-        deleting_a_person = here.startswith("admin:accounts_user_")
-        return deleting_a_person and super().has_delete_permission(request, obj)
+        user = get_user_model()._meta
+        site = self.admin_site.name
+        deleting_a_user = here.startswith(f"{site}:{user.app_label}_{user.model_name}_")
+        return deleting_a_user and super().has_delete_permission(request, obj)
 
 
 @admin.register(SpotifyToken)
 class SpotifyTokenAdmin(ReadOnlyAdmin):
-    """One row a connected user. The tokens themselves are never shown."""
+    """One row per connected user. The tokens themselves are never shown."""
 
     list_display = (
         "user",
@@ -92,9 +103,10 @@ class SpotifyTokenAdmin(ReadOnlyAdmin):
     )
     list_filter = ("status", LastErrorFilter, "reauthorize_by")
     list_select_related = ("user",)
-    search_fields = ("user__display_name", "user__account_id", "user__username")
+    search_fields = (*fields_that_name_users(), "account_id")
     fields = (
         "user",
+        "account_id",
         "status",
         "scope",
         "generation",
@@ -126,7 +138,7 @@ class SpotifyTokenAdmin(ReadOnlyAdmin):
                 user_id,
                 generation=generation,
                 cause=Cause.ADMIN,
-                asked_by=request.user.get_username(),
+                requested_by=request.user.get_username(),
             )
             for user_id, generation in chosen
         )
@@ -139,7 +151,7 @@ class SpotifyTokenAdmin(ReadOnlyAdmin):
 
     def _chosen(
         self, request: HttpRequest, queryset: QuerySet[SpotifyToken]
-    ) -> list[tuple[int, int]] | None:
+    ) -> list[tuple[UserId, int]] | None:
         """Users and generations of the selected tokens; None, and a message, if too many."""
         # One more than allowed, and no count: "select all" may mean a million.
         chosen = list(queryset.values_list("user_id", "generation")[: MOST_AT_ONCE + 1])
@@ -186,7 +198,7 @@ class SpotifyTokenAdmin(ReadOnlyAdmin):
         self.message_user(
             request,
             f"{revoked} tokens were erased here. Spotify has no revocation endpoint: to end the "
-            "access there too, each person must remove the app at "
+            "access there too, each user must remove the app at "
             "https://www.spotify.com/account/apps/.",
             messages.SUCCESS,
         )
@@ -214,4 +226,4 @@ class TokenEventAdmin(ReadOnlyAdmin):
     )
     list_filter = ("outcome", "cause", "rotated", "at")
     list_select_related = ("user",)
-    search_fields = ("user__display_name", "user__account_id", "user__username")
+    search_fields = (*fields_that_name_users(), "user__spotify_token__account_id")

@@ -1,7 +1,7 @@
 """The access token for a page that plays music: Spotify's Web Playback SDK needs it.
 
 The one place where a token leaves the server. It is the access token and never the
-refresh token, it goes to this site's own pages only, and only to somebody who granted
+refresh token, it goes to this site's own pages only, and only to a user who granted
 `streaming`, without which the player would not work anyway.
 """
 
@@ -27,7 +27,7 @@ def browser_token(request: HttpRequest) -> HttpResponse:
     if not request.user.is_authenticated:
         return NOT_LOGGED_IN.as_json()
     try:
-        token = reading.read(request.user, asked_by=reading.page_of(request))
+        token = reading.read(request.user, requested_by=reading.page_of(request))
     except TokenUnavailable as error:
         return problem_of(error).as_json()
     if SCOPE not in token.scopes:

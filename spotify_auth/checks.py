@@ -1,21 +1,35 @@
-"""System checks: `manage.py check` refuses settings under which tokens would go stale."""
+"""System checks: `manage.py check` names settings with which tokens could not be kept fresh."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from django.apps import AppConfig
-from django.conf import settings
+from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DEFAULT_DB_ALIAS
+from django.db.utils import load_backend
 
+from spotify_auth import conf
+from spotify_auth.conf import settings
+from spotify_auth.encryption import keys_of
 from spotify_auth.schedule import slack_problems
 
+_NONE = "django.db.backends.dummy"
+"""Django's engine for a project that has no database."""
 
-@register
+
+def register_all() -> None:
+    """Register every check of this app, when the app is ready."""
+    for check in (check_slack, check_required, check_keys, check_database):
+        register(check)
+
+
 def check_slack(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """E001: the settings leave a refresh too little time before expiry.
+    """E001: the settings leave a refresh too little time before the token expires.
 
-    The environment is checked when the settings are read; this check covers projects
-    that set the values in Python.
+    The product refuses such an environment when it reads its settings; this check is for
+    projects that set the values in Python.
     """
     problems = slack_problems(
         lifetime=settings.ACCESS_TOKEN_LIFETIME_SECONDS,
@@ -23,4 +37,62 @@ def check_slack(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
         deadline=settings.TOKEN_ENDPOINT_DEADLINE_SECONDS,
         minimum=settings.ACCESS_TOKEN_MINIMUM_SECONDS,
     )
-    return [Error(problem, id="spotify_auth.E001") for problem in problems]
+    return [
+        Error(problem, hint="These are times in seconds.", id="spotify_auth.E001")
+        for problem in problems
+    ]
+
+
+def check_required(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """E002: a setting without a default is missing; one error for each."""
+    errors: list[CheckMessage] = []
+    for name in conf.REQUIRED:
+        try:
+            getattr(settings, name)
+        except ImproperlyConfigured as error:
+            hint = "Take secrets from the environment: they do not belong into the repository."
+            errors.append(Error(str(error), hint=hint, id="spotify_auth.E002"))
+    return errors
+
+
+def check_keys(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """E003: TOKEN_ENCRYPTION_KEYS is there, but holds no usable keys."""
+    try:
+        keys_of(settings.TOKEN_ENCRYPTION_KEYS)
+    except ImproperlyConfigured:
+        return []  # E002 says so
+    except ValueError as error:
+        return [
+            Error(
+                f"TOKEN_ENCRYPTION_KEYS is malformed: {error}.",
+                hint="Set it to a list of bytes, 32 in each key, or to the same in base64, "
+                "separated by commas.",
+                id="spotify_auth.E003",
+            )
+        ]
+    return []
+
+
+def check_database(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """E004 and E005: the default database cannot do what the row locks need."""
+    database = django_settings.DATABASES.get(DEFAULT_DB_ALIAS, {})
+    # Another engine may be PostgreSQL too: PostGIS, for example.
+    if load_backend(database.get("ENGINE") or _NONE).DatabaseWrapper.vendor != "postgresql":
+        return [
+            Error(
+                "The default database is not PostgreSQL.",
+                hint="Tokens are claimed with FOR UPDATE SKIP LOCKED: set ENGINE to "
+                "django.db.backends.postgresql.",
+                id="spotify_auth.E005",
+            )
+        ]
+    if database.get("OPTIONS", {}).get("server_side_binding"):
+        return [
+            Error(
+                "The default database has the option server_side_binding.",
+                hint="A claim sends several statements in one message, which that forbids: "
+                "remove it from OPTIONS.",
+                id="spotify_auth.E004",
+            )
+        ]
+    return []

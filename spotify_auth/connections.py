@@ -1,36 +1,38 @@
-"""The WRITE side's doors for people: connect, disconnect, revoke.
+"""The WRITE side's doors for users: connect, disconnect, revoke, delete.
 
 Each takes the same row lock as a lane does, so none of them meets a refresh half way:
-it waits until the exchange in hand is committed, at the most `lock_timeout`.
+it waits until the exchange in hand is committed, at most `lock_timeout`.
 """
 
 import logging
 import random
 from datetime import datetime
+from typing import Any
 
-from django.conf import settings
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
 from spotify_auth import schedule
 from spotify_auth.accounts_service.grant import Grant
-from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenEvent
+from spotify_auth.conf import settings
+from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenEvent, UserId
 
 logger = logging.getLogger(__name__)
 
-# One statement, so that two first log-ins of one person cannot both insert. A grant
-# whose exchange began before the one that is stored, or before the tokens were erased,
-# came too late and is left out.
+# One statement, so that two first logins of one user cannot both insert. Left out is a grant
+# whose exchange began before the stored one's, or before the tokens were erased: it came too
+# late. So is one of another Spotify account, unless the tokens of the former were erased.
 _CONNECT = """
 INSERT INTO spotify_auth_spotifytoken AS token (
-    user_id, status, access_token, refresh_token, scope, generation, authorized_at,
+    user_id, account_id, status, access_token, refresh_token, scope, generation, authorized_at,
     reauthorize_by, refreshed_at, expires_at, due_at, due_cause, failures, last_error)
 VALUES (
-    %(user_id)s, 'active', %(access_token)s, %(refresh_token)s, %(scope)s, 1, %(issued_at)s,
-    %(issued_at)s::timestamptz + interval '6 months', %(issued_at)s,
+    %(user_id)s, %(account_id)s, 'active', %(access_token)s, %(refresh_token)s, %(scope)s, 1,
+    %(issued_at)s, %(issued_at)s::timestamptz + interval '6 months', %(issued_at)s,
     %(issued_at)s::timestamptz + make_interval(secs => %(expires_in)s),
     %(issued_at)s::timestamptz + make_interval(secs => %(due_in)s), 'schedule', 0, '')
 ON CONFLICT (user_id) DO UPDATE SET
+    account_id = coalesce(excluded.account_id, token.account_id),
     status = excluded.status, access_token = excluded.access_token,
     refresh_token = excluded.refresh_token, scope = excluded.scope,
     generation = token.generation + 1, authorized_at = excluded.authorized_at,
@@ -40,8 +42,28 @@ ON CONFLICT (user_id) DO UPDATE SET
     failures = 0, suspected_at = NULL, last_error = ''
 WHERE token.authorized_at <= excluded.authorized_at
   AND (token.closed_at IS NULL OR token.closed_at <= excluded.authorized_at)
+  AND (token.account_id IS NULL OR excluded.account_id IS NULL
+       OR token.account_id = excluded.account_id
+       OR token.status IN ('disconnected', 'revoked'))
 RETURNING generation
 """
+
+
+class AccountConflict(Exception):
+    """A grant was not stored, because of the Spotify account that it is from.
+
+    AccountConflict
+    |-- DifferentAccount   the user has connected another account, and not disconnected it
+    `-- AccountTaken       another user's row has this account
+    """
+
+
+class DifferentAccount(AccountConflict):
+    """The user has connected another Spotify account."""
+
+
+class AccountTaken(AccountConflict):
+    """The Spotify account belongs to another user."""
 
 
 def database_now() -> datetime:
@@ -52,67 +74,99 @@ def database_now() -> datetime:
     return now
 
 
-def connect(*, user_id: int, grant: Grant, issued_at: datetime) -> None:
-    """Store what a log-in was granted: the first pair, or one in place of an older one.
+def connect(
+    *, user_id: UserId, grant: Grant, issued_at: datetime, account_id: str | None = None
+) -> bool:
+    """Store what a login was granted: the first pair, or one in place of an older one.
 
-    `issued_at` is `database_now()` from before the exchange. Raises
-    django.db.OperationalError when a lane holds the row for longer than an exchange
-    can take, ValueError when the grant has no refresh token.
+    `issued_at` is `database_now()` from before the exchange. `account_id` is the Spotify
+    account, if it is known. False if a newer login, or the erasing of the tokens, came first.
+
+    Raises DifferentAccount or AccountTaken, django.db.OperationalError when a lane holds the
+    row for longer than an exchange can take, ValueError when the grant has no refresh token.
     """
     if grant.refresh_token is None:
-        raise ValueError("a log-in's grant must have a refresh token")
-    with transaction.atomic(), connection.cursor() as cursor:
-        _bound_lock_wait()
-        cursor.execute(
-            _CONNECT,
-            {
-                "user_id": user_id,
-                "access_token": SpotifyToken.seal(
-                    "access_token", grant.access_token, user_id=user_id
-                ),
-                "refresh_token": SpotifyToken.seal(
-                    "refresh_token", grant.refresh_token, user_id=user_id
-                ),
-                "scope": grant.scope,
-                "issued_at": issued_at,
-                "expires_in": grant.expires_in,
-                "due_in": schedule.refresh_after(
-                    grant.expires_in,
-                    fraction=random.random(),  # noqa: S311 (jitter)
-                ),
-            },
-        )
+        raise ValueError("a login's grant must have a refresh token")
+    fraction = random.random()  # noqa: S311 (jitter)
+    parameters = {
+        "user_id": user_id,
+        "account_id": account_id,
+        "access_token": SpotifyToken.seal("access_token", grant.access_token, user_id=user_id),
+        "refresh_token": SpotifyToken.seal("refresh_token", grant.refresh_token, user_id=user_id),
+        "scope": grant.scope,
+        "issued_at": issued_at,
+        "expires_in": grant.expires_in,
+        "due_in": schedule.refresh_after(grant.expires_in, fraction=fraction),
+    }
+    _refuse_taken_account(user_id, account_id)
+    try:
+        generation = _store(user_id, account_id, parameters)
+    except IntegrityError:
+        # The unique index decides when two users connect one account at the same moment.
+        _refuse_taken_account(user_id, account_id)
+        raise
+    if generation is None:
+        logger.info("late_login user_id=%s", user_id)
+        return False
+    logger.info("connected user_id=%s generation=%s", user_id, generation)
+    return True
+
+
+@transaction.atomic
+def _store(user_id: UserId, account_id: str | None, parameters: dict[str, Any]) -> int | None:
+    """Write the row and its event; the new generation, or None for a grant that came late."""
+    _bound_lock_wait()
+    with connection.cursor() as cursor:
+        cursor.execute(_CONNECT, parameters)
         row = cursor.fetchone()
-        if row is None:
-            logger.info("late_login user_id=%s", user_id)
-            return
-        TokenEvent.objects.create(
-            user_id=user_id,
-            cause=Cause.LOGIN,
-            outcome=Outcome.CONNECTED,
-            generation_after=row[0],
-            rotated=True,
-            lifetime_granted=grant.expires_in,
-        )
-    logger.info("connected user_id=%s generation=%s", user_id, row[0])
+    if row is None:
+        _refuse_different_account(user_id, account_id)
+        return None
+    generation: int = row[0]
+    TokenEvent.objects.create(
+        user_id=user_id,
+        cause=Cause.LOGIN,
+        outcome=Outcome.CONNECTED,
+        generation_after=generation,
+        rotated=True,
+        lifetime_granted=parameters["expires_in"],
+    )
+    return generation
 
 
-def disconnect(*, user_id: int) -> bool:
-    """Erase both tokens because the person asked for it; False if there were none."""
+def _refuse_taken_account(user_id: UserId, account_id: str | None) -> None:
+    """Raise AccountTaken if another user has the account."""
+    others = SpotifyToken.objects.filter(account_id=account_id).exclude(user_id=user_id)
+    if account_id and others.exists():
+        raise AccountTaken
+
+
+def _refuse_different_account(user_id: UserId, account_id: str | None) -> None:
+    """Raise DifferentAccount if that is why a grant was left out, and not that it came late."""
+    open_rows = SpotifyToken.objects.exclude(
+        status__in=[SpotifyToken.Status.DISCONNECTED, SpotifyToken.Status.REVOKED]
+    )
+    known = open_rows.filter(user_id=user_id).values_list("account_id", flat=True).first()
+    if account_id and known and known != account_id:
+        raise DifferentAccount
+
+
+def disconnect(*, user_id: UserId) -> bool:
+    """Erase both tokens because the user asked for it; False if there were none."""
     return _erase(user_id, SpotifyToken.Status.DISCONNECTED, Cause.DISCONNECT, Outcome.DISCONNECTED)
 
 
-def revoke(*, user_id: int) -> bool:
+def revoke(*, user_id: UserId) -> bool:
     """Erase both tokens because an administrator asked for it; False if there were none.
 
-    Spotify has no revocation endpoint: the person must also remove the application at
+    Spotify has no revocation endpoint: the user must also remove the application at
     https://www.spotify.com/account/apps/.
     """
     return _erase(user_id, SpotifyToken.Status.REVOKED, Cause.ADMIN, Outcome.REVOKED)
 
 
-def delete(*, user_id: int) -> None:
-    """Delete a person's token and its history; the caller's transaction deletes the person.
+def delete(*, user_id: UserId) -> None:
+    """Delete a user's token and its history; the caller's transaction deletes the user.
 
     Raises django.db.OperationalError when a lane holds the row for longer than an
     exchange can take.
@@ -122,7 +176,7 @@ def delete(*, user_id: int) -> None:
     TokenEvent.objects.filter(user_id=user_id).delete()
 
 
-def _erase(user_id: int, status: SpotifyToken.Status, cause: Cause, outcome: Outcome) -> bool:
+def _erase(user_id: UserId, status: SpotifyToken.Status, cause: Cause, outcome: Outcome) -> bool:
     with transaction.atomic():
         _bound_lock_wait()
         token = (

@@ -4,14 +4,21 @@ import functools
 from collections.abc import Callable, Collection
 from typing import Concatenate, ParamSpec, overload
 
+from django.apps import apps
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.cache import add_never_cache_headers
-from django_htmx.http import HttpResponseClientRedirect, HttpResponseClientRefresh
-from django_htmx.middleware import HtmxDetails
 
-from spotify_auth.problems import NOT_LOGGED_IN, RECONNECTING, Problem, missing_scopes, problem_of
+from spotify_auth import htmx
+from spotify_auth.problems import (
+    NOT_LOGGED_IN,
+    RECONNECTING,
+    RETRY_SECONDS,
+    Problem,
+    missing_scopes,
+    problem_of,
+)
 from spotify_auth.tokens import TokenUnavailable
 from spotify_auth.web_api import reading
 from spotify_auth.web_api.errors import WebApiError
@@ -21,6 +28,9 @@ View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 WAITING_PAGE, WAITING_PART = "spotify-waiting-page", "spotify-waiting"
 """Names of the elements that ask again while the access is being renewed."""
+
+RELOAD_BESIDE_HTMX_SECONDS = 30
+"""When a waiting page reloads itself on a site with htmx: in case that its polling fails."""
 
 
 @overload
@@ -34,7 +44,7 @@ def spotify_required(*, scopes: Collection[str] = ...) -> Callable[[View[P]], Vi
 def spotify_required(
     view: View[P] | None = None, *, scopes: Collection[str] = ()
 ) -> View[P] | Callable[[View[P]], View[P]]:
-    """Run the view only for somebody whose Spotify access is fresh and covers `scopes`.
+    """Run the view only for a user whose Spotify access is fresh and covers `scopes`.
 
     Everybody else is answered in the form that the request asks for: a page that says
     what to do and, while the access is being renewed, goes on by itself; for htmx the
@@ -52,11 +62,12 @@ def _guarded(view: View[P], *, scopes: frozenset[str]) -> View[P]:
         if not request.user.is_authenticated:
             return _to_log_in(request)
         try:
-            missing = scopes - reading.read(request.user, asked_by=reading.page_of(request)).scopes
+            token = reading.read(request.user, requested_by=reading.page_of(request))
+            missing = scopes - token.scopes
             if missing:
                 return _answer(request, missing_scopes(missing))
-            if _asked_by(request) == WAITING_PAGE:
-                return HttpResponseClientRefresh()
+            if htmx.is_htmx(request) and htmx.trigger_of(request) == WAITING_PAGE:
+                return htmx.reload_whole_page()
             return view(request, *args, **kwargs)
         except (TokenUnavailable, WebApiError) as error:
             return _answer(request, problem_of(error))
@@ -68,43 +79,43 @@ def _to_log_in(request: HttpRequest) -> HttpResponse:
     if _wants_json(request):
         return NOT_LOGGED_IN.as_json()
     response = redirect_to_login(_page(request))
-    # Else htmx would put the whole log-in page where the part belongs.
-    return HttpResponseClientRedirect(response.url) if HtmxDetails(request) else response
+    # htmx would put the whole login page where the part belongs.
+    return htmx.redirect_whole_page(response.url) if htmx.is_htmx(request) else response
 
 
 def _answer(request: HttpRequest, problem: Problem) -> HttpResponse:
     if _wants_json(request):
         return problem.as_json()
-    htmx = bool(HtmxDetails(request))
-    if problem is RECONNECTING and _asked_by(request) in {WAITING_PAGE, WAITING_PART}:
+    is_part = htmx.is_htmx(request)
+    waits = problem is RECONNECTING
+    if waits and is_part and htmx.trigger_of(request) in {WAITING_PAGE, WAITING_PART}:
         # It shows this already, and should not say it again.
         response = HttpResponse(status=204)
     else:
-        name = "_problem.html" if htmx else "problem.html"
+        name = "_problem.html" if is_part else "problem.html"
         context = {
             "problem": problem,
             "page": _page(request),
-            "waiting": WAITING_PART if htmx else WAITING_PAGE,
+            "waiting": WAITING_PART if is_part else WAITING_PAGE,
+            # A form is not sent again by itself.
+            "ask_again": request.get_full_path() if request.method == "GET" else "",
         }
         response = render(request, f"spotify_auth/{name}", context)
+        if waits and not is_part and request.method == "GET":
+            uses_htmx = apps.is_installed("django_htmx")
+            response["Refresh"] = str(RELOAD_BESIDE_HTMX_SECONDS if uses_htmx else RETRY_SECONDS)
     add_never_cache_headers(response)
     return response
 
 
 def _wants_json(request: HttpRequest) -> bool:
     """Whether a program asks: one that prefers JSON, or sends it."""
-    if HtmxDetails(request):
+    if htmx.is_htmx(request):
         return False
     preferred = request.get_preferred_type(["text/html", "application/json"])
     return "application/json" in {preferred, request.content_type}
 
 
-def _asked_by(request: HttpRequest) -> str | None:
-    """The element that htmx asks for."""
-    return HtmxDetails(request).trigger
-
-
 def _page(request: HttpRequest) -> str:
-    """Where the person is, and comes back to after a log-in."""
-    htmx = HtmxDetails(request)
-    return (htmx.current_url_abs_path or "/") if htmx else request.get_full_path()
+    """Where the user is, and comes back to after a login."""
+    return (htmx.page_of(request) or "/") if htmx.is_htmx(request) else request.get_full_path()

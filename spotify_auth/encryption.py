@@ -14,7 +14,9 @@ from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
-from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from spotify_auth.conf import settings
 
 _VERSION = b"\x01"
 _KEY_ID_BYTES = 4
@@ -31,15 +33,22 @@ def parse_keys(raw: str) -> list[bytes]:
 
     Raises ValueError for anything else, and for two keys that are the same.
     """
-    try:
-        keys = [base64.b64decode(part.strip(), validate=True) for part in raw.split(",")]
-    except binascii.Error as error:
-        raise ValueError("not base64") from error
+    return list(keys_of(raw))
+
+
+def keys_of(value: Sequence[bytes] | str) -> tuple[bytes, ...]:
+    """The keys that a setting holds: a list of keys, or text that `parse_keys` reads.
+
+    Raises ValueError for anything else. The message says what is wrong, and shows no key.
+    """
+    keys = _from_base64(value) if isinstance(value, str) else list(value)
+    if any(not isinstance(key, bytes) for key in keys):
+        raise ValueError("a key is not bytes")
     if any(len(key) != 32 for key in keys):
         raise ValueError("a key is not 32 bytes long")
     if len({_key_id(key) for key in keys}) != len(keys):
         raise ValueError("a key is there twice")
-    return keys
+    return tuple(keys)
 
 
 class Cipher:
@@ -76,13 +85,24 @@ class Cipher:
 
 
 @lru_cache(maxsize=4)
-def _cipher_for(keys: tuple[bytes, ...]) -> Cipher:
-    return Cipher(keys)
+def _cipher_for(setting: tuple[bytes, ...] | str) -> Cipher:
+    try:
+        return Cipher(keys_of(setting))
+    except ValueError as error:
+        raise ImproperlyConfigured(f"TOKEN_ENCRYPTION_KEYS is malformed: {error}.") from None
 
 
 def cipher() -> Cipher:
-    """The cipher of the keys in the settings."""
-    return _cipher_for(tuple(settings.TOKEN_ENCRYPTION_KEYS))
+    """The cipher of the keys in the settings. Raises ImproperlyConfigured without usable keys."""
+    setting = settings.TOKEN_ENCRYPTION_KEYS
+    return _cipher_for(setting if isinstance(setting, str) else tuple(setting))
+
+
+def _from_base64(raw: str) -> list[bytes]:
+    try:
+        return [base64.b64decode(part.strip(), validate=True) for part in raw.split(",")]
+    except binascii.Error as error:
+        raise ValueError("not base64") from error
 
 
 def _key_id(key: bytes) -> bytes:

@@ -2,23 +2,24 @@
 
 from datetime import timedelta
 
-from django.conf import settings
 from django.core.management import call_command
 from django.db.models.functions import Now
 
-from spotify_auth import login_attempts
+from spotify_auth import login
+from spotify_auth.conf import settings
 from spotify_auth.models import TokenEvent
 from spotify_auth.refresh import saved_grants
 
 AT_ONCE = 5000
-"""Events a transaction: a long one would keep what lanes leave from being vacuumed."""
+"""Events deleted per transaction. A long transaction would stop vacuum from removing the dead
+rows that refreshes leave."""
 
 
 def delete_expired() -> None:
-    """Delete old events, log-ins that never came back, orphaned grants and expired sessions."""
+    """Delete old events, logins that never came back, orphaned grants and expired sessions."""
     while _delete_some_events():
         pass
-    login_attempts.delete_expired()
+    login.delete_expired()
     saved_grants.delete_orphans()
     call_command("clearsessions")
 

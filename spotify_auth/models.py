@@ -1,6 +1,7 @@
-"""What is stored: one token a user, the history of each, and log-ins under way."""
+"""What is stored: one token per user, its history, when users were seen, logins under way."""
 
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from uuid import UUID
 
 from django.conf import settings
 from django.db import models
@@ -8,6 +9,12 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from spotify_auth.fields import EncryptedTextField
+
+if TYPE_CHECKING:
+    UserId: TypeAlias = int  # what this repository's own user model has, as django-stubs knows
+else:
+    UserId = int | UUID
+    """A user's primary key, whatever the project's user model has."""
 
 TokenColumn = Literal["access_token", "refresh_token"]
 
@@ -20,9 +27,9 @@ class Cause(models.TextChoices):
     STALE_READ = "stale_read", "A page met a stale token"
     UNAUTHORIZED = "unauthorized", "The Web API answered 401"
     ADMIN = "admin", "An administrator asked"
-    LOGIN = "login", "The person logged in"
+    LOGIN = "login", "The user logged in"
     RESCUE = "rescue", "Stored after PostgreSQL had failed"
-    DISCONNECT = "disconnect", "The person disconnected"
+    DISCONNECT = "disconnect", "The user disconnected"
 
 
 class Outcome(models.TextChoices):
@@ -52,7 +59,7 @@ class SpotifyToken(models.Model):
         RECONNECT_REQUIRED = "reconnect_required", "Reconnect required"
         """Spotify refused the refresh token for good. The row and its history are kept."""
         DISCONNECTED = "disconnected", "Disconnected"
-        """The person disconnected. Both tokens are erased."""
+        """The user disconnected. Both tokens are erased."""
         REVOKED = "revoked", "Revoked"
         """An administrator revoked it. Both tokens are erased."""
 
@@ -62,12 +69,23 @@ class SpotifyToken(models.Model):
         primary_key=True,
         related_name="spotify_token",
     )
+    # Of the older `id` Spotify says "do not use this field for account linking"
+    # (https://developer.spotify.com/documentation/web-api/concepts/spotify-uris-ids).
+    # NULL and not "" where it is not known, since it is unique: a token from elsewhere, or
+    # stored by the previous version.
+    account_id = models.CharField(  # noqa: DJ001
+        "Spotify account ID",
+        max_length=255,
+        null=True,
+        editable=False,
+        help_text="The account that granted the tokens: one user's only, and it never changes.",
+    )
     status = models.CharField(max_length=20, choices=Status.choices, default=Status.ACTIVE)
     access_token = EncryptedTextField(null=True)
     refresh_token = EncryptedTextField(null=True)
     scope = models.TextField(blank=True, help_text="Granted scopes, separated by spaces.")
     generation = models.PositiveIntegerField(default=1)
-    authorized_at = models.DateTimeField(help_text="When the person last approved on Spotify.")
+    authorized_at = models.DateTimeField(help_text="When the user last approved on Spotify.")
     reauthorize_by = models.DateTimeField(
         help_text="Six months after the approval the refresh token dies, refreshed or not."
     )
@@ -85,7 +103,7 @@ class SpotifyToken(models.Model):
     )
     failures = models.PositiveIntegerField(default=0, help_text="Failed attempts in a row.")
     closed_at = models.DateTimeField(
-        null=True, help_text="When the tokens were last erased: log-ins begun before are void."
+        null=True, help_text="When the tokens were last erased: logins begun before are void."
     )
     suspected_at = models.DateTimeField(
         null=True, help_text="When Spotify first answered invalid_grant, until it is confirmed."
@@ -101,6 +119,11 @@ class SpotifyToken(models.Model):
             models.Index(fields=["last_error"], condition=~Q(last_error=""), name="token_failing"),
         )
         constraints = (
+            models.UniqueConstraint(
+                fields=("account_id",),
+                condition=Q(account_id__isnull=False),
+                name="token_account_once",
+            ),
             models.CheckConstraint(
                 condition=~Q(status__in=["active", "reconnect_required"])
                 | Q(access_token__isnull=False, refresh_token__isnull=False),
@@ -117,12 +140,12 @@ class SpotifyToken(models.Model):
         return f"Spotify token of user {self.pk}, generation {self.generation}"
 
     @classmethod
-    def seal(cls, column: TokenColumn, plaintext: str, *, user_id: int) -> bytes:
+    def seal(cls, column: TokenColumn, plaintext: str, *, user_id: UserId) -> bytes:
         """Encrypt one column's value for one user's row, for statements written in SQL."""
         return cls._encrypted(column).seal(plaintext, primary_key=user_id)
 
     @classmethod
-    def unseal(cls, column: TokenColumn, stored: bytes, *, user_id: int) -> str:
+    def unseal(cls, column: TokenColumn, stored: bytes, *, user_id: UserId) -> str:
         """Decrypt what such a statement read. Raises encryption.DecryptionError."""
         return cls._encrypted(column).unseal(stored, primary_key=user_id)
 
@@ -172,8 +195,33 @@ class TokenEvent(models.Model):
         return f"{self.outcome} for user {self.user_id} at {self.at:%Y-%m-%d %H:%M:%S}"
 
 
+class LastSeen(models.Model):
+    """When a page last met a user, to within a day: REFRESH_DORMANT_AFTER goes by it.
+
+    A table of its own, and not a column of the token, since a request must not wait for the
+    row lock of a token; nor of the user, since that model is the project's.
+    """
+
+    # The migration makes the constraint, with ON DELETE CASCADE: code that does not know this
+    # table, such as the previous version during an upgrade, may delete users too.
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        primary_key=True,
+        related_name="+",
+        db_constraint=False,
+    )
+    seen_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name_plural = "last seen"
+
+    def __str__(self) -> str:
+        return f"User {self.pk} seen at {self.seen_at:%Y-%m-%d %H:%M:%S}"
+
+
 class LoginAttempt(models.Model):
-    """A log-in that has gone to Spotify and not come back yet.
+    """A login that has gone to Spotify and not come back yet.
 
     A row and not a session entry: taking it is one DELETE, so a `state` is used once
     even when two requests bring it at the same time, and tabs that start together do
@@ -186,8 +234,17 @@ class LoginAttempt(models.Model):
     browser_digest = models.CharField(max_length=64, help_text="SHA-256 of the browser's cookie.")
     code_verifier = EncryptedTextField()
     next_url = models.CharField(max_length=2000, blank=True)
+    door = models.CharField(
+        max_length=20, db_default="login", help_text="Which view began it: login or connect."
+    )
+    for_user = models.CharField(
+        max_length=64,
+        blank=True,
+        db_default="",
+        help_text="The primary key of the only user who may complete it; blank for a login.",
+    )
     switch = models.BooleanField(
-        db_default=False, help_text="Whether the person asked for another Spotify account."
+        db_default=False, help_text="Whether the user asked for another Spotify account."
     )
     created_at = models.DateTimeField(db_default=Now())
 
@@ -195,4 +252,4 @@ class LoginAttempt(models.Model):
         indexes = (models.Index(fields=["created_at"], name="login_created_at"),)
 
     def __str__(self) -> str:
-        return f"Log-in under way since {self.created_at:%Y-%m-%d %H:%M:%S}"
+        return f"Login under way since {self.created_at:%Y-%m-%d %H:%M:%S}"

@@ -1,4 +1,4 @@
-"""Why a request gets no music, in one word, in words for people, and as a JSON answer."""
+"""Why a request gets no music: a code for programs, words for users, and a JSON answer."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ RETRY_SECONDS = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """`code` and `status` are for programs, `message` is for people."""
+    """`code` and `status` are for programs, `message` is for users."""
 
     code: str
     status: HTTPStatus
@@ -60,7 +60,7 @@ RECONNECTING = Problem(
     retry_after=RETRY_SECONDS,
 )
 _OF_THE_WEB_API = {
-    "insufficient_scope": (HTTPStatus.FORBIDDEN, "The person has not allowed this."),
+    "insufficient_scope": (HTTPStatus.FORBIDDEN, "The user has not allowed this."),
     "not_allowed": (
         HTTPStatus.FORBIDDEN,
         "Spotify does not let this account use the site yet: "
@@ -75,7 +75,7 @@ _OF_THE_WEB_API = {
 
 
 def missing_scopes(scopes: Iterable[str]) -> Problem:
-    """The person has not granted these."""
+    """The user has not granted these."""
     status, message = _OF_THE_WEB_API["insufficient_scope"]
     return Problem(
         code="insufficient_scope", status=status, message=message, scopes=tuple(sorted(scopes))
@@ -85,7 +85,7 @@ def missing_scopes(scopes: Iterable[str]) -> Problem:
 def problem_of(error: TokenUnavailable | WebApiError) -> Problem:
     """What an error of the read side means for the request."""
     if isinstance(error, TokenStale | Unauthorized):
-        return RECONNECTING  # whoever met it has nudged
+        return RECONNECTING  # the reader has nudged already
     if isinstance(error, ReconnectRequired):
         return Problem(
             code="reconnect_required",

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import redis
-from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.commands.core import Script
 from redis.retry import Retry
+
+from spotify_auth.conf import settings
 
 TIMEOUT_SECONDS = 1.0
 

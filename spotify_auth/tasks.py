@@ -6,6 +6,7 @@ from celery import shared_task
 from celery.signals import worker_shutting_down
 
 from spotify_auth import housekeeping
+from spotify_auth.models import UserId
 from spotify_auth.refresh import lanes, refresher
 
 
@@ -22,8 +23,8 @@ def lane() -> None:
 
 
 @shared_task(name="spotify_auth.refresh")
-def refresh(user_id: int) -> None:
-    """Refresh one user's token, if it is due."""
+def refresh(user_id: UserId) -> None:
+    """Refresh one user's token, if it is due. kombu writes a UUID into JSON, and reads it again."""
     refresher.refresh_user(user_id)
 
 

@@ -8,23 +8,25 @@ import logging
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Thread
+from typing import TypeAlias
+from uuid import UUID
 
 from celery import current_app
-from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 from django.db import connection, transaction
 from kombu.exceptions import OperationalError as BrokerError
 
+from spotify_auth.conf import settings
 from spotify_auth.encryption import DecryptionError
-from spotify_auth.models import Cause, SpotifyToken
+from spotify_auth.models import Cause, SpotifyToken, UserId
 
 logger = logging.getLogger(__name__)
 
 UNDECRYPTABLE = "undecryptable"
 """The row's error when no key opens its tokens."""
 
-Person = AbstractBaseUser | AnonymousUser | int
+UserOrId: TypeAlias = AbstractBaseUser | AnonymousUser | UserId
 """A user, as a request has it, or a primary key."""
 
 # With PostgreSQL's clock, the only one that counts; comparing it here saves planning there.
@@ -33,7 +35,7 @@ SELECT status, access_token, expires_at, scope, generation, last_error, now()
 FROM spotify_auth_spotifytoken
 WHERE user_id = %s
 """
-# Who backs off after a failure does not sleep. Being refreshed at this moment is awake enough.
+# A token that is backing off is not dormant; a locked row is being refreshed already. Skip both.
 _WAKE = """
 UPDATE spotify_auth_spotifytoken SET due_at = now()
 WHERE user_id = (
@@ -42,7 +44,7 @@ WHERE user_id = (
     FOR UPDATE SKIP LOCKED
 )
 """
-# SKIP LOCKED: a locked row is being refreshed at this moment, or a person is changing it.
+# SKIP LOCKED: a locked row is being refreshed at this moment, or its user is changing it.
 # "Due since its issue" puts the token before all that are due by the schedule, and marks
 # it: a hundred complaints about one generation change the row once.
 _NUDGE = """
@@ -75,7 +77,7 @@ class TokenUnavailable(Exception):
 
     TokenUnavailable
     |-- NotConnected        never connected, disconnected, or revoked here
-    |-- ReconnectRequired   Spotify refused the refresh token: the person must approve again
+    |-- ReconnectRequired   Spotify refused the refresh token: the user must approve again
     `-- TokenStale          connected, but not refreshed in time: it will be, by itself
     """
 
@@ -104,15 +106,15 @@ class TokenStale(TokenUnavailable):
         self.generation = generation
 
 
-def primary_key_of(user: Person) -> int:
-    """A user's primary key. Raises NotConnected for somebody who is not logged in."""
-    user_id: int | None = user if isinstance(user, int) else user.pk
+def primary_key_of(user: UserOrId) -> UserId:
+    """A user's primary key. Raises NotConnected for a visitor who is not logged in."""
+    user_id: UserId | None = user if isinstance(user, int | UUID) else user.pk
     if user_id is None:
         raise NotConnected("nobody is logged in")
     return user_id
 
 
-def access_token_for(user: Person, *, minimum_seconds: float | None = None) -> AccessToken:
+def access_token_for(user: UserOrId, *, minimum_seconds: float | None = None) -> AccessToken:
     """Read a user's access token, with at least `minimum_seconds` of life left.
 
     `user` is a user or a primary key. The default is ACCESS_TOKEN_MINIMUM_SECONDS; a long
@@ -148,10 +150,10 @@ def access_token_for(user: Person, *, minimum_seconds: float | None = None) -> A
     )
 
 
-def nudge(user_id: int, *, generation: int, cause: Cause, asked_by: str = "") -> bool:
+def nudge(user_id: UserId, *, generation: int, cause: Cause, requested_by: str = "") -> bool:
     """Ask for a refresh soon, and do not wait. True if this call made the difference.
 
-    `asked_by` names the page or the administrator, for the history.
+    `requested_by` names the page or the administrator, for the history.
 
     A complaint about a generation that has passed, that was nudged already or that is
     being refreshed at this moment changes nothing. Nor, unless an administrator asks,
@@ -168,7 +170,7 @@ def nudge(user_id: int, *, generation: int, cause: Cause, asked_by: str = "") ->
                     "user_id": user_id,
                     "generation": generation,
                     "cause": cause,
-                    "asked_by": asked_by[:100],
+                    "asked_by": requested_by[:100],
                     "by_admin": cause is Cause.ADMIN,
                 },
             )
@@ -179,7 +181,7 @@ def nudge(user_id: int, *, generation: int, cause: Cause, asked_by: str = "") ->
                 user_id,
                 generation,
                 cause,
-                asked_by,
+                requested_by,
             )
             # In a thread of its own: a broker that hangs must not hold the request.
             wake = Thread(target=_wake_a_worker, args=(user_id,), daemon=True)
@@ -187,17 +189,17 @@ def nudge(user_id: int, *, generation: int, cause: Cause, asked_by: str = "") ->
     return changed
 
 
-def wake(user_id: int) -> bool:
-    """Let a token that sleeps be due now, and do not wait; True if it slept.
+def wake(user_id: UserId) -> bool:
+    """Let a dormant token be due now, and do not wait for it; True if it was dormant.
 
-    It sleeps since REFRESH_DORMANT_AFTER days without its person (`results.write_grant`).
+    It is, once its user was not seen for REFRESH_DORMANT_AFTER days.
     """
     with connection.cursor() as cursor:
         cursor.execute(_WAKE, [user_id])
         return bool(cursor.rowcount)
 
 
-def _wake_a_worker(user_id: int) -> None:
+def _wake_a_worker(user_id: UserId) -> None:
     try:
         # By name, since the task's module imports the refresh path.
         current_app.send_task("spotify_auth.refresh", args=[user_id], retry=False)

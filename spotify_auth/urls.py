@@ -1,4 +1,4 @@
-"""Addresses of logging in and disconnecting."""
+"""Addresses of connecting, of Spotify's way back (SPOTIFY_REDIRECT_URI), and of disconnecting."""
 
 from django.urls import path
 
@@ -6,8 +6,7 @@ from spotify_auth import views
 
 app_name = "spotify_auth"
 urlpatterns = [
-    path("login/", views.login, name="login"),
-    path("reconnect/", views.reconnect, name="reconnect"),
+    path("connect/", views.connect, name="connect"),
     path("callback/", views.callback, name="callback"),
     path("disconnect/", views.disconnect, name="disconnect"),
 ]

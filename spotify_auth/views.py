@@ -1,72 +1,74 @@
-"""Logging in with Spotify, and disconnecting: interfaces only."""
+"""Connecting Spotify to the user who is logged in, and disconnecting: interfaces only.
+
+A project whose users log in by their Spotify account has another door of its own, and uses
+`to_spotify`, `come_back` and `store` for it: Spotify sends both back to one address.
+"""
 
 import logging
-from typing import Any
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
-from django.conf import settings
-from django.contrib import auth
-from django.contrib.auth.decorators import login_required
+from django.conf import settings as django_settings
+from django.contrib.auth.views import redirect_to_login
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
-from django.urls import reverse
+from django.shortcuts import redirect, render, resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_POST
 
-from accounts.models import User
-from accounts.people import person_for
-from accounts.requests import SignedInRequest
-from accounts.text import storable
-from spotify_auth import connections, login_attempts, web_api
-from spotify_auth.accounts_service import authorization
-from spotify_auth.accounts_service.errors import (
-    AccountsServiceError,
-    ClientRefused,
-    GrantRefused,
-)
-from spotify_auth.login_problems import LoginProblem
+from spotify_auth import connections, login
+from spotify_auth.conf import settings
+from spotify_auth.login import Completed, Door, LoginFailed, Reason
+from spotify_auth.login_problems import WORDS, Words
+from spotify_auth.models import UserId
 
 logger = logging.getLogger(__name__)
+
+Doors: TypeAlias = Mapping[str, Callable[[HttpRequest, Completed], HttpResponse]]
+"""What completes a login, for each door that may have begun it. May raise LoginFailed."""
 
 
 @require_POST
 @never_cache
-def login(request: HttpRequest) -> HttpResponse:
-    """Send the browser to Spotify; with `switch`, to choose another account there."""
-    return _to_spotify(next_url=_safe_next(request), switch=bool(request.POST.get("switch")))
+def connect(request: HttpRequest) -> HttpResponse:
+    """Send the browser to Spotify, to connect an account to the user who is logged in."""
+    if not request.user.is_authenticated:
+        return _to_login(request)
+    return to_spotify(door=Door.CONNECT, next_url=safe_next(request), user_id=request.user.pk)
 
 
 @require_GET
 @never_cache
-def reconnect(request: HttpRequest) -> HttpResponse:
-    """The link in a reminder: straight to Spotify, and then to the connection page.
-
-    A GET, since a mail can hold no form. Whoever is made to follow it is logged in as who
-    they are at Spotify. But it links no account to a user who has none yet: what another
-    site can cause must not decide who may log in as an administrator.
-    """
-    if isinstance(request.user, User) and not request.user.account_id:
-        return redirect("accounts:connection")
-    return _to_spotify(next_url=reverse("accounts:connection"), switch=False)
+def callback(request: HttpRequest) -> HttpResponse:
+    """Take the browser back from Spotify, and store the grant for the user who began."""
+    return come_back(request, doors={Door.CONNECT: connect_user}, words=WORDS)
 
 
-def _to_spotify(*, next_url: str, switch: bool) -> HttpResponse:
-    """A redirect with a state and a PKCE challenge of its own, bound to this browser."""
-    site = urlsplit(settings.SPOTIFY_REDIRECT_URI)
-    begun = login_attempts.begin(next_url=next_url, switch=switch)
-    response = redirect(
-        authorization.authorize_url(
-            state=begun.state, code_verifier=begun.code_verifier, show_dialog=switch
-        )
-    )
+@require_POST
+@never_cache
+def disconnect(request: HttpRequest) -> HttpResponse:
+    """Erase our copy of the user's tokens."""
+    if not request.user.is_authenticated:
+        return _to_login(request)
+    connections.disconnect(user_id=request.user.pk)
+    return redirect(safe_next(request) or connection_url())
+
+
+def to_spotify(
+    *, door: Door, next_url: str, user_id: UserId | None = None, switch: bool = False
+) -> HttpResponse:
+    """A redirect to Spotify with a state and a PKCE challenge, bound to this browser."""
+    begun = login.begin(door=door, next_url=next_url, user_id=user_id, switch=switch)
+    response = redirect(begun.url)
     response.set_cookie(
         begun.cookie_name,
         begun.cookie,
-        max_age=login_attempts.LIFETIME,
-        path=site.path,
+        max_age=login.LIFETIME,
+        path=urlsplit(settings.SPOTIFY_REDIRECT_URI).path,
         secure=settings.HTTPS,
         httponly=True,
         samesite="Lax",
@@ -74,102 +76,87 @@ def _to_spotify(*, next_url: str, switch: bool) -> HttpResponse:
     return response
 
 
-@require_GET
-@never_cache
-def callback(request: HttpRequest) -> HttpResponse:
-    """Take the browser back from Spotify: check the state, trade the code, log in.
+@sensitive_variables()
+def come_back(
+    request: HttpRequest, *, doors: Doors, words: Mapping[StrEnum, Words]
+) -> HttpResponse:
+    """Complete a login: check the state, trade the code, and go through the door that began it.
 
     It always ends in a redirect or in a page that says what went wrong and how to go
     on, so that reloading never repeats the exchange.
     """
+    state = request.GET.get("state", "")
+    cookie_name = login.cookie_name(state)
     try:
-        response = _complete_login(request)
-    except LoginProblem as problem:
-        logger.warning("login_failed reason=%s", problem.reason)
-        response = render(
-            request, "spotify_auth/login_failed.html", {"problem": problem}, status=problem.status
+        completed = login.complete(
+            state=state,
+            cookie=request.COOKIES.get(cookie_name, ""),
+            code=request.GET.get("code", ""),
+            error=request.GET.get("error", ""),
+            user_id=request.user.pk,
         )
+        door = doors.get(completed.door)
+        if door is None:  # begun by a view that this project does not have
+            raise LoginFailed(Reason.UNKNOWN_STATE)
+        response = door(request, completed)
+    except LoginFailed as failure:
+        logger.warning("login_failed reason=%s", failure.reason)
+        context = {
+            "reason": failure.reason.value,
+            "problem": words[failure.reason],
+            "connection_url": connection_url(),
+            "logged_in": request.user.is_authenticated,
+        }
+        status = words[failure.reason].status
+        response = render(request, "spotify_auth/login_failed.html", context, status=status)
     # This page's address carries the code: no other may be told more than the host.
     # ("no-referrer" would also blank the Origin header, by which Django knows its forms.)
     response["Referrer-Policy"] = "strict-origin"
-    response.delete_cookie(
-        login_attempts.cookie_name(request.GET.get("state", "")),
-        path=urlsplit(settings.SPOTIFY_REDIRECT_URI).path,
-    )
+    response.delete_cookie(cookie_name, path=urlsplit(settings.SPOTIFY_REDIRECT_URI).path)
     return response
 
 
-@require_POST
-@login_required
-def disconnect(request: SignedInRequest) -> HttpResponse:
-    """Erase our copy of the person's tokens."""
-    connections.disconnect(user_id=request.user.pk)
-    return redirect("accounts:connection")
+def connect_user(request: HttpRequest, completed: Completed) -> HttpResponse:
+    """The connect door: store the grant for the user who is logged in, who began the attempt."""
+    store(completed, user_id=request.user.pk)
+    return redirect(completed.next_url or connection_url())
 
 
-@sensitive_variables()
-def _complete_login(request: HttpRequest) -> HttpResponse:
-    state = request.GET.get("state", "")
-    cookie = request.COOKIES.get(login_attempts.cookie_name(state), "")
+def store(completed: Completed, *, user_id: UserId | None) -> bool:
+    """Store a completed login's grant for a user; False if it came too late.
+
+    Raises LoginFailed: DIFFERENT_ACCOUNT, LINKED_TO_ANOTHER or BUSY.
+    """
+    if user_id is None:
+        raise LoginFailed(Reason.ANOTHER_USER)
     try:
-        attempt = login_attempts.take(state=state, cookie=cookie)
-    except login_attempts.UnknownLoginAttempt:
-        raise LoginProblem("unknown_state") from None
-    if "error" in request.GET:
-        refused = request.GET["error"] == "access_denied"
-        raise LoginProblem("access_denied" if refused else "spotify_error")
-    if not request.GET.get("code"):
-        raise LoginProblem("spotify_error")
-    issued_at = connections.database_now()
-    try:
-        grant = authorization.exchange_code(
-            code=request.GET["code"], code_verifier=attempt.code_verifier
+        return connections.connect(
+            user_id=user_id,
+            grant=completed.grant,
+            issued_at=completed.issued_at,
+            account_id=completed.account_id,
         )
-    except GrantRefused:
-        raise LoginProblem("code_refused") from None
-    except ClientRefused as error:
-        logger.error("client_refused error=%s", error.code)
-        raise LoginProblem("misconfigured") from None
-    except AccountsServiceError:
-        raise LoginProblem("no_answer") from None
-    account_id, display_name = _who(grant.access_token)
-    here = request.user if isinstance(request.user, User) else None
-    user = person_for(account_id=account_id, display_name=display_name, here=here)
-    if not user.is_active:
-        raise LoginProblem("inactive")
-    # Stored in any case: who came back is who they are at Spotify, whoever is logged in here.
-    try:
-        connections.connect(user_id=user.pk, grant=grant, issued_at=issued_at)
+    except connections.DifferentAccount:
+        raise LoginFailed(Reason.DIFFERENT_ACCOUNT) from None
+    except connections.AccountTaken:
+        raise LoginFailed(Reason.LINKED_TO_ANOTHER) from None
     except OperationalError:
-        raise LoginProblem("busy") from None
-    if here and here != user and not attempt.switch:
-        raise LoginProblem("another_account" if here.account_id else "linked_to_another")
-    request.session.cycle_key()
-    auth.login(request, user)
-    return redirect(attempt.next_url or settings.LOGIN_REDIRECT_URL)
+        raise LoginFailed(Reason.BUSY) from None
 
 
-def _who(access_token: str) -> tuple[str, str]:
-    """The account ID and display name behind a token."""
-    try:
-        profile: dict[str, Any] = web_api.get(access_token, "/me") or {}
-    except web_api.NotAllowed:
-        raise LoginProblem("not_allowed") from None
-    except web_api.WebApiError:
-        raise LoginProblem("no_answer") from None
-    account_id, name = profile.get("account_id"), profile.get("display_name")
-    if (
-        not isinstance(account_id, str)
-        or not 0 < len(account_id) <= 255
-        or account_id != storable(account_id)
-    ):
-        raise LoginProblem("no_account_id")
-    return account_id, storable(name)[:255] if isinstance(name, str) else ""
-
-
-def _safe_next(request: HttpRequest) -> str:
-    """Where the form asks to go after the log-in, if that is on this site."""
+def safe_next(request: HttpRequest) -> str:
+    """Where the form asks to go afterwards, if that is on this site; blank otherwise."""
     url = request.POST.get("next", "")
     # A path, or redirect() would take it for the name of a view.
     safe = url.startswith("/") and url.isprintable() and len(url) <= 2000
     return url if safe and url_has_allowed_host_and_scheme(url, allowed_hosts=None) else ""
+
+
+def connection_url() -> str:
+    """Where connecting and disconnecting lead, unless the form asks for another page."""
+    return resolve_url(settings.SPOTIFY_CONNECTION_URL or django_settings.LOGIN_REDIRECT_URL)
+
+
+def _to_login(request: HttpRequest) -> HttpResponse:
+    """To the project's login, and then to the page: this address takes no GET."""
+    return redirect_to_login(safe_next(request) or connection_url())

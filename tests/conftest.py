@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 from pytest_django import DjangoDbBlocker, Settings
 
 from accounts.models import User
-from accounts.people import person_for
+from accounts.users import user_for_account
 from dev.process import free_port
 from spotify_auth import connections
 from spotify_auth.models import SpotifyToken
@@ -130,9 +130,10 @@ def connect(db: None, spotify: Sandbox) -> Connect:
         persona: str = "user-1", *, due: bool = True, scope: str = "user-top-read"
     ) -> User:
         answer = spotify.connect([persona], scope=scope)[persona]
-        user = person_for(account_id=answer["account_id"], display_name=persona)
+        user = user_for_account(account_id=answer["account_id"], display_name=persona)
         connections.connect(
             user_id=user.pk,
+            account_id=answer["account_id"],
             grant=grant_of(answer),
             issued_at=connections.database_now(),
         )

@@ -6,7 +6,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from accounts.models import User
-from accounts.people import person_for
+from accounts.users import user_for_account
 from spotify_auth import connections, tokens, web_api
 from spotify_auth.models import SpotifyToken
 from tests.support.tokens import grant_of
@@ -17,7 +17,7 @@ REFUSED = (tokens.TokenUnavailable,)
 
 def user_for(persona: str, answer: Mapping[str, Any]) -> User:
     """The user that a login makes."""
-    return person_for(account_id=answer["account_id"], display_name=persona)
+    return user_for_account(account_id=answer["account_id"], display_name=persona)
 
 
 def save_login(request: HttpRequest, answer: Mapping[str, Any]) -> None:

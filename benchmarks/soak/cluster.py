@@ -12,7 +12,7 @@ import psutil
 import psycopg
 from django.db.models import F
 
-from accounts.people import person_for
+from accounts.users import user_for_account
 from benchmarks.soak.config import Config
 from dev.postgres import Postgres
 from dev.redis import Redis
@@ -85,8 +85,13 @@ class Cluster:
         """Let users log in, for the first time or again. Raises django.db.Error."""
         issued_at = connections.database_now()
         for persona, answer in self.sandbox.connect(personas).items():
-            user = person_for(account_id=answer["account_id"], display_name=persona)
-            connections.connect(user_id=user.pk, grant=grant_of(answer), issued_at=issued_at)
+            user = user_for_account(account_id=answer["account_id"], display_name=persona)
+            connections.connect(
+                user_id=user.pk,
+                account_id=answer["account_id"],
+                grant=grant_of(answer),
+                issued_at=issued_at,
+            )
             self.personas[user.pk] = persona
 
     def age_tokens(self, chance: random.Random) -> None:

@@ -1,6 +1,6 @@
 """Spotify's Accounts service over HTTP. Knows no Django models.
 
-authorization   the address a log-in begins at, PKCE, code -> Grant
+authorization   the address a login begins at, PKCE, code -> Grant
 refreshing      refresh token -> Answer; only background lanes may import it
 token_endpoint  one POST, and what it is answered
 answers         what the token endpoint can answer

@@ -1,16 +1,15 @@
-"""The authorization code flow: where a log-in begins, and what its code is worth."""
+"""The authorization code flow: where a login begins, and what its code is worth."""
 
 import base64
 import hashlib
 import secrets
 from urllib.parse import urlencode
 
-from django.conf import settings
-
 from spotify_auth.accounts_service import token_endpoint
 from spotify_auth.accounts_service.answers import Unreadable
 from spotify_auth.accounts_service.errors import AccountsServiceError, grant_of
 from spotify_auth.accounts_service.grant import Grant
+from spotify_auth.conf import settings
 from spotify_auth.failure_codes import FailureCode
 
 
@@ -26,10 +25,10 @@ def code_challenge(code_verifier: str) -> str:
 
 
 def authorize_url(*, state: str, code_verifier: str, show_dialog: bool) -> str:
-    """The page on which the person approves this application.
+    """The page on which the user approves this application.
 
-    With `show_dialog` Spotify asks also who has approved before, and lets them say that
-    they are somebody else.
+    With `show_dialog` Spotify asks even a user who has approved before, and offers another
+    account.
     """
     query = {
         "client_id": settings.SPOTIFY_CLIENT_ID,
@@ -47,7 +46,7 @@ def authorize_url(*, state: str, code_verifier: str, show_dialog: bool) -> str:
 def exchange_code(*, code: str, code_verifier: str) -> Grant:
     """Trade an authorization code for the first token pair (RFC 6749, section 4.1.3).
 
-    The one call to the token endpoint that a request may make, in the log-in callback.
+    The one call to the token endpoint that a request may make, in the login callback.
     Raises the errors of `accounts_service.errors`, also when the answer has no refresh
     token, without which nothing can be kept fresh.
     """

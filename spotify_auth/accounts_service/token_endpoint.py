@@ -8,7 +8,6 @@ from typing import Any, TypeGuard
 from urllib.parse import urlencode
 
 import requests
-from django.conf import settings
 from requests.utils import default_headers
 from urllib3.exceptions import HTTPError, NewConnectionError, ProxyError, SSLError
 
@@ -24,6 +23,7 @@ from spotify_auth.accounts_service.answers import (
     Unreadable,
 )
 from spotify_auth.accounts_service.grant import Grant
+from spotify_auth.conf import settings
 from spotify_auth.failure_codes import FailureCode
 from spotify_auth.http_client import BoundedSession, HandshakeFailed, retry_after
 

@@ -25,10 +25,10 @@ from typing import Self
 from uuid import uuid4
 
 import redis
-from django.conf import settings
 
 from spotify_auth import cooldown, redis_client
 from spotify_auth.accounts_service.answers import Answer, AnswerLost, Granted, Unreadable
+from spotify_auth.conf import settings
 from spotify_auth.cooldown import Admission
 from spotify_auth.refresh import saved_grants
 from spotify_auth.refresh.claims import Claim

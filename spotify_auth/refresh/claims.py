@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from django.conf import settings
-
-from spotify_auth.models import SpotifyToken
+from spotify_auth.conf import settings
+from spotify_auth.models import SpotifyToken, UserId
 from spotify_auth.refresh.process import process
 from spotify_auth.refresh.transaction import ClaimTransaction
 from spotify_auth.schedule import STATEMENT_SECONDS, longest_exchange
@@ -50,7 +49,7 @@ class Claim:
     converting them to datetimes and back took 70 µs of each refresh.
     """
 
-    user_id: int
+    user_id: UserId
     generation: int
     sealed_refresh_token: bytes = field(repr=False)
     cause: str
@@ -87,7 +86,7 @@ def most_urgent(transaction: ClaimTransaction) -> Claim | None:
     return claim
 
 
-def of_user(user_id: int) -> Find:
+def of_user(user_id: UserId) -> Find:
     """Finds one user's token, if it is due."""
     return partial(_claim, sql=OF_USER, user_id=user_id)
 

@@ -8,10 +8,10 @@ than a single answer does, so the guard needs no memory of its own.
 
 from dataclasses import dataclass
 
-from django.conf import settings
 from django.db import connection
 
 from spotify_auth.accounts_service.answers import AnswerLost, Refused, Unavailable, Unreadable
+from spotify_auth.conf import settings
 from spotify_auth.refresh.claims import Claim
 
 LOOKED_AT = 1000

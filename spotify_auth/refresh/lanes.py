@@ -11,13 +11,13 @@ import time
 from typing import cast
 
 from celery import current_app
-from django.conf import settings
 from django.db import Error, connection
 from kombu import Connection
 from kombu.exceptions import OperationalError as BrokerError
 from kombu.transport.virtual import Channel
 
 from spotify_auth import schedule
+from spotify_auth.conf import settings
 from spotify_auth.refresh import memory_limit
 from spotify_auth.refresh.lane import Lane
 from spotify_auth.refresh.process import process

@@ -12,7 +12,7 @@ import resource
 import signal
 import sys
 
-from django.conf import settings
+from spotify_auth.conf import settings
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from spotify_auth.accounts_service import refreshing
 from spotify_auth.accounts_service.answers import Answer, AnswerLost, ClientRefused
 from spotify_auth.encryption import DecryptionError
 from spotify_auth.http_client import BoundedSession
-from spotify_auth.models import Outcome
+from spotify_auth.models import Outcome, UserId
 from spotify_auth.refresh import claims, history, store
 from spotify_auth.refresh.attempts import Attempt
 from spotify_auth.refresh.claims import Claim, Find
@@ -46,7 +46,7 @@ def refresh_next(lane: Lane) -> Outcome | None:
         return refresh(claims.for_probe, lane)
 
 
-def refresh_user(user_id: int) -> Outcome | None:
+def refresh_user(user_id: UserId) -> Outcome | None:
     """Refresh one user's token if it is due, no other lane holds it and Spotify may be asked.
 
     However often it is called, a token is refreshed once: the claim checks again, under

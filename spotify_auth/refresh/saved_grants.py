@@ -54,7 +54,8 @@ def delete_orphans() -> None:
     """
     try:
         for key in redis_client.client().scan_iter(match=f"{_RESCUED}*", count=1000):
-            user_id, generation = map(int, key.decode().removeprefix(_RESCUED).split(":"))
+            # The user's key stays text: it may be a number or a UUID.
+            user_id, generation = key.decode().removeprefix(_RESCUED).split(":")
             waiting = SpotifyToken.objects.filter(
                 pk=user_id, generation__lte=generation, status=SpotifyToken.Status.ACTIVE
             )

@@ -9,8 +9,7 @@ import os
 import socket
 from typing import Any
 
-from django.conf import settings
-
+from spotify_auth.conf import settings
 from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenColumn
 from spotify_auth.refresh.claims import Claim
 from spotify_auth.refresh.decisions import Decision, Leave, Postpone, StoreFailure, StoreGrant
@@ -28,11 +27,14 @@ FROM written
 _FENCE = "user_id = %(user_id)s AND generation = %(generation)s AND status = 'active'"
 
 _DUE = "%(issued_at)s::timestamptz + make_interval(secs => %(due_in)s)"
-# Users who have not visited for REFRESH_DORMANT_AFTER days are not refreshed until a page
-# asks for it, or their grant expires.
+# Users who have not visited for REFRESH_DORMANT_AFTER days are not refreshed until a page asks
+# for it, or their grant expires. A user who was never seen has logged in, at least.
 _DUE_UNLESS_DORMANT = f"""
-CASE WHEN (SELECT seen_at FROM accounts_user WHERE id = user_id)
-          > now() - make_interval(days => %(dormant_after)s)
+CASE WHEN coalesce(
+              (SELECT seen_at FROM spotify_auth_lastseen AS seen
+               WHERE seen.user_id = spotify_auth_spotifytoken.user_id),
+              authorized_at
+          ) > now() - make_interval(days => %(dormant_after)s)
      THEN {_DUE} ELSE greatest(reauthorize_by, {_DUE}) END
 """  # noqa: S608  (every value is a parameter)
 

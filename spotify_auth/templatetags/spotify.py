@@ -1,4 +1,4 @@
-"""`{% spotify_connection as spotify %}`: the state of the person's access, for any page."""
+"""`{% spotify_connection as spotify %}`: the state of the user's access, for any page."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,7 +30,7 @@ def spotify_connection(context: template.Context) -> SpotifyConnection:
     """Read the state for the request's user: one SELECT; a stale token is nudged."""
     request = context["request"]
     try:
-        token = reading.read(request.user, asked_by=reading.page_of(request))
+        token = reading.read(request.user, requested_by=reading.page_of(request))
     except TokenUnavailable as error:
         problem = problem_of(error)
         return SpotifyConnection(state=problem.code, reason=problem.reason)

@@ -1,6 +1,6 @@
 """Spotify's Web API for pages: fresh tokens, bounded calls, typed errors.
 
-`session_for(user)` is a requests.Session for one person; `get_all` makes several calls at
+`session_for(user)` is a requests.Session for one user; `get_all` makes several calls at
 once from one read of the token; `get` makes one with a token in hand.
 """
 

@@ -1,10 +1,10 @@
-"""Calls in one line: one with a token in hand, or several at once for one person."""
+"""Calls in one line: one with a token in hand, or several at once for one user."""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from spotify_auth.tokens import AccessToken, Person
+from spotify_auth.tokens import AccessToken, UserOrId
 from spotify_auth.web_api import reading, transport
 from spotify_auth.web_api.errors import Unauthorized, WebApiError
 
@@ -23,22 +23,24 @@ def get(access_token: str, path: str, **query: str | int) -> Answer:
     return transport.json_object(transport.send(request, access_token=access_token))
 
 
-def get_all(user: Person, calls: Calls, *, asked_by: str = "") -> dict[str, Answer | WebApiError]:
+def get_all(
+    user: UserOrId, calls: Calls, *, requested_by: str = ""
+) -> dict[str, Answer | WebApiError]:
     """Make several calls at once for one user, from one read of the token.
 
     `user` is a user or a primary key. `calls` maps a name to a path and its query; the
     result maps each name to the answer or to the error, so that one call that fails does
     not fail the others. Raises what `tokens.access_token_for` raises, and nudges where a
-    token turns out to be stale; `asked_by` names the page in the token's history.
+    token turns out to be stale; `requested_by` names the page in the token's history.
     """
-    token = reading.read(user, asked_by=asked_by)
+    token = reading.read(user, requested_by=requested_by)
     results = _get_each(token, calls)
     if again := _refused(results, calls):
-        newer = reading.after_unauthorized(user, token, asked_by=asked_by)
+        newer = reading.after_unauthorized(user, token, requested_by=requested_by)
         if newer:
             results |= _get_each(newer, again)
             if _refused(results, calls):
-                reading.refused(user, newer, asked_by=asked_by)
+                reading.refused(user, newer, requested_by=requested_by)
     return results
 
 

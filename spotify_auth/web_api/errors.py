@@ -2,9 +2,9 @@
 
 WebApiError
 |-- Unauthorized        401: the access token is not accepted
-|-- InsufficientScope   403: the person did not grant what this call needs
+|-- InsufficientScope   403: the user did not grant what this call needs
 |-- NotAllowed          403: not on the list of users of an app in development mode
-|-- Forbidden           403 for any other reason: somebody else's playlist, no Premium
+|-- Forbidden           403 for any other reason: another user's playlist, no Premium
 |-- NotFound            404
 |-- BadRequest          400 and any other 4xx: the call itself is wrong
 |-- RateLimited         429: fail fast, never sleep on Retry-After
@@ -35,7 +35,7 @@ class InsufficientScope(WebApiError):
 
 
 class NotAllowed(WebApiError):
-    """403: the app is in development mode, and its owner has not listed this person."""
+    """403: the app is in development mode, and its owner has not listed this user."""
 
     code = "not_allowed"
 

@@ -1,6 +1,6 @@
 """The Web API's rate limit: until when nobody of this application may call.
 
-Spotify limits the application and not the person, and a call in spite of Retry-After
+Spotify limits the application and not the user, and a call in spite of Retry-After
 makes the wait longer. So one 429 lets every call of every process fail fast until then.
 The pause is a key in Redis with a time limit. A process looks at it once a second, and
 while Redis is away it knows of its own 429 only. Nobody ever sleeps.
@@ -24,7 +24,7 @@ LONGEST_SECONDS = 86_400.0
 
 LOOK_SECONDS = 1.0
 LOOK_AGAIN_SECONDS = 30.0
-"""After Redis did not answer: a request in half a minute may wait for it, not each."""
+"""After a Redis timeout, ask again only every 30 s, so that not every request waits for it."""
 
 _KEY = "spotify_auth:web_api:pause"
 

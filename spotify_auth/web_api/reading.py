@@ -4,13 +4,13 @@ from django.http import HttpRequest
 
 from spotify_auth import tokens
 from spotify_auth.models import Cause
-from spotify_auth.tokens import AccessToken, Person
+from spotify_auth.tokens import AccessToken, UserOrId
 
 
-def read(user: Person, *, asked_by: str = "") -> AccessToken:
+def read(user: UserOrId, *, requested_by: str = "") -> AccessToken:
     """A fresh token. Raises what `tokens.access_token_for` raises; a stale one is nudged.
 
-    `asked_by` names the page for the token's history.
+    `requested_by` names the page for the token's history.
     """
     try:
         return tokens.access_token_for(user)
@@ -19,36 +19,36 @@ def read(user: Person, *, asked_by: str = "") -> AccessToken:
             tokens.primary_key_of(user),
             generation=stale.generation,
             cause=Cause.STALE_READ,
-            asked_by=asked_by,
+            requested_by=requested_by,
         )
         raise
 
 
 def after_unauthorized(
-    user: Person, used: AccessToken, *, asked_by: str = ""
+    user: UserOrId, used: AccessToken, *, requested_by: str = ""
 ) -> AccessToken | None:
     """The token to repeat a refused call with, once; None if there is none but the refused.
 
     Some servers kill the old access token at rotation, so a 401 may only mean that a
     lane was faster than this page. Else the refused generation is nudged.
     """
-    token = read(user, asked_by=asked_by)
+    token = read(user, requested_by=requested_by)
     if token.generation != used.generation:
         return token
-    refused(user, token, asked_by=asked_by)
+    refused(user, token, requested_by=requested_by)
     return None
 
 
-def refused(user: Person, token: AccessToken, *, asked_by: str = "") -> None:
+def refused(user: UserOrId, token: AccessToken, *, requested_by: str = "") -> None:
     """Report that the Web API refused this generation, though it should be fresh."""
     tokens.nudge(
         tokens.primary_key_of(user),
         generation=token.generation,
         cause=Cause.UNAUTHORIZED,
-        asked_by=asked_by,
+        requested_by=requested_by,
     )
 
 
 def page_of(request: HttpRequest) -> str:
-    """The name of the page behind a request, as `asked_by` wants it."""
+    """The name of the page behind a request, as `requested_by` wants it."""
     return request.resolver_match.view_name if request.resolver_match else ""

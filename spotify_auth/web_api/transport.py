@@ -4,8 +4,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 import requests
-from django.conf import settings
 
+from spotify_auth.conf import settings
 from spotify_auth.http_client import retry_after, session_of_this_thread
 from spotify_auth.web_api import pause
 from spotify_auth.web_api.errors import RateLimited, Unavailable, error_of

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 def load_from(answers: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Part]:
     """Parts made from these answers; the calls that are not named answer nothing."""
     whole = {**dict.fromkeys(CALLS), **answers}
-    monkeypatch.setattr(web_api, "get_all", lambda user, calls, asked_by: whole)
+    monkeypatch.setattr(web_api, "get_all", lambda user, calls, requested_by: whole)
     return load(1)
 
 

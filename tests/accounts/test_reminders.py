@@ -93,9 +93,9 @@ def test_the_mail_leads_to_spotify_with_one_click(connect: Connect, client: Clie
 
     link = next(line for line in message.body.splitlines() if line.startswith("http"))
 
-    assert link == f"http://127.0.0.1:8000{reverse('spotify_auth:reconnect')}"
+    assert link == f"http://127.0.0.1:8000{reverse('accounts:reconnect')}"
     assert str(user) in message.body
-    response = client.get(reverse("spotify_auth:reconnect"))
+    response = client.get(reverse("accounts:reconnect"))
     assert response.status_code == 302
     assert "/authorize?" in response["Location"]
 

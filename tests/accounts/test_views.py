@@ -10,7 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from accounts.connection_page import connection_of, trouble_of
+from accounts.connection_page import connection_of, delay_reason_of
 from accounts.models import User
 from spotify_auth import connections, cooldown
 from spotify_auth.models import SpotifyToken
@@ -116,7 +116,7 @@ def test_a_poll_that_has_something_new_to_say_is_answered(
 
 
 @pytest.mark.parametrize(
-    ("pause", "failures", "trouble"),
+    ("pause", "failures", "reason"),
     [
         (None, 0, ""),
         (None, 2, "unavailable"),
@@ -126,8 +126,8 @@ def test_a_poll_that_has_something_new_to_say_is_answered(
         (cooldown.Reason.CLIENT_REFUSED, 2, "client_refused"),
     ],
 )
-def test_the_trouble_behind_a_stale_token_is_known(
-    listener: User, pause: cooldown.Reason | None, failures: int, trouble: str
+def test_the_reason_why_a_stale_token_is_late_is_known(
+    listener: User, pause: cooldown.Reason | None, failures: int, reason: str
 ) -> None:
     make_due(listener, expired=True)
     SpotifyToken.objects.update(failures=failures)
@@ -136,18 +136,18 @@ def test_the_trouble_behind_a_stale_token_is_known(
 
     shown = connection_of(listener.pk)
 
-    assert (shown.state, shown.trouble) == ("reconnecting", trouble)
-    assert trouble_of(listener.pk) == trouble
+    assert (shown.state, shown.delay_reason) == ("reconnecting", reason)
+    assert delay_reason_of(listener.pk) == reason
 
 
-def test_without_redis_no_trouble_is_known(
+def test_without_redis_no_reason_is_known(
     listener: User, settings: Settings, no_cooldown: None
 ) -> None:
     make_due(listener, expired=True)
     cooldown.start(cooldown.Reason.RATE_LIMITED, seconds=60)
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
 
-    assert trouble_of(listener.pk) == ""
+    assert delay_reason_of(listener.pk) == ""
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,8 @@ def test_no_page_calls_the_token_endpoint_or_takes_a_row_lock(
 
 
 def test_the_connection_page_asks_for_the_token_once(client: Client, listener: User) -> None:
-    # It polls every two seconds: session, person, token, history.
+    client.get("/")  # the first page of the day notes that the user was here
+    # It polls every two seconds: session, user, token, history.
     with CaptureQueriesContext(database) as queries:
         client.get("/connection/", headers={"hx-request": "true"})
 

@@ -107,7 +107,7 @@ def test_a_part_that_was_not_allowed_can_be_allowed_by_reconnecting(
     page.get_by_role("main").get_by_role("link", name="Reconnect", exact=True).click()
     page.get_by_role("button", name="Reconnect Spotify").click()
 
-    expect(page.get_by_role("cell", name="The person logged in")).to_have_count(2)
+    expect(page.get_by_role("cell", name="The user logged in")).to_have_count(2)
     assert User.objects.count() == 1
 
 

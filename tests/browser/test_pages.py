@@ -40,7 +40,7 @@ def test_reloading_and_replaying_the_callback_does_no_harm(stack: Stack, visitor
 
     page.goto(callbacks[0])
 
-    expect(page.get_by_role("heading", name="This log-in is no longer valid")).to_be_visible()
+    expect(page.get_by_role("heading", name="This login is no longer valid")).to_be_visible()
     page.get_by_role("link", name="open your dashboard").click()
     expect(page.get_by_role("heading", name="Maya Lindqvist")).to_be_visible()
     assert stack.sandbox.stats("listener")["logins"] == 1
@@ -55,7 +55,7 @@ def test_a_made_up_callback_address_leads_to_a_page_with_a_way_on(
 
     page.goto(f"{stack.url}/spotify/callback/{query}")
 
-    expect(page.get_by_role("heading", name="This log-in is no longer valid")).to_be_visible()
+    expect(page.get_by_role("heading", name="This login is no longer valid")).to_be_visible()
     assert "Traceback" not in page.content()
     page.get_by_role("button", name="Try again with Spotify").click()
     page.locator('button[value="listener"]').click()

@@ -1,4 +1,4 @@
-"""A worker of the previous version beside one of this version, on this version's tables.
+"""Processes of the previous version beside those of this version, on this version's tables.
 
 `previous.zip` is the code of the version before the newest migration (CONTRIBUTING.md says how
 it is made), so that a rolling upgrade is tested with what really runs beside the new workers.
@@ -7,17 +7,29 @@ it is made), so that a rolling upgrade is tested with what really runs beside th
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+import requests
 from django.core.management import call_command
 from django.db import connection as database
+from django.db.models.functions import Now
 from pytest_celery import CeleryTestSetup, CeleryTestWorker, CeleryWorkerCluster
 
-from spotify_auth.models import Outcome, SpotifyToken, TokenEvent
+from accounts.models import User
+from dev.process import free_port
+from spotify_auth.models import LastSeen, Outcome, SpotifyToken, TokenEvent
 from tests.support.cluster import LIFETIME
-from tests.support.processes import beat_process, teardown_together, wait_for, worker_process
+from tests.support.processes import (
+    beat_process,
+    teardown_together,
+    wait_for,
+    web_process,
+    worker_process,
+)
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import account_of, connect_users, token_of
 
@@ -26,18 +38,19 @@ pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 USERS = 24
 
 
+def unpack_previous(home: Path) -> None:
+    with zipfile.ZipFile(Path(__file__).with_name("previous.zip")) as previous:
+        previous.extractall(home)
+
+
 @pytest.fixture
 def celery_worker_cluster(
     service_env: dict[str, str], tmp_path: Path
 ) -> Iterator[CeleryWorkerCluster]:
     """One worker of each version, with few threads, so that both have work; one beat."""
-    with zipfile.ZipFile(Path(__file__).with_name("previous.zip")) as previous:
-        previous.extractall(tmp_path)
+    unpack_previous(tmp_path)
     processes = [
-        # It writes what --loglevel says, and not LOG_LEVEL: the banner alone.
-        worker_process(
-            "previous", env=service_env, concurrency=3, ready_when="[queues]", cwd=tmp_path
-        ),
+        worker_process("previous", env=service_env, concurrency=3, cwd=tmp_path),
         worker_process("present", env=service_env, concurrency=3),
         beat_process("beat", env=service_env),
     ]
@@ -90,5 +103,102 @@ def test_the_migrations_can_be_taken_back_without_losing_a_token(
             cursor.execute("SELECT generation FROM spotify_auth_spotifytoken")
             assert cursor.fetchall() == [(1,)]
     finally:
-        call_command("migrate", "spotify_auth", verbosity=0)
+        call_command("migrate", verbosity=0)  # those of accounts were taken back too
     assert account_of(fast_sandbox, token_of(user).access_token) == user.account_id
+
+
+class Browser:
+    """Somebody's browser, who comes to a site of either version."""
+
+    # What a page's form would hold: the cookie and the header must agree.
+    _csrf = "c" * 32
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.cookies.set("csrftoken", self._csrf)
+
+    def log_in(self, site: str, persona: str) -> None:
+        """Through Spotify and back, as the login button does."""
+        sent = self._session.post(
+            f"{site}/spotify/login/",
+            headers={"X-CSRFToken": self._csrf},
+            allow_redirects=False,
+            timeout=20,
+        )
+        assert sent.status_code == 302, sent.text
+        parameters = dict(parse_qsl(urlsplit(sent.headers["Location"]).query))
+        back = urlsplit(self._sandbox.authorize(parameters, persona))
+        answer = self._session.get(
+            f"{site}{back.path}?{back.query}", allow_redirects=False, timeout=20
+        )
+        assert (answer.status_code, answer.headers["Location"]) == (302, "/dashboard/")
+
+    def visit(self, site: str) -> None:
+        """See a page that is for users only."""
+        answer = self._session.get(f"{site}/api/dashboard-data", timeout=20)
+        assert answer.status_code == 200, answer.text
+
+
+@pytest.fixture
+def sites(service_env: dict[str, str], tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The addresses of a web process of each version."""
+    unpack_previous(tmp_path)
+    homes = {"previous": {"cwd": tmp_path}, "present": {}}
+    ports = {version: str(free_port()) for version in homes}
+    processes = [
+        web_process(
+            version,
+            env={
+                **service_env,
+                "HOST": "127.0.0.1",
+                "PORT": ports[version],
+                "WEB_CONCURRENCY": "1",
+            },
+            **where,
+        )
+        for version, where in homes.items()
+    ]
+    try:
+        for process in processes:
+            process.ready()
+        yield {version: f"http://127.0.0.1:{port}" for version, port in ports.items()}
+    finally:
+        teardown_together(processes)
+
+
+@pytest.mark.parametrize("first", ["previous", "present"])
+def test_a_user_of_one_version_is_found_by_the_other(
+    sites: dict[str, str], fast_sandbox: Sandbox, first: str
+) -> None:
+    second = "present" if first == "previous" else "previous"
+
+    Browser(fast_sandbox).log_in(sites[first], "user-1")
+    user = User.objects.get()
+    Browser(fast_sandbox).log_in(sites[second], "user-1")
+    Browser(fast_sandbox).log_in(sites["present"], "user-1")
+
+    assert User.objects.get() == user
+    token = token_of(user)
+    assert token.generation == 3
+    account_id = fast_sandbox.stats("user-1")["account_id"]
+    assert (token.account_id, user.account_id) == (account_id, account_id)
+
+
+@pytest.mark.parametrize("version", ["previous", "present"])
+def test_a_visit_to_one_version_is_seen_by_the_workers_of_both(
+    sites: dict[str, str], fast_sandbox: Sandbox, version: str
+) -> None:
+    browser = Browser(fast_sandbox)
+    # At the other one: a process remembers for a day whom it has seen.
+    browser.log_in(sites["present" if version == "previous" else "previous"], "user-1")
+    long_ago = Now() - timedelta(days=40)
+    User.objects.update(seen_at=long_ago)
+    LastSeen.objects.update(seen_at=long_ago)
+
+    browser.visit(sites[version])
+
+    lately = Now() - timedelta(minutes=1)
+    assert User.objects.filter(seen_at__gt=lately).exists()
+    assert LastSeen.objects.filter(seen_at__gt=lately).exists()

@@ -6,6 +6,7 @@ Accounts service is a server that counts who connects.
 
 import re
 from collections.abc import Callable, Iterator
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.db.models.functions import Now
@@ -15,7 +16,7 @@ from django.urls.resolvers import RoutePattern
 from pytest_django import Settings
 
 from accounts.models import User
-from spotify_auth import connections, login_attempts
+from spotify_auth import connections, login
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.models import SpotifyToken
 from tests.support.listener import Listener
@@ -158,9 +159,10 @@ def test_no_action_of_the_admin_reaches_the_token_endpoint(
 
 def test_the_callback_does_reach_it(walker: Client, token_endpoint: Listener) -> None:
     # And so the listener would have seen the others.
-    begun = login_attempts.begin(next_url="", switch=False)
+    begun = login.begin(door=login.Door.LOGIN, next_url="")
     walker.cookies[begun.cookie_name] = begun.cookie
 
-    walker.get(reverse("spotify_auth:callback"), {"state": begun.state, "code": "any"})
+    state = parse_qs(urlsplit(begun.url).query)["state"]
+    walker.get(reverse("accounts:callback"), {"state": state, "code": "any"})
 
     assert token_endpoint.connections == 1

@@ -179,7 +179,7 @@ def test_the_confirmation_names_some_and_counts_the_rest(
     question = revoke_all(admin, users[0])
 
     assert question.count("(Connected)") == 2
-    assert "the tokens of 5 people" in question
+    assert "the tokens of 5 users" in question
     assert "and 3 more" in question
     chosen = [str(pk) for pk in re.findall(r'name="_selected_action" value="(\d+)"', question)]
     assert sorted(chosen) == sorted(str(user.pk) for user in users)

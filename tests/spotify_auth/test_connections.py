@@ -2,17 +2,20 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from threading import Event
 
 import pytest
 from django.db import IntegrityError, transaction
+from django.db.models import F
 
 from accounts.models import User
 from spotify_auth import connections
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.models import Outcome, SpotifyToken
 from tests.support.lanes import refresh_next
+from tests.support.processes import wait_for
 from tests.support.sandbox_client import Sandbox
-from tests.support.tokens import Connect, token_of
+from tests.support.tokens import Connect, Elsewhere, token_of, waiting_for_a_lock
 
 pytestmark = pytest.mark.django_db
 
@@ -44,7 +47,7 @@ def test_the_first_connection_starts_generation_one() -> None:
         ("2026-08-31T12:00:00+00:00", "2027-02-28T12:00:00+00:00"),  # a shorter month
     ],
 )
-def test_the_person_must_approve_again_within_six_months(authorized: str, by: str) -> None:
+def test_the_user_must_approve_again_within_six_months(authorized: str, by: str) -> None:
     user = User.objects.create(account_id="a")
 
     connections.connect(user_id=user.pk, grant=GRANT, issued_at=datetime.fromisoformat(authorized))
@@ -159,9 +162,92 @@ def test_the_database_refuses_a_status_that_contradicts_the_tokens(
         SpotifyToken.objects.update(**changes)
 
 
-def test_deleting_the_person_deletes_everything(connect: Connect) -> None:
+def test_deleting_the_user_deletes_everything(connect: Connect) -> None:
     user = connect()
 
     user.delete()
 
     assert not SpotifyToken.objects.exists()
+
+
+def connect_account(user: User, account_id: str | None) -> bool:
+    now = connections.database_now()
+    return connections.connect(user_id=user.pk, grant=GRANT, issued_at=now, account_id=account_id)
+
+
+def test_the_account_is_kept_with_the_token() -> None:
+    user = User.objects.create(username="ada")
+
+    assert connect_account(user, "acc")
+    assert connect_account(user, None)  # from a source that does not know it
+
+    assert (token_of(user).account_id, token_of(user).generation) == ("acc", 2)
+
+
+def test_an_account_is_learnt_by_the_next_login() -> None:
+    user = User.objects.create(username="ada")
+    connect_account(user, None)
+
+    connect_account(user, "acc")
+
+    assert token_of(user).account_id == "acc"
+
+
+def test_a_different_account_is_refused_until_the_tokens_are_erased() -> None:
+    user = User.objects.create(username="ada")
+    connect_account(user, "acc")
+
+    with pytest.raises(connections.DifferentAccount):
+        connect_account(user, "other")
+
+    assert (token_of(user).account_id, outcomes(user)) == ("acc", [Outcome.CONNECTED])
+    connections.disconnect(user_id=user.pk)
+    SpotifyToken.objects.update(closed_at=F("authorized_at"))  # before this transaction began
+    assert connect_account(user, "other")
+    assert token_of(user).account_id == "other"
+
+
+def test_a_late_login_of_the_same_account_is_no_conflict() -> None:
+    user = User.objects.create(username="ada")
+    began = connections.database_now() - timedelta(minutes=1)
+    connect_account(user, "acc")
+
+    stored = connections.connect(user_id=user.pk, grant=GRANT, issued_at=began, account_id="acc")
+
+    assert not stored
+    assert token_of(user).generation == 1
+
+
+def test_an_account_of_another_user_is_refused() -> None:
+    connect_account(User.objects.create(username="ada"), "acc")
+    bob = User.objects.create(username="bob")
+
+    with pytest.raises(connections.AccountTaken):
+        connect_account(bob, "acc")
+
+    assert not SpotifyToken.objects.filter(pk=bob.pk).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_users_who_connect_one_account_at_once_do_not_both_get_it(
+    elsewhere: Elsewhere,
+) -> None:
+    ada, bob = User.objects.create(username="ada"), User.objects.create(username="bob")
+    stored, commit = Event(), Event()
+
+    def connect_slowly() -> None:
+        with transaction.atomic():
+            connect_account(ada, "acc")
+            stored.set()
+            commit.wait(timeout=20)
+
+    first = elsewhere(connect_slowly)
+    assert stored.wait(timeout=20)  # and not committed: nobody else sees it
+    second = elsewhere(connect_account, bob, "acc")
+    wait_for(waiting_for_a_lock, what="the second to wait for the first")
+    commit.set()
+
+    first.result()
+    with pytest.raises(connections.AccountTaken):
+        second.result()
+    assert SpotifyToken.objects.get().user == ada

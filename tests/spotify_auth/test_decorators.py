@@ -185,7 +185,41 @@ def test_what_waits_asks_again_and_goes_on_by_itself(
 def test_a_form_that_met_a_stale_token_is_not_sent_again(client: Client, user: User) -> None:
     go_stale(user)
 
-    assert b"hx-get" not in client.post("/plain/").content
+    answer = client.post("/plain/")
+
+    assert b"hx-get" not in answer.content
+    assert "Refresh" not in answer
+
+
+def test_a_waiting_page_reloads_itself_in_case_that_polling_fails(
+    client: Client, user: User
+) -> None:
+    go_stale(user)
+
+    # This site has htmx; tests/standalone has a page without.
+    assert client.get("/plain/")["Refresh"] == "30"
+    assert "Refresh" not in client.get("/plain/", headers=HTMX)
+    need_a_reconnect(user)
+    assert "Refresh" not in client.get("/plain/")
+
+
+@pytest.mark.parametrize(
+    ("url", "leads_to"),
+    [
+        ("http://testserver/music/?a=b", "/music/?a=b"),
+        ("https://testserver/music/", "/"),  # another scheme
+        ("http://evil.example/music/", "/"),
+        ("", "/"),
+    ],
+)
+def test_a_part_leads_back_to_a_page_of_this_site_only(
+    client: Client, user: User, url: str, leads_to: str
+) -> None:
+    disconnect(user)
+
+    part = client.get("/plain/", headers={"hx-request": "true", "hx-current-url": url})
+
+    assert f'name="next" value="{leads_to}"' in part.content.decode()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.db.models.functions import Now
 
-from spotify_auth import connections, housekeeping, login_attempts
+from spotify_auth import connections, housekeeping, login
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.housekeeping import delete_expired
 from spotify_auth.models import LoginAttempt, SpotifyToken, TokenEvent
@@ -42,9 +42,9 @@ def test_deletes_many_events_in_several_transactions(
 
 
 def test_deletes_logins_that_never_came_back() -> None:
-    login_attempts.begin(next_url="", switch=False)
+    login.begin(door=login.Door.LOGIN, next_url="")
     LoginAttempt.objects.update(created_at=Now() - timedelta(minutes=11))
-    login_attempts.begin(next_url="", switch=False)
+    login.begin(door=login.Door.LOGIN, next_url="")
 
     delete_expired()
 

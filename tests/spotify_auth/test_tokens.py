@@ -148,7 +148,7 @@ def test_a_name_that_the_previous_version_left_behind_is_not_believed(connect: C
 
 def test_the_history_tells_which_page_asked(connect: Connect) -> None:
     user = connect(due=False)
-    tokens.nudge(user.pk, generation=1, cause=Cause.STALE_READ, asked_by="accounts:dashboard")
+    tokens.nudge(user.pk, generation=1, cause=Cause.STALE_READ, requested_by="accounts:dashboard")
 
     refresher.refresh_user(user.pk)
     make_due(user)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def begin(browser: Client, **form: str) -> dict[str, str]:
     """Press the log-in button; the parameters with which Spotify is called."""
-    response = browser.post(reverse("spotify_auth:login"), form)
+    response = browser.post(reverse("accounts:login"), form)
     assert response.status_code == 302
     return dict(parse_qsl(urlsplit(response["Location"]).query))
 

@@ -179,13 +179,14 @@ def worker_process(
     )
 
 
-def web_process(name: str, *, env: Mapping[str, str]) -> LocalProcess:
+def web_process(name: str, *, env: Mapping[str, str], cwd: Path = ROOT) -> LocalProcess:
     """A real gunicorn, started as the Procfile starts it; HOST and PORT are in `env`."""
     return LocalProcess(
         name,
         [sys.executable, "-m", "gunicorn", "config.wsgi", "--config", "config/gunicorn.py"],
         env=env,
         ready_when="Booting worker",
+        cwd=cwd,
     )
 
 

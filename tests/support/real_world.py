@@ -16,7 +16,7 @@ import redis
 from django.conf import settings
 from django.db import connection as database
 
-from accounts.people import person_for
+from accounts.users import user_for_account
 from dev.process import free_port
 from spotify_auth import connections
 from spotify_auth.accounts_service.grant import Grant
@@ -138,7 +138,7 @@ class World:
                 cursor.execute(f"DELETE FROM {table}")  # noqa: S608  (names of ours)
         self.ids = {}
         for key in self._keys:
-            self.ids[key] = person_for(account_id=account_id_of(key), display_name=key).pk
+            self.ids[key] = user_for_account(account_id=account_id_of(key), display_name=key).pk
 
     def key_of(self, user_id: int) -> str:
         return next(key for key, known in self.ids.items() if known == user_id)

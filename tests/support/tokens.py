@@ -10,7 +10,7 @@ from django.db import connection as database
 from django.db.models.functions import Now
 
 from accounts.models import User
-from accounts.people import person_for
+from accounts.users import user_for_account
 from spotify_auth import connections
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.models import SpotifyToken
@@ -80,9 +80,10 @@ def connect_users(sandbox: Sandbox, count: int) -> list[User]:
     users = []
     issued_at = connections.database_now()
     for persona, answer in sandbox.connect([f"user-{n}" for n in range(count)]).items():
-        user = person_for(account_id=answer["account_id"], display_name=persona)
+        user = user_for_account(account_id=answer["account_id"], display_name=persona)
         connections.connect(
             user_id=user.pk,
+            account_id=answer["account_id"],
             grant=grant_of(answer),
             issued_at=issued_at,
         )

@@ -10,7 +10,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import User
-from spotify_auth.models import Outcome, SpotifyToken
+from spotify_auth.models import LastSeen, Outcome, SpotifyToken
 from spotify_auth.refresh.refresher import refresh_user
 from tests.support.database_faults import locked_elsewhere
 from tests.support.lanes import refresh_next
@@ -24,7 +24,7 @@ DAYS = 30
 def sleeper(connect: Connect, *, unseen_for: timedelta = timedelta(days=DAYS + 1)) -> User:
     """Somebody whom no page has seen for a while, and whose token is due."""
     user = connect()
-    User.objects.filter(pk=user.pk).update(seen_at=Now() - unseen_for)
+    LastSeen.objects.update_or_create(user=user, defaults={"seen_at": Now() - unseen_for})
     return user
 
 
@@ -102,7 +102,7 @@ def test_a_visit_does_not_wait_for_an_exchange(asleep: User, client: Client) -> 
         assert client.get("/connection/").status_code == 200
 
         cursor.execute("RESET lock_timeout")
-    assert User.objects.filter(pk=asleep.pk, seen_at__gt=Now() - timedelta(minutes=1)).exists()
+    assert LastSeen.objects.filter(pk=asleep.pk, seen_at__gt=Now() - timedelta(minutes=1)).exists()
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_visit_is_noted_once_a_day(
 
     client.get("/connection/")
 
-    lately = User.objects.filter(pk=user.pk, seen_at__gt=Now() - timedelta(minutes=1))
+    lately = LastSeen.objects.filter(pk=user.pk, seen_at__gt=Now() - timedelta(minutes=1))
     assert lately.exists() is noted
 
 

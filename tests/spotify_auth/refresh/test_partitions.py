@@ -38,9 +38,10 @@ TABLE = "spotify_auth_spotifytoken"
 @pytest.fixture(autouse=True)
 def _partitioned(transactional_db: None) -> Iterator[None]:
     """Put a hash-partitioned table in the token table's place; the original comes back."""
-    table, partition = sql_of_the_plan()
+    *table, partition = sql_of_the_plan()
     with database.cursor() as cursor:
-        cursor.execute(table)
+        for statement in table:
+            cursor.execute(statement)
         for number in range(PARTITIONS):
             cursor.execute(
                 partition.replace("_p0", f"_p{number}")
@@ -61,7 +62,7 @@ def _partitioned(transactional_db: None) -> Iterator[None]:
 
 
 def sql_of_the_plan() -> list[str]:
-    """How the page makes the table, and the first of its partitions."""
+    """How the page makes the table and its indexes, and the first of its partitions."""
     found = re.search(r"```sql\n(.*?)```", PLAN.read_text(), re.DOTALL)
     assert found, PLAN
     return [statement for statement in found[1].split(";\n") if statement]

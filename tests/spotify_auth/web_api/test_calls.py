@@ -102,7 +102,7 @@ def test_a_401_after_a_rotation_repeats_the_call_once_with_the_new_token(
     read = tokens.access_token_for
     tokens_read = []
 
-    def read_and_be_overtaken(user: tokens.Person) -> tokens.AccessToken:
+    def read_and_be_overtaken(user: tokens.UserOrId) -> tokens.AccessToken:
         token = read(user)
         tokens_read.append(token.generation)
         refresh_next()  # a lane is faster than this page

@@ -84,7 +84,7 @@ def test_a_401_reports_the_generation_that_was_used(user: User, spotify: Sandbox
     spotify.expire_access_tokens()
 
     with pytest.raises(web_api.Unauthorized):
-        web_api.session_for(user, asked_by="a page").get("/me")
+        web_api.session_for(user, requested_by="a page").get("/me")
 
     token = token_of(user)
     assert (token.due_at, token.due_cause) == (token.refreshed_at, Cause.UNAUTHORIZED)
@@ -101,7 +101,7 @@ def test_a_401_after_a_rotation_repeats_the_call_once(
     read = tokens.access_token_for
     generations = []
 
-    def read_and_be_overtaken(user: tokens.Person) -> tokens.AccessToken:
+    def read_and_be_overtaken(user: tokens.UserOrId) -> tokens.AccessToken:
         token = read(user)
         generations.append(token.generation)
         refresh_next()  # a lane is faster than this call
@@ -121,7 +121,7 @@ def test_a_token_that_is_refused_after_a_rotation_too_is_reported(
     spotify.faults("web_api_error", status=401, message="Invalid access token")
     read = tokens.access_token_for
 
-    def read_and_be_overtaken(user: tokens.Person) -> tokens.AccessToken:
+    def read_and_be_overtaken(user: tokens.UserOrId) -> tokens.AccessToken:
         token = read(user)
         SpotifyToken.objects.filter(generation=1).update(generation=2)
         return token
@@ -141,7 +141,7 @@ def test_a_body_that_is_used_up_is_not_sent_again(
     spotify.faults("web_api_error", status=401, message="Invalid access token", times=1)
     read = tokens.access_token_for
 
-    def read_and_be_overtaken(user: tokens.Person) -> tokens.AccessToken:
+    def read_and_be_overtaken(user: tokens.UserOrId) -> tokens.AccessToken:
         token = read(user)
         SpotifyToken.objects.filter(generation=1).update(generation=2)
         return token

@@ -1,0 +1,54 @@
+"""Which user a Spotify account belongs to here.
+
+The account stands on the token (`SpotifyToken.account_id`). Until the next release it is
+also written to `User.account_id`, where the previous version looks for it, and read from
+there for rows that the previous version made during the upgrade.
+"""
+
+from django.contrib.auth.hashers import make_password
+from django.db import IntegrityError, transaction
+
+from accounts.models import User
+from spotify_auth.models import SpotifyToken
+
+
+def user_of_account(account_id: str) -> User | None:
+    """The user of a Spotify account, or None if it is nobody's."""
+    return (
+        User.objects.filter(spotify_token__account_id=account_id).first()
+        or User.objects.filter(account_id=account_id).first()
+    )
+
+
+def user_for_account(*, account_id: str, display_name: str) -> User:
+    """The user of a Spotify account, made at its first login.
+
+    The display name follows Spotify's.
+    """
+    user = user_of_account(account_id)
+    if user is None:
+        # The unique column decides between two first logins that come together.
+        user, _ = User.objects.get_or_create(
+            account_id=account_id,
+            defaults={"display_name": display_name, "password": make_password(None)},
+        )
+    if user.display_name != display_name:
+        user.display_name = display_name
+        user.save(update_fields=["display_name"])
+    return user
+
+
+def account_of(user: User) -> str | None:
+    """A user's Spotify account, or None for an administrator who has connected none."""
+    tokens = SpotifyToken.objects.filter(user_id=user.pk, account_id__isnull=False)
+    return tokens.values_list("account_id", flat=True).first() or user.account_id
+
+
+def note_account(user: User, account_id: str) -> bool:
+    """Write a user's account where the previous version looks; False if it is another's there."""
+    try:
+        with transaction.atomic():
+            User.objects.filter(pk=user.pk).update(account_id=account_id)
+    except IntegrityError:
+        return False
+    return True

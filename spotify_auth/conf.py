@@ -1,0 +1,121 @@
+"""The app's settings: what Django's settings say, and else the defaults here.
+
+`from spotify_auth.conf import settings` reads `django.conf.settings` at each look-up, so that
+a test or a project may change a value at any time. Four settings have no default
+(`REQUIRED`); reading one that is missing raises ImproperlyConfigured, and `manage.py check`
+names all of them at once.
+"""
+
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+
+REQUIRED: Final = {
+    "TOKEN_ENCRYPTION_KEYS": "the keys that encrypt the stored tokens: 32 random bytes each",
+    "SPOTIFY_CLIENT_ID": "the client ID from the Spotify Developer Dashboard",
+    "SPOTIFY_CLIENT_SECRET": "the client secret from the Spotify Developer Dashboard",
+    "SPOTIFY_REDIRECT_URI": "a redirect URI that is registered there: the address of the callback",
+    "REDIS_URL": "redis://host:port/number (CELERY_BROKER_URL is used if it names a Redis)",
+}
+"""The settings without a default, and what each is."""
+
+DEFAULTS: Final[dict[str, Any]] = {
+    # Where Spotify is. The sandbox has an address of its own.
+    "SPOTIFY_ACCOUNTS_URL": "https://accounts.spotify.com",
+    "SPOTIFY_API_URL": "https://api.spotify.com",
+    # What users are asked to grant.
+    "SPOTIFY_SCOPES": [
+        "user-top-read",
+        "user-read-recently-played",
+        "user-read-currently-playing",
+        "playlist-read-private",
+    ],
+    # Where connecting and disconnecting lead, and the pages that say why it failed: a URL name
+    # or a path. None is LOGIN_REDIRECT_URL.
+    "SPOTIFY_CONNECTION_URL": None,
+    # A proxy for all calls to Spotify. The usual variables are not read: requests spends a
+    # quarter of a call looking for them.
+    "OUTBOUND_PROXY_URL": "",
+    # Seconds that Spotify's access tokens live. The schedule goes by what was granted; this
+    # is for the check that a refresh has time enough.
+    "ACCESS_TOKEN_LIFETIME_SECONDS": 3600.0,
+    # An access token with less life than this, in seconds, counts as stale for readers.
+    "ACCESS_TOKEN_MINIMUM_SECONDS": 10.0,
+    # How often beat looks for due tokens, in seconds.
+    "REFRESH_SWEEP_SECONDS": 10.0,
+    # How many lanes refresh at the same time, in all workers together.
+    "REFRESH_LANES": 64,
+    # The longest that one exchange may take, in seconds: a row lock is held over it.
+    "TOKEN_ENDPOINT_DEADLINE_SECONDS": 12.0,
+    # The outage guard: this many refreshes refused within this many seconds, and this share
+    # of all, are taken for a fault of Spotify's.
+    "OUTAGE_GUARD_WINDOW_SECONDS": 300.0,
+    "OUTAGE_GUARD_REFUSALS": 5,
+    "OUTAGE_GUARD_SHARE": 0.5,
+    # Days after which the tokens of users who were not seen are left to expire. 0 is never.
+    "REFRESH_DORMANT_AFTER": 0,
+    # A worker that has grown beyond this, in MiB, ends itself. 0 is never.
+    "WORKER_MAX_MEMORY_MIB": 0,
+    # Days for which the history of a token is kept.
+    "TOKEN_EVENT_RETENTION_DAYS": 90,
+}
+"""The value of each setting that a project does not set."""
+
+
+class Settings:
+    """Django's settings, with this app's defaults behind them."""
+
+    # For type checkers: the values themselves come from `__getattr__`.
+    TOKEN_ENCRYPTION_KEYS: list[bytes] | str
+    SPOTIFY_CLIENT_ID: str
+    SPOTIFY_CLIENT_SECRET: str
+    SPOTIFY_REDIRECT_URI: str
+    SPOTIFY_ACCOUNTS_URL: str
+    SPOTIFY_API_URL: str
+    SPOTIFY_SCOPES: list[str]
+    SPOTIFY_CONNECTION_URL: str | None
+    REDIS_URL: str
+    HTTPS: bool
+    OUTBOUND_PROXY_URL: str
+    ACCESS_TOKEN_LIFETIME_SECONDS: float
+    ACCESS_TOKEN_MINIMUM_SECONDS: float
+    REFRESH_SWEEP_SECONDS: float
+    REFRESH_LANES: int
+    TOKEN_ENDPOINT_DEADLINE_SECONDS: float
+    OUTAGE_GUARD_WINDOW_SECONDS: float
+    OUTAGE_GUARD_REFUSALS: int
+    OUTAGE_GUARD_SHARE: float
+    REFRESH_DORMANT_AFTER: int
+    WORKER_MAX_MEMORY_MIB: int
+    TOKEN_EVENT_RETENTION_DAYS: int
+
+    def __getattr__(self, name: str) -> Any:
+        """One setting. Raises ImproperlyConfigured for a required one that is missing."""
+        value = getattr(django_settings, name, None)
+        if value or (value is not None and name not in REQUIRED):
+            return value  # the usual case, on hot paths
+        return _fallback(name)
+
+
+def _fallback(name: str) -> Any:
+    if name in DEFAULTS:
+        return DEFAULTS[name]
+    if name == "HTTPS":
+        # Spotify takes plain http on a loopback address only, so the redirect URI tells.
+        return urlsplit(settings.SPOTIFY_REDIRECT_URI).scheme == "https"
+    broker = str(getattr(django_settings, "CELERY_BROKER_URL", None) or "")
+    if name == "REDIS_URL" and urlsplit(broker).scheme in {"redis", "rediss", "unix"}:
+        return broker
+    if name in REQUIRED:
+        raise ImproperlyConfigured(missing(name))
+    raise AttributeError(name)  # no setting of this app
+
+
+def missing(name: str) -> str:
+    """The line about a required setting that is not there."""
+    return f"{name} is missing: set it to {REQUIRED[name]}."
+
+
+settings = Settings()

@@ -1,0 +1,457 @@
+"""Logging in: the whole way to Spotify and back, and everything that can go wrong on it."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
+
+import pytest
+from django.conf import settings
+from django.db.models.functions import Now
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import User
+from spotify_auth import login
+from spotify_auth.models import LoginAttempt, SpotifyToken
+from tests.support.login import approve, begin, log_in
+from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import token_of
+
+pytestmark = pytest.mark.django_db
+
+if TYPE_CHECKING:
+    from django.test.client import _MonkeyPatchedWSGIResponse as Response
+
+CALLBACK = reverse("accounts:callback")
+
+
+@pytest.fixture
+def browser() -> Client:
+    return Client(headers={"host": "127.0.0.1:8000"}, raise_request_exception=True)
+
+
+def assert_clear_page(response: "Response", status: int, words: str) -> None:
+    """A page with words for the user and a way on."""
+    text = response.content.decode()
+    assert response.status_code == status
+    assert words in text
+    assert reverse("accounts:login") in text
+    assert reverse("accounts:home") in text
+    assert "Traceback" not in text
+
+
+def logged_in(browser: Client) -> bool:
+    return "_auth_user_id" in browser.session
+
+
+def test_logs_in_and_stores_the_token(browser: Client, spotify: Sandbox) -> None:
+    response = log_in(browser, spotify)
+
+    assert (response.status_code, response["Location"]) == (302, reverse("accounts:dashboard"))
+    user = User.objects.get()
+    assert logged_in(browser)
+    account_id = spotify.stats("user-1")["account_id"]
+    assert token_of(user).account_id == account_id
+    assert user.account_id == account_id  # for the previous version
+    assert (user.username, user.has_usable_password()) == (None, False)
+    assert token_of(user).scope == " ".join(settings.SPOTIFY_SCOPES)
+
+
+def test_asks_with_state_and_pkce(browser: Client, spotify: Sandbox) -> None:
+    parameters = begin(browser)
+
+    assert parameters["response_type"] == "code"
+    assert parameters["code_challenge_method"] == "S256"
+    assert len(parameters["code_challenge"]) == 43
+    assert len(parameters["state"]) == 43
+    assert parameters["redirect_uri"] == settings.SPOTIFY_REDIRECT_URI
+
+
+def test_the_second_login_is_the_same_user(browser: Client, spotify: Sandbox) -> None:
+    log_in(browser, spotify)
+    log_in(Client(headers={"host": "127.0.0.1:8000"}), spotify)
+
+    assert token_of(User.objects.get()).generation == 2
+
+
+def test_the_session_key_is_new_after_each_login(browser: Client, spotify: Sandbox) -> None:
+    browser.get(reverse("accounts:home"))
+    session = browser.session
+    session["before"] = True
+    session.save()
+    keys = [session.session_key]
+
+    for _ in range(2):
+        log_in(browser, spotify)
+        keys.append(browser.session.session_key)
+
+    assert len(set(keys)) == 3
+
+
+def test_several_tabs_may_log_in_at_once(browser: Client, spotify: Sandbox) -> None:
+    tabs = [begin(browser) for _ in range(5)]
+
+    for parameters in reversed(tabs):
+        response = browser.get(approve(spotify, parameters))
+        assert response.status_code == 302
+
+    assert token_of(User.objects.get()).generation >= 1
+
+
+def test_the_attempt_is_used_up_and_its_cookie_removed(browser: Client, spotify: Sandbox) -> None:
+    log_in(browser, spotify)
+
+    assert not LoginAttempt.objects.exists()
+    left = [name for name, cookie in browser.cookies.items() if cookie.value]
+    assert not [name for name in left if name.startswith("login_")]
+
+
+def test_the_attempt_cookie_is_kept_from_scripts_and_other_pages(browser: Client) -> None:
+    begin(browser)
+
+    (cookie,) = [cookie for name, cookie in browser.cookies.items() if name.startswith("login_")]
+    assert cookie["httponly"]
+    assert cookie["samesite"] == "Lax"
+    assert cookie["path"] == CALLBACK
+    assert cookie["max-age"] == 600
+
+
+def change_state(parameters: dict[str, list[str]], browser: Client) -> None:
+    parameters["state"] = ["x" * 43]
+
+
+def drop_state(parameters: dict[str, list[str]], browser: Client) -> None:
+    del parameters["state"]
+
+
+def drop_cookies(parameters: dict[str, list[str]], browser: Client) -> None:
+    browser.cookies.clear()
+
+
+def let_it_expire(parameters: dict[str, list[str]], browser: Client) -> None:
+    LoginAttempt.objects.update(created_at=Now() - login.LIFETIME * 2)
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        change_state,  # wrong
+        drop_state,  # missing
+        drop_cookies,  # another browser: login CSRF
+        let_it_expire,  # too old
+    ],
+)
+def test_a_state_that_does_not_hold_is_refused(
+    browser: Client,
+    spotify: Sandbox,
+    tamper: Callable[[dict[str, list[str]], Client], None],
+) -> None:
+    query = parse_qs(urlsplit(approve(spotify, begin(browser))).query)
+    tamper(query, browser)
+
+    response = browser.get(f"{CALLBACK}?{urlencode(query, doseq=True)}")
+
+    assert_clear_page(response, 400, "no longer valid")
+    assert not logged_in(browser)
+    assert not SpotifyToken.objects.exists()
+    # The code was not even tried.
+    assert spotify.stats()["totals"]["logins"] == 0
+
+
+def test_a_replayed_callback_changes_nothing(browser: Client, spotify: Sandbox) -> None:
+    address = approve(spotify, begin(browser))
+    browser.get(address)
+    before = token_of(User.objects.get())
+
+    response = browser.get(address)
+
+    assert_clear_page(response, 400, "no longer valid")
+    assert logged_in(browser)
+    assert token_of(User.objects.get()).generation == before.generation
+
+
+def test_two_requests_with_one_state_log_in_once(browser: Client, spotify: Sandbox) -> None:
+    parameters = begin(browser)
+    cookies = {name: cookie.value for name, cookie in browser.cookies.items()}
+    address = approve(spotify, parameters)
+    twin = Client(headers={"host": "127.0.0.1:8000"})
+    for name, value in cookies.items():
+        twin.cookies[name] = value
+
+    statuses = [browser.get(address).status_code, twin.get(address).status_code]
+
+    assert statuses == [302, 400]
+    assert not logged_in(twin)
+    assert spotify.stats()["totals"]["logins"] == 1
+
+
+def test_a_code_used_twice_is_refused(browser: Client, spotify: Sandbox) -> None:
+    used = parse_qs(urlsplit(approve(spotify, begin(browser))).query)["code"][0]
+    parameters = begin(browser)
+    code_of_another = urlencode({"code": used, "state": parameters["state"]})
+
+    response = browser.get(f"{CALLBACK}?{code_of_another}")
+
+    # Bound to the first tab's verifier by PKCE: an injected code is worth nothing.
+    assert_clear_page(response, 400, "did not accept this login")
+    assert not logged_in(browser)
+
+
+def test_refusing_on_spotify_is_respected(browser: Client, spotify: Sandbox) -> None:
+    address = urlsplit(spotify.refuse(begin(browser)))
+
+    response = browser.get(f"{address.path}?{address.query}")
+
+    assert_clear_page(response, 403, "chose not to connect")
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize("query", ["error=server_error", "error=%3Cscript%3Ealert(1)%3C/script%3E"])
+def test_any_other_error_of_spotify_is_told(browser: Client, spotify: Sandbox, query: str) -> None:
+    state = begin(browser)["state"]
+
+    response = browser.get(f"{CALLBACK}?{query}&state={state}")
+
+    assert_clear_page(response, 502, "could not complete")
+    assert b"<script>alert" not in response.content
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "words"),
+    [
+        ({"fault": "unavailable"}, 503, "not answering"),
+        ({"fault": "garbage"}, 503, "not answering"),
+        ({"fault": "connection_reset"}, 503, "not answering"),
+        ({"fault": "answer_lost"}, 503, "not answering"),
+        ({"fault": "rate_limited", "retry_after": "3"}, 503, "not answering"),
+        ({"fault": "invalid_client"}, 503, "not set up correctly"),
+        ({"fault": "false_invalid_grant"}, 400, "did not accept this login"),
+        # the Web API, asked who this is
+        ({"fault": "web_api_error", "status": 503, "message": "x"}, 503, "not answering"),
+        (
+            {
+                "fault": "web_api_error",
+                "status": 403,
+                "message": "User not registered in the Developer Dashboard",
+            },
+            403,
+            "may not use the site yet",
+        ),
+    ],
+)
+def test_an_exchange_that_fails_gives_a_clear_page(
+    browser: Client, spotify: Sandbox, fault: dict[str, object], status: int, words: str
+) -> None:
+    address = approve(spotify, begin(browser))
+    spotify.faults(**fault)  # type: ignore[arg-type]
+
+    response = browser.get(address)
+
+    assert_clear_page(response, status, words)
+    assert not logged_in(browser)
+    assert not SpotifyToken.objects.exists()
+    spotify.clear()
+    assert log_in(browser, spotify).status_code == 302
+
+
+def test_a_deactivated_user_is_not_let_in(browser: Client, spotify: Sandbox) -> None:
+    log_in(browser, spotify)
+    User.objects.update(is_active=False)
+    other = Client(headers={"host": "127.0.0.1:8000"})
+
+    assert_clear_page(log_in(other, spotify), 403, "switched off")
+    assert not logged_in(other)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "arrives"),
+    [
+        ("/connection/", "/connection/"),
+        ("/connection/?a=b", "/connection/?a=b"),
+        ("https://evil.example/", "/dashboard/"),
+        ("//evil.example/", "/dashboard/"),
+        ("/\\evil.example/", "/dashboard/"),
+        ("javascript:alert(1)", "/dashboard/"),
+        ("/" + "x" * 3000, "/dashboard/"),
+        ("", "/dashboard/"),
+        # not a path: redirect() would look for a view of that name
+        ("dashboard", "/dashboard/"),
+        ("foo.", "/dashboard/"),
+        ("/a\0b", "/dashboard/"),
+        ("/a\r\nb", "/dashboard/"),
+    ],
+)
+def test_only_a_safe_next_is_followed(
+    browser: Client, spotify: Sandbox, wanted: str, arrives: str
+) -> None:
+    response = browser.get(approve(spotify, begin(browser, next=wanted)))
+
+    assert response["Location"] == arrives
+
+
+def test_the_callback_is_neither_cached_nor_passed_on(browser: Client, spotify: Sandbox) -> None:
+    response = log_in(browser, spotify)
+
+    assert "no-store" in response["Cache-Control"]
+    assert response["Referrer-Policy"] == "strict-origin"
+
+
+def test_a_callback_without_a_code_is_not_tried(browser: Client, spotify: Sandbox) -> None:
+    state = begin(browser)["state"]
+
+    assert_clear_page(browser.get(f"{CALLBACK}?state={state}"), 502, "could not complete")
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong_method"),
+    [("login", "get"), ("callback", "post"), ("reconnect", "post")],
+)
+def test_only_the_right_method_acts(browser: Client, name: str, wrong_method: str) -> None:
+    response = getattr(browser, wrong_method)(reverse(f"accounts:{name}"))
+
+    assert response.status_code == 405
+
+
+def test_logging_in_needs_a_csrf_token() -> None:
+    browser = Client(enforce_csrf_checks=True, headers={"host": "127.0.0.1:8000"})
+
+    assert browser.post(reverse("accounts:login")).status_code == 403
+
+
+def test_disconnecting_erases_our_copy(browser: Client, spotify: Sandbox) -> None:
+    log_in(browser, spotify)
+
+    response = browser.post(reverse("spotify_auth:disconnect"))
+
+    assert response["Location"] == reverse("accounts:connection")
+    token = token_of(User.objects.get())
+    assert (token.status, token.access_token, token.refresh_token) == ("disconnected", None, None)
+    assert logged_in(browser)
+
+
+def test_switching_asks_spotify_to_ask(browser: Client) -> None:
+    assert begin(browser)["show_dialog"] == "false"
+    assert begin(browser, switch="yes")["show_dialog"] == "true"
+
+
+def test_who_switches_goes_on_as_the_other_account(browser: Client, spotify: Sandbox) -> None:
+    log_in(browser, spotify, "user-1")
+
+    browser.get(approve(spotify, begin(browser, switch="yes"), "user-2"))
+
+    assert User.objects.count() == 2
+    user = User.objects.get(pk=browser.session["_auth_user_id"])
+    assert user.account_id == spotify.stats("user-2")["account_id"]
+
+
+def test_a_user_who_comes_back_with_another_account_is_told(
+    browser: Client, spotify: Sandbox
+) -> None:
+    log_in(browser, spotify, "user-1")
+    before = browser.session["_auth_user_id"]
+
+    response = browser.get(approve(spotify, begin(browser), "user-2"))
+
+    assert_clear_page(response, 409, "That is another Spotify account")
+    assert b'name="switch" value="yes"' in response.content
+    assert browser.session["_auth_user_id"] == before
+    # The grant belongs to that account all the same: it is stored.
+    other = User.objects.get(account_id=spotify.stats("user-2")["account_id"])
+    assert token_of(other).status == SpotifyToken.Status.ACTIVE
+    assert token_of(User.objects.get(pk=before)).generation == 1
+
+
+def test_an_administrator_can_connect_a_spotify_account(
+    browser: Client, spotify: Sandbox, admin_user: User
+) -> None:
+    browser.force_login(admin_user)
+
+    log_in(browser, spotify, "user-1")
+
+    assert User.objects.get() == admin_user
+    assert browser.session["_auth_user_id"] == str(admin_user.pk)
+    assert token_of(admin_user).status == SpotifyToken.Status.ACTIVE
+
+
+def test_an_account_that_is_linked_already_stays_with_its_user(
+    browser: Client, spotify: Sandbox, admin_user: User
+) -> None:
+    log_in(Client(headers={"host": "127.0.0.1:8000"}), spotify, "user-1")
+    browser.force_login(admin_user)
+
+    response = log_in(browser, spotify, "user-1")
+
+    assert_clear_page(response, 409, "belongs to another user")
+    assert browser.session["_auth_user_id"] == str(admin_user.pk)
+    assert not SpotifyToken.objects.filter(pk=admin_user.pk).exists()
+
+
+def test_a_login_makes_no_user_for_whom_is_logged_in_without_an_account(
+    browser: Client, spotify: Sandbox, admin_user: User
+) -> None:
+    address = approve(spotify, begin(browser))  # begun before the administrator logs in
+    browser.force_login(admin_user)
+
+    response = browser.get(address)
+
+    assert response.status_code == 409
+    assert "belongs to nobody" in response.content.decode()
+    assert f'action="{reverse("spotify_auth:connect")}"' in response.content.decode()
+    assert User.objects.get() == admin_user
+    assert not SpotifyToken.objects.exists()
+
+
+def test_an_administrators_page_offers_to_connect(browser: Client, admin_user: User) -> None:
+    browser.force_login(admin_user)
+
+    page = browser.get(reverse("accounts:connection")).content.decode()
+
+    assert f'action="{reverse("spotify_auth:connect")}"' in page
+
+
+def test_a_connect_attempt_is_no_login(browser: Client, spotify: Sandbox, admin_user: User) -> None:
+    browser.force_login(admin_user)
+    address = approve(spotify, begin(browser))
+    browser.post(reverse("accounts:logout"))
+
+    response = browser.get(address)
+
+    assert response.status_code == 409
+    assert not logged_in(browser)
+    assert User.objects.get() == admin_user
+
+
+def test_an_account_that_the_previous_version_gave_to_a_user_stays_with_that_user(
+    browser: Client, spotify: Sandbox, admin_user: User
+) -> None:
+    owner = User.objects.create(account_id=spotify.connect(["user-1"])["user-1"]["account_id"])
+    browser.force_login(admin_user)
+
+    response = log_in(browser, spotify, "user-1")
+
+    assert_clear_page(response, 409, "belongs to another user")
+    admin_user.refresh_from_db()
+    assert admin_user.account_id is None
+    assert not SpotifyToken.objects.exists()
+    assert User.objects.get(account_id__isnull=False) == owner
+
+
+def test_the_link_in_a_mail_reconnects_in_place(browser: Client, spotify: Sandbox) -> None:
+    log_in(browser, spotify)
+
+    sent = browser.get(reverse("accounts:reconnect"))
+    back = browser.get(approve(spotify, dict(parse_qsl(urlsplit(sent["Location"]).query))))
+
+    assert back["Location"] == reverse("accounts:connection")
+    assert token_of(User.objects.get()).generation == 2
+
+
+def test_the_link_links_no_account_to_an_administrator(
+    browser: Client, spotify: Sandbox, admin_user: User
+) -> None:
+    browser.force_login(admin_user)
+
+    response = browser.get(reverse("accounts:reconnect"))
+
+    assert response["Location"] == reverse("accounts:connection")
+    assert not LoginAttempt.objects.exists()

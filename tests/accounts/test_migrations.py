@@ -1,0 +1,106 @@
+"""Moving accounts and visits to spotify_auth, while lanes hold the rows and pages read them."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from django.core.management import call_command
+from django.db import connection as database
+from django.db.models.functions import Now
+
+from accounts.models import User
+from spotify_auth.models import LastSeen, SpotifyToken
+from spotify_auth.refresh.refresher import refresh_user
+from tests.support.processes import wait_for
+from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import Connect, Elsewhere, token_of, waiting_for_a_lock
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _migrated_again(transactional_db: None) -> Iterator[None]:
+    """Leave the database as the other tests want it."""
+    yield
+    call_command("migrate", verbosity=0)
+
+
+def migrate(app: str, name: str = "") -> None:
+    call_command("migrate", app, *([name] if name else []), verbosity=0)
+
+
+def account_known(user: User) -> bool:
+    return SpotifyToken.objects.filter(pk=user.pk, account_id__isnull=False).exists()
+
+
+def test_accounts_are_copied_and_a_row_that_a_lane_holds_is_waited_for(
+    connect: Connect, spotify: Sandbox, elsewhere: Elsewhere
+) -> None:
+    held, free = connect("user-1"), connect("user-2")
+    migrate("accounts", "0003")
+    SpotifyToken.objects.update(account_id=None)
+    spotify.faults("hold", times=1)
+    lane = elsewhere(refresh_user, held.pk)
+    wait_for(lambda: spotify.stats()["held"] == 1, what="the exchange to be in flight")
+
+    migration = elsewhere(migrate, "accounts")
+
+    wait_for(lambda: account_known(free), what="the row that is free")
+    # Nothing waits for the lane, and nobody for the migration.
+    assert refresh_user(free.pk) is not None
+    assert waiting_for_a_lock() == 0
+    assert not account_known(held)
+    assert not migration.done()
+    spotify.release()
+    lane.result()
+    migration.result()
+    for user in (held, free):
+        token = token_of(user)
+        assert (token.account_id, token.generation) == (user.account_id, 2)
+
+
+def test_visits_are_copied_and_later_ones_stay(connect: Connect) -> None:
+    copied, later = connect("user-1", due=False), connect("user-2", due=False)
+    migrate("accounts", "0003")
+    for user in (copied, later):
+        User.objects.filter(pk=user.pk).update(seen_at=Now() - timedelta(days=40))
+    LastSeen.objects.create(user=later, seen_at=Now() - timedelta(days=3))
+
+    migrate("accounts")
+
+    with database.cursor() as cursor:
+        cursor.execute(
+            "SELECT user_id, extract(day FROM now() - seen_at) FROM spotify_auth_lastseen"
+        )
+        assert dict(cursor.fetchall()) == {copied.pk: 40, later.pk: 3}
+
+
+def test_a_visit_that_the_previous_version_notes_is_copied(connect: Connect) -> None:
+    user = connect(due=False)
+
+    User.objects.filter(pk=user.pk).update(seen_at=Now())
+
+    assert LastSeen.objects.filter(pk=user.pk, seen_at__gt=Now() - timedelta(minutes=1)).exists()
+
+
+def test_the_new_column_holds_up_no_reader_while_a_lane_has_the_table(
+    connect: Connect, spotify: Sandbox, elsewhere: Elsewhere
+) -> None:
+    user = connect()
+    migrate("spotify_auth", "0007")
+    spotify.faults("hold", times=1)
+    lane = elsewhere(refresh_user, user.pk)
+    wait_for(lambda: spotify.stats()["held"] == 1, what="the exchange to be in flight")
+    migration = elsewhere(migrate, "spotify_auth")
+    wait_for(waiting_for_a_lock, what="the migration to wait for the table")
+
+    with database.cursor() as cursor:  # behind the migration, in the queue for the table
+        cursor.execute("SET statement_timeout = '5s'")
+        cursor.execute("SELECT count(*) FROM spotify_auth_spotifytoken")
+        cursor.execute("RESET statement_timeout")
+
+    assert not migration.done()  # it has stepped aside, and comes back
+    spotify.release()
+    lane.result()
+    migration.result()
+    assert token_of(user).generation == 2

@@ -1,0 +1,85 @@
+"""The system checks: each wrong setting has one error with an id and a hint."""
+
+import pytest
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, run_checks
+from pytest_django import Settings
+
+from spotify_auth.conf import REQUIRED
+
+KEY = b"k" * 32
+DATABASE = django_settings.DATABASES["default"]
+
+
+def errors() -> list[CheckMessage]:
+    """What `manage.py check` says about this app."""
+    return [error for error in run_checks() if str(error.id).startswith("spotify_auth.")]
+
+
+def ids() -> list[str]:
+    return [str(error.id).removeprefix("spotify_auth.") for error in errors()]
+
+
+def test_the_settings_of_the_tests_are_in_order() -> None:
+    assert errors() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        # 20 % of the lifetime must hold three sweeps and two deadlines
+        ("REFRESH_SWEEP_SECONDS", 300, ["E001"]),
+        ("ACCESS_TOKEN_LIFETIME_SECONDS", 60, ["E001", "E001"]),
+        # readers ask for more life than a token has left when it is due
+        ("ACCESS_TOKEN_MINIMUM_SECONDS", 3000, ["E001"]),
+        *((name, None, ["E002"]) for name in REQUIRED),
+        ("TOKEN_ENCRYPTION_KEYS", [], ["E002"]),
+        ("TOKEN_ENCRYPTION_KEYS", [b"short"], ["E003"]),
+        ("TOKEN_ENCRYPTION_KEYS", ["k" * 32], ["E003"]),  # text where bytes belong
+        ("TOKEN_ENCRYPTION_KEYS", [KEY, KEY], ["E003"]),
+        ("TOKEN_ENCRYPTION_KEYS", "not base64!", ["E003"]),
+        ("TOKEN_ENCRYPTION_KEYS", [KEY, b"o" * 32], []),
+        ("TOKEN_ENCRYPTION_KEYS", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", []),
+    ],
+)
+def test_a_setting_that_does_not_hold_is_found(
+    settings: Settings, name: str, value: object, found: list[str]
+) -> None:
+    settings.CELERY_BROKER_URL = ""
+    setattr(settings, name, value)
+
+    assert ids() == found
+    assert all(error.hint for error in errors())
+    assert any(name in error.msg for error in errors()) is bool(found)
+
+
+def test_each_missing_setting_has_a_line_of_its_own(settings: Settings) -> None:
+    for name in (*REQUIRED, "CELERY_BROKER_URL"):
+        setattr(settings, name, None)
+
+    assert ids() == ["E002"] * len(REQUIRED)
+
+
+def test_a_malformed_key_is_not_shown(settings: Settings) -> None:
+    settings.TOKEN_ENCRYPTION_KEYS = ["a-secret-that-was-pasted-here"]
+
+    assert "pasted" not in str(errors())
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"ENGINE": "django.db.backends.sqlite3"}, ["E005"]),
+        ({"ENGINE": ""}, ["E005"]),
+        ({"OPTIONS": {"server_side_binding": True}}, ["E004"]),
+        ({"OPTIONS": {"server_side_binding": False}}, []),
+    ],
+)
+def test_a_database_that_cannot_hold_the_tokens_is_found(
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, object], found: list[str]
+) -> None:
+    for name, value in change.items():
+        monkeypatch.setitem(DATABASE, name, value)
+
+    assert ids() == found
+    assert all(error.hint for error in errors())

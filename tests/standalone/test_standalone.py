@@ -1,0 +1,174 @@
+"""spotify_auth alone in a project of somebody else's, with Django's user or one with UUID keys.
+
+Neither `accounts` nor `config` is there, nor django-htmx. What is tested is what the project's
+users and administrators do, over HTTP, with a real worker and beat.
+"""
+
+import re
+
+import pytest
+
+from tests.support.processes import wait_for
+from tests.support.standalone import Browser, Project
+
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("standalone")]
+
+TOKEN = "SELECT {} FROM spotify_auth_spotifytoken WHERE user_id = %s"
+
+
+def connected(project: Project, name: str) -> tuple[str, Browser]:
+    """A new user who has connected Spotify: the primary key, and the browser."""
+    user_id, browser = project.new_user(name), project.browser(name)
+    answer = browser.connect(name, "/music/")
+    assert (answer.status_code, answer.headers.get("Location")) == (302, "/music/"), answer.text
+    return user_id, browser
+
+
+def generation(project: Project, user_id: str) -> int:
+    number: int = project.row(TOKEN.format("generation"), user_id)[0]
+    return number
+
+
+@pytest.mark.parametrize("package", ["accounts", "config"])
+def test_nothing_of_ours_is_there_but_the_app(project: Project, package: str) -> None:
+    assert "ModuleNotFoundError" in project.run("-c", f"import {package}").stderr
+    assert project.run("-c", "import spotify_auth").returncode == 0
+
+
+def test_the_project_is_in_order(project: Project) -> None:
+    assert "no issues" in project.manage("check", "--fail-level", "WARNING")
+    project.manage("makemigrations", "--check", "--dry-run")
+
+
+def test_a_missing_setting_is_named_in_one_line(project: Project) -> None:
+    code = (
+        "from django.conf import settings; del settings.SPOTIFY_CLIENT_ID;"
+        "from spotify_auth.accounts_service.authorization import authorize_url;"
+        "authorize_url(state='s', code_verifier='v', show_dialog=False)"
+    )
+    done = project.run("-m", "django", "shell", "--no-imports", "-c", code)
+
+    assert "ImproperlyConfigured: SPOTIFY_CLIENT_ID is missing" in done.stderr
+    assert "AttributeError" not in done.stderr
+
+
+def test_a_user_who_is_not_connected_is_offered_to(project: Project) -> None:
+    project.new_user("eve")
+
+    page = project.browser("eve").get("/music/")
+
+    assert (page.status_code, "Spotify is not connected" in page.text) == (200, True)
+    assert 'action="/spotify/connect/"' in page.text
+    assert '<html lang="en">' in page.text
+
+
+def test_a_connected_user_is_kept_fresh_and_seen(project: Project) -> None:
+    user_id, browser = connected(project, "user-1")
+
+    first = browser.get("/music/").json()
+    wait_for(lambda: generation(project, user_id) > 1, what="a refresh by the schedule")
+
+    later = browser.get("/music/").json()
+    assert first["name"] == later["name"]
+    assert later["generation"] > first["generation"] >= 1
+    assert project.row("SELECT 1 FROM spotify_auth_lastseen WHERE user_id = %s", user_id) == (1,)
+    account_id = project.sandbox.stats("user-1")["account_id"]
+    assert project.row(TOKEN.format("account_id"), user_id) == (account_id,)
+    assert project.sandbox.stats("user-1")["reuses_of_dead_token"] == 0
+
+
+def test_a_page_that_waits_goes_on_by_itself(project: Project) -> None:
+    user_id, browser = connected(project, "user-2")
+    project.row(
+        "UPDATE spotify_auth_spotifytoken SET expires_at = now(), "
+        "refreshed_at = refreshed_at - interval '1 hour' WHERE user_id = %s",
+        user_id,
+    )
+
+    waiting = browser.get("/music/")
+
+    assert "Reconnecting to Spotify" in waiting.text
+    assert waiting.headers["Refresh"] == "3"
+    wait_for(lambda: "name" in browser.get("/music/").text, what="the page to go on")
+
+
+def test_an_administrator_finds_and_refreshes_a_token(project: Project) -> None:
+    user_id, _ = connected(project, "user-3")
+    project.new_user("root", superuser=True)
+    root = project.browser("root")
+
+    for model in ("spotifytoken", "tokenevent"):
+        for term in (project.login_name("user-3"), project.sandbox.stats("user-3")["account_id"]):
+            found = root.get(f"/admin/spotify_auth/{model}/?q={term}")
+            assert found.status_code == 200
+            assert project.login_name("user-3") in found.text
+            assert "1 Spotify token" in found.text or model == "tokenevent"
+    asked = root.post(
+        "/admin/spotify_auth/spotifytoken/", action="refresh_now", _selected_action=user_id
+    )
+
+    assert asked.status_code == 302
+    assert "1 of 1 tokens will be refreshed" in root.get("/admin/spotify_auth/spotifytoken/").text
+    nudged = "SELECT 1 FROM spotify_auth_tokenevent WHERE user_id = %s AND cause = 'admin'"
+    wait_for(lambda: project.row(nudged, user_id) is not None, what="the refresh asked for")
+    # The key went to the worker in a message, and was a key again there.
+    worker = project.processes["worker"]
+    ended = re.compile(r"spotify_auth\.refresh\[\S+\] succeeded")
+    wait_for(lambda: ended.search(worker.logs()), what="the task's end")
+    assert "Traceback" not in worker.logs()
+
+
+def test_disconnecting_erases_the_tokens(project: Project) -> None:
+    user_id, browser = connected(project, "user-4")
+
+    answer = browser.post("/spotify/disconnect/")
+
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/music/")
+    columns = "status, access_token, refresh_token"
+    assert project.row(TOKEN.format(columns), user_id) == ("disconnected", None, None)
+    assert "Spotify is not connected" in browser.get("/music/").text
+
+
+def test_a_failed_login_has_a_page(project: Project) -> None:
+    project.new_user("mallory")
+
+    page = project.browser("mallory").get("/spotify/callback/?state=x&code=y")
+
+    assert page.status_code == 400
+    assert "no longer valid" in page.text
+    assert 'action="/spotify/connect/"' in page.text
+    assert 'href="/music/"' in page.text
+
+
+def rows_of(project: Project, user_id: str) -> list[int]:
+    """How many rows of each of the app's tables belong to a user."""
+    counts = []
+    for table in ("spotifytoken", "tokenevent", "lastseen"):
+        statement = f"SELECT count(*) FROM spotify_auth_{table} WHERE user_id = %s"  # noqa: S608
+        counts += project.row(statement, user_id)
+    return counts
+
+
+def test_a_user_is_deleted_in_the_admin_with_the_token(project: Project) -> None:
+    user_id, _ = connected(project, "user-5")
+    project.new_user("admin", superuser=True)
+    model = project.user_model.lower().replace(".", "/")
+    assert 0 not in rows_of(project, user_id)
+
+    deleted = project.browser("admin").post(f"/admin/{model}/{user_id}/delete/", post="yes")
+
+    assert deleted.status_code == 302
+    assert rows_of(project, user_id) == [0, 0, 0]
+
+
+def test_house_keeping_forgets_the_grants_of_users_who_have_left(project: Project) -> None:
+    user_id, _ = connected(project, "user-6")
+    gone = "6f1c2d3e-0000-4000-8000-00000000beef" if "-" in user_id else "4711"
+    rescued = f"spotify_auth:rescued:{gone}:1", f"spotify_auth:rescued:{user_id}:1000"
+    for key in rescued:
+        project.broker.set(key, b"sealed")
+
+    code = "from spotify_auth import housekeeping; housekeeping.delete_expired()"
+    project.manage("shell", "--no-imports", "-c", code)
+
+    assert [project.broker.exists(key) for key in rescued] == [0, 1]

@@ -1,0 +1,126 @@
+"""A project of somebody else's that has installed spotify_auth, and a browser for it."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import psycopg
+import redis
+import requests
+
+from tests.support.processes import LocalProcess
+from tests.support.sandbox_client import Sandbox
+
+PASSWORD = "correct horse battery staple"
+TIMEOUT_SECONDS = 20
+
+
+@dataclass
+class Project:
+    """A running project: its files, its processes and its database."""
+
+    home: Path
+    env: dict[str, str]
+    url: str
+    user_model: str
+    sandbox: Sandbox
+    broker: redis.Redis
+    processes: dict[str, LocalProcess] = field(default_factory=dict)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Python in the project's directory."""
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.home,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def manage(self, *arguments: str) -> str:
+        """Run a command of Django's that must succeed; what it printed."""
+        done = self.run("-m", "django", *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def row(self, statement: str, *parameters: object) -> Any:
+        """The first row that a statement gives in the project's database; None if there is none."""
+        database = json.loads(self.env["DATABASE"])
+        with psycopg.connect(
+            host=database["HOST"],
+            port=database["PORT"],
+            user=database["USER"],
+            password=database["PASSWORD"],
+            dbname=database["NAME"],
+            autocommit=True,
+        ) as session:
+            done = session.execute(statement.encode(), parameters)
+            return done.fetchone() if done.description is not None else None
+
+    def new_user(self, name: str, *, superuser: bool = False) -> str:
+        """Make a user with PASSWORD; the primary key as text."""
+        kind = "superuser" if superuser else "user"
+        own = f'"{name}@example.com", password="{PASSWORD}"'
+        arguments = own if self.user_model == "members.Member" else f'"{name}", {own}'
+        code = (
+            "from django.contrib.auth import get_user_model as model;"
+            f"print(model().objects.create_{kind}({arguments}).pk)"
+        )
+        return self.manage("shell", "--no-imports", "-c", code).strip()
+
+    def login_name(self, name: str) -> str:
+        """What a user of this name types into the login form."""
+        return f"{name}@example.com" if self.user_model == "members.Member" else name
+
+    def browser(self, name: str) -> "Browser":
+        """A browser in which this user has logged in by the project's own login."""
+        browser = Browser(self)
+        form = {"username": self.login_name(name), "password": PASSWORD, "next": "/music/"}
+        browser.get("/login/")
+        assert browser.post("/login/", **form).status_code == 302
+        return browser
+
+
+class Browser:
+    """Cookies, and forms with Django's token."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._session = requests.Session()
+        self._session.trust_env = False
+
+    def get(self, path: str) -> requests.Response:
+        """One page; redirects are not followed."""
+        return self._session.get(
+            f"{self._project.url}{path}", allow_redirects=False, timeout=TIMEOUT_SECONDS
+        )
+
+    def post(self, path: str, **form: str) -> requests.Response:
+        """Send a form, with the token that the last page's form would have."""
+        return self._session.post(
+            f"{self._project.url}{path}",
+            data=form,
+            headers={"X-CSRFToken": self._session.cookies.get("csrftoken", "")},
+            allow_redirects=False,
+            timeout=TIMEOUT_SECONDS,
+        )
+
+    def connect(self, persona: str, page: str) -> requests.Response:
+        """Press the button on this page, agree at Spotify; the answer to the callback."""
+        html = self.get(page).text
+        action = re.search(r'<form method="post" action="([^"]*)">', html)
+        wanted = re.search(r'name="next" value="([^"]*)"', html)
+        assert action, html
+        assert wanted, html
+        sent = self.post(action[1], next=wanted[1])
+        assert sent.status_code == 302, sent.text
+        parameters = dict(parse_qsl(urlsplit(sent.headers["Location"]).query))
+        back = urlsplit(self._project.sandbox.authorize(parameters, persona))
+        return self.get(f"{back.path}?{back.query}")

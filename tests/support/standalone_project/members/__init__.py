@@ -1,0 +1,1 @@
+"""Users of another kind: known by their e-mail address, with UUIDs for keys."""
