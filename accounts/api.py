@@ -19,7 +19,7 @@ MAX_AGE = 10
 
 @require_safe
 def dashboard_data(request: HttpRequest) -> HttpResponseBase:
-    """Everything that the dashboard shows; docs/api.md describes it."""
+    """Everything that the dashboard shows; docs/reference/json-api.md describes it."""
     if not request.user.is_authenticated:
         return NOT_LOGGED_IN.as_json()
     try:

@@ -9,8 +9,8 @@ from django.db.models.functions import Now
 
 from accounts.timeline import Timeline, timeline
 from spotify_auth import cooldown
+from spotify_auth.failure_codes import FailureCode
 from spotify_auth.models import SpotifyToken, TokenEvent
-from spotify_auth.tokens import UNDECRYPTABLE
 
 EVENTS_SHOWN = 20
 EVENTS_DRAWN = 60
@@ -124,4 +124,4 @@ def _state(token: SpotifyToken, *, now: datetime) -> str:
     needed = timedelta(seconds=settings.ACCESS_TOKEN_MINIMUM_SECONDS)
     if token.expires_at > now + needed:
         return "connected"
-    return "reconnect_required" if token.last_error == UNDECRYPTABLE else "reconnecting"
+    return "reconnect_required" if token.last_error == FailureCode.UNDECRYPTABLE else "reconnecting"

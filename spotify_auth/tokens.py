@@ -19,12 +19,10 @@ from kombu.exceptions import OperationalError as BrokerError
 
 from spotify_auth.conf import settings
 from spotify_auth.encryption import DecryptionError
+from spotify_auth.failure_codes import FailureCode
 from spotify_auth.models import Cause, SpotifyToken, UserId
 
 logger = logging.getLogger(__name__)
-
-UNDECRYPTABLE = "undecryptable"
-"""The row's error when no key opens its tokens."""
 
 UserOrId: TypeAlias = AbstractBaseUser | AnonymousUser | UserId
 """A user, as a request has it, or a primary key."""
@@ -134,14 +132,14 @@ def access_token_for(user: UserOrId, *, minimum_seconds: float | None = None) ->
     if status != SpotifyToken.Status.ACTIVE:
         raise NotConnected(f"the token is {status}")
     if (expires_at - now).total_seconds() <= minimum_seconds:
-        if last_error == UNDECRYPTABLE:
+        if last_error == FailureCode.UNDECRYPTABLE:
             raise ReconnectRequired(last_error)  # no refresh can mend it
         raise TokenStale(generation)
     try:
         value = SpotifyToken.unseal("access_token", sealed, user_id=user_id)
     except DecryptionError as error:
         logger.error("undecryptable user_id=%s reason=%s", user_id, error)
-        raise ReconnectRequired(UNDECRYPTABLE) from None
+        raise ReconnectRequired(FailureCode.UNDECRYPTABLE) from None
     return AccessToken(
         value=value,
         expires_at=expires_at,

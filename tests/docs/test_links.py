@@ -87,7 +87,9 @@ def test_everything_in_docs_is_reached_from_the_index() -> None:
     }
 
 
-@pytest.mark.parametrize("room", ["accounts", "benchmarks", "config", "dev", "spotify_auth", "tests"])
+@pytest.mark.parametrize(
+    "room", ["accounts", "benchmarks", "config", "dev", "spotify_auth", "tests"]
+)
 def test_every_page_that_the_code_names_exists(room: str) -> None:
     for module in (ROOT / room).rglob("*.py"):
         for path in re.findall(r"\bdocs/[\w/-]+\.(?:md|json)\b", module.read_text()):
