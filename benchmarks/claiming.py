@@ -60,7 +60,7 @@ class Times:
     pages: int
     """That one claim among the many touches."""
     rolled_back: Seconds
-    from_left: Seconds
+    from_start: Seconds
     committed: Seconds
 
 
@@ -70,7 +70,7 @@ class Moment:
 
     minute: int
     rolled_back: Seconds
-    from_left: Seconds
+    from_start: Seconds
 
 
 def run(*, long: bool) -> list[Row]:
@@ -119,7 +119,7 @@ def _measure(sessions: Sessions) -> Times:
     return Times(
         pages=sessions[MANY].do(_pages),
         rolled_back=in_turns(sessions, _claim_and_roll_back, CLAIMS),
-        from_left=in_turns(sessions, _claim_from_start, CLAIMS_FROM_START),
+        from_start=in_turns(sessions, _claim_from_start, CLAIMS_FROM_START),
         committed=in_turns(sessions, _claim_and_write, CLAIMS),
     )
 
@@ -179,7 +179,7 @@ def _refresh(refreshing: Refreshing, sessions: Sessions, *, minutes: int) -> Seq
                 Moment(
                     minute=minute,
                     rolled_back=in_turns(sessions, _claim_and_roll_back, 40),
-                    from_left=in_turns(sessions, _claim_from_start, 40),
+                    from_start=in_turns(sessions, _claim_from_start, 40),
                 )
             )
         refreshing.vacuum_if_due()
@@ -226,7 +226,7 @@ def _rows(when: str, times: Times) -> list[Row]:
         _row(f"claim, {how}, {when}", seconds)
         for how, seconds in (
             (f"rolled back, {_FROM_LAST}", times.rolled_back),
-            (f"rolled back, {_FROM_START}", times.from_left),
+            (f"rolled back, {_FROM_START}", times.from_start),
             (f"committed, {_FROM_LAST}", times.committed),
         )
     ]
@@ -266,7 +266,7 @@ def _before_vacuums(curve: Sequence[Moment]) -> list[Row]:
         series={
             f"{FEW:,} tokens": _medians((moment.rolled_back for moment in curve), FEW),
             f"{MANY:,} tokens": _medians((moment.rolled_back for moment in curve), MANY),
-            f"{MANY:,}, {_FROM_START}": _medians((moment.from_left for moment in curve), MANY),
+            f"{MANY:,}, {_FROM_START}": _medians((moment.from_start for moment in curve), MANY),
         },
     )
     what = "claim just before a vacuum, rolled back"
@@ -279,7 +279,7 @@ def _before_vacuums(curve: Sequence[Moment]) -> list[Row]:
         ),
         _row(
             f"{what}, {_FROM_START}, one per second and process",
-            _together(moment.from_left for moment in curve),
+            _together(moment.from_start for moment in curve),
             judged=[],
             chart=chart,
         ),
