@@ -67,10 +67,10 @@ class Hints:
 
     def end(self, place: Place, attempt: object, *, unanswered: bool) -> None:
         """The attempt is over, and the token as it was."""
-        if self.away or (place in self.begun and self.begun[place][1] is not attempt):
-            return
+        others = place in self.begun and self.begun[place][1] is not attempt
+        if self.away or others or place in self.unanswered:
+            return  # away, or what is there was left by another attempt
         self.begun.pop(place, None)
-        self.unanswered.discard(place)
         if unanswered:
             self.unanswered.add(place)
 
