@@ -49,11 +49,11 @@ DEFAULTS: Final[dict[str, Any]] = {
     "REFRESH_LANES": 64,
     # The longest that one exchange may take, in seconds: a row lock is held over it.
     "TOKEN_ENDPOINT_DEADLINE_SECONDS": 12.0,
-    # The outage guard: this many refreshes refused within this many seconds, and this share
-    # of all, are taken for a fault of Spotify's.
-    "OUTAGE_GUARD_WINDOW_SECONDS": 300.0,
+    # The outage guard: when this many other users, and this share of those who were answered,
+    # are refused too, a refusal is not believed for this many seconds.
     "OUTAGE_GUARD_REFUSALS": 5,
-    "OUTAGE_GUARD_SHARE": 0.5,
+    "OUTAGE_GUARD_SHARE": 0.02,
+    "OUTAGE_GUARD_LONGEST_SECONDS": 6 * 3600.0,
     # Days after which the tokens of users who were not seen are left to expire. 0 is never.
     "REFRESH_DORMANT_AFTER": 0,
     # A worker that has grown beyond this, in MiB, ends itself. 0 is never.
@@ -84,9 +84,9 @@ class Settings:
     REFRESH_SWEEP_SECONDS: float
     REFRESH_LANES: int
     TOKEN_ENDPOINT_DEADLINE_SECONDS: float
-    OUTAGE_GUARD_WINDOW_SECONDS: float
     OUTAGE_GUARD_REFUSALS: int
     OUTAGE_GUARD_SHARE: float
+    OUTAGE_GUARD_LONGEST_SECONDS: float
     REFRESH_DORMANT_AFTER: int
     WORKER_MAX_MEMORY_MIB: int
     TOKEN_EVENT_RETENTION_DAYS: int

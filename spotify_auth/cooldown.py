@@ -1,10 +1,9 @@
 """A pause of all token-endpoint traffic, shared by all workers through Redis.
 
 A half-open circuit breaker (https://martinfowler.com/bliki/CircuitBreaker.html). It opens
-when Spotify limits us, refuses our own credentials, answers nobody, or answers
-`invalid_grant` to so many users that the fault must be its own (`refresh.decisions`). When
-the pause is over it is half-open: one lane goes first and probes. A grant closes the
-cool-down, and what started it starts it again.
+when Spotify limits us, refuses our own credentials, or answers nobody (`refresh.decisions`).
+When the pause is over it is half-open: one lane goes first and probes. A grant closes the
+cool-down, and what started it starts it again. Without a probe it closes by itself.
 
 All times are Redis's, in milliseconds in the scripts. Redis holds no truth: while it is
 away there is no pause, and work goes on.
@@ -21,11 +20,13 @@ from spotify_auth import redis_client
 logger = logging.getLogger(__name__)
 
 CLIENT_REFUSED_SECONDS = 60.0
-OUTAGE_SECONDS = 15.0
 UNAVAILABLE_SECONDS = 5.0
 RATE_LIMITED_SECONDS = 30.0
 """For a 429 without a usable Retry-After."""
 LONGEST_SECONDS = 3600.0
+_HALF_OPEN_MILLISECONDS = 60_000
+"""How long after a pause only a probe may ask. Without one, since every token that is due has a
+failure of its own, all may ask again then."""
 
 KEYS = [f"spotify_auth:cooldown:{name}" for name in ("pause", "half_open", "probe")]
 _PAUSE, _HALF_OPEN, _PROBE = KEYS
@@ -47,7 +48,7 @@ local fresh = redis.call('EXISTS', KEYS[2]) == 0
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then
     redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[1])
 end
-redis.call('SET', KEYS[2], ARGV[2])
+redis.call('SET', KEYS[2], ARGV[2], 'PX', redis.call('PTTL', KEYS[1]) + ARGV[3])
 redis.call('DEL', KEYS[3])
 return fresh and 1 or 0
 """
@@ -59,7 +60,6 @@ class Reason(StrEnum):
 
     RATE_LIMITED = "rate_limited"
     CLIENT_REFUSED = "client_refused"
-    OUTAGE = "outage"
     UNAVAILABLE = "unavailable"
 
 
@@ -85,7 +85,9 @@ def start(reason: Reason, *, seconds: float) -> None:
     """Pause all refreshing for `seconds`, an hour at most."""
     milliseconds = int(min(max(seconds, 1.0), LONGEST_SECONDS) * 1000)
     try:
-        fresh = redis_client.run(_START, keys=KEYS, args=[milliseconds, reason.value])
+        fresh = redis_client.run(
+            _START, keys=KEYS, args=[milliseconds, reason.value, _HALF_OPEN_MILLISECONDS]
+        )
     except redis.RedisError as error:
         logger.warning("cooldown_not_shared reason=%s error=%s", reason, type(error).__name__)
         return

@@ -64,6 +64,10 @@ class Cipher:
         sealed = self._by_id[self._current].encrypt(nonce, plaintext.encode(), place.encode())
         return _VERSION + self._current + nonce + sealed
 
+    def is_current(self, stored: bytes) -> bool:
+        """Whether this was encrypted under the first key."""
+        return stored[1 : 1 + _KEY_ID_BYTES] == self._current
+
     def decrypt(self, stored: bytes, *, place: str) -> str:
         """Decrypt what `encrypt` made for the same place, under any known key.
 

@@ -18,8 +18,15 @@ class FailureCode(StrEnum):
     """The same, six months after the user approved."""
     UNDECRYPTABLE = "undecryptable"
     """No key opens the stored tokens."""
+    CLIENT_REFUSED = "client_refused"
+    """Spotify has refused this token's requests for hours with an error of the client, while it
+    served others."""
     UNSTORABLE = "unstorable"
     """PostgreSQL refused to store the answer."""
+    UNFORESEEN = "unforeseen"
+    """An exception that no rule knows: its traceback is in the log."""
+    SAVED_GRANT_UNREADABLE = "saved_grant_unreadable"
+    """A grant is saved in Redis, and this version or these keys cannot read it."""
 
     RATE_LIMITED = "rate_limited"
 
@@ -36,5 +43,3 @@ class FailureCode(StrEnum):
     ANSWER_MALFORMED = "answer_malformed"
     ANSWER_WITHOUT_ACCESS_TOKEN = "answer_without_access_token"  # noqa: S105  (a word)
     ANSWER_WITHOUT_REFRESH_TOKEN = "answer_without_refresh_token"  # noqa: S105  (a word)
-    ANSWER_WITHOUT_EXPIRES_IN = "answer_without_expires_in"
-    EXPIRES_IN_ABSURD = "expires_in_absurd"

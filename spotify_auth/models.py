@@ -29,6 +29,7 @@ class Cause(models.TextChoices):
     ADMIN = "admin", "An administrator asked"
     LOGIN = "login", "The user logged in"
     RESCUE = "rescue", "Stored after PostgreSQL had failed"
+    APPEAL = "appeal", "Asked again after a verdict"
     DISCONNECT = "disconnect", "The user disconnected"
 
 
@@ -40,8 +41,8 @@ class Outcome(models.TextChoices):
     RETRY = "retry", "Failed, will be tried again"
     """Spotify could not answer."""
     ANSWER_UNKNOWN = "answer_unknown", "No usable answer: Spotify may have rotated"
-    SUSPECTED = "suspected", "Refused once, will be confirmed"
-    RECONNECT_REQUIRED = "reconnect_required", "Refused twice: reconnect required"
+    SUSPECTED = "suspected", "Refused, will be asked again"
+    RECONNECT_REQUIRED = "reconnect_required", "Refused for good: reconnect required"
     DISCONNECTED = "disconnected", "Disconnected"
     REVOKED = "revoked", "Revoked by an administrator"
 
@@ -106,7 +107,13 @@ class SpotifyToken(models.Model):
         null=True, help_text="When the tokens were last erased: logins begun before are void."
     )
     suspected_at = models.DateTimeField(
-        null=True, help_text="When Spotify first answered invalid_grant, until it is confirmed."
+        null=True, help_text="When Spotify first answered invalid_grant since the last grant."
+    )
+    appeal_at = models.DateTimeField(
+        null=True, help_text="When Spotify is asked again in spite of a verdict."
+    )
+    appeals = models.PositiveSmallIntegerField(
+        db_default=0, help_text="Appeals against the present verdict that were refused."
     )
     last_error = models.CharField(max_length=100, blank=True)
 
@@ -115,6 +122,12 @@ class SpotifyToken(models.Model):
         indexes = (
             # The due index is the queue: lanes take the smallest due_at from it.
             models.Index(fields=["due_at"], condition=Q(status="active"), name="token_due"),
+            # A verdict that no appeal awaits leaves no entry here.
+            models.Index(
+                fields=["appeal_at"],
+                condition=Q(status="reconnect_required", appeal_at__isnull=False),
+                name="token_appeal",
+            ),
             # For the admin's filter. A refresh that succeeds leaves no entry here.
             models.Index(fields=["last_error"], condition=~Q(last_error=""), name="token_failing"),
         )

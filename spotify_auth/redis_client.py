@@ -38,7 +38,7 @@ def client() -> redis.Redis:
     return _local.client
 
 
-def run(script: str, *, keys: Sequence[str], args: Sequence[str | float] = ()) -> Any:
+def run(script: str, *, keys: Sequence[str], args: Sequence[str | float | bytes] = ()) -> Any:
     """Run a Lua script, sent once and then called by its digest. Raises redis.RedisError.
 
     If the connection is lost in the middle it may run twice.

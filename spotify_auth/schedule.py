@@ -15,8 +15,13 @@ at once, and the usual jitter would take a day to spread them again."""
 BACK_OFF_BASE_SECONDS = 2.0
 BACK_OFF_LIMIT_SECONDS = 300.0
 
-CONFIRMATION_SECONDS = 60.0
-"""How long a first `invalid_grant` waits for its confirmation, at the most."""
+ASK_AGAIN_SHARE = 1 / 12
+"""How long a first refusal waits to be asked again, as a share of the token's lifetime."""
+ASK_AGAIN_LIMIT_SECONDS = 1800.0
+CONFIRMED_SHARE = 1 / 6
+"""For how long a token must have been refused, as a share of its lifetime, to be believed dead."""
+APPEAL_HOURS = (1.0, 6.0, 24.0)
+"""How long after a verdict Spotify is asked again."""
 
 STATEMENT_SECONDS = 5.0
 """How long PostgreSQL may work, or wait for a lock, at one statement of a lane."""
@@ -45,13 +50,26 @@ def back_off(failures: int, *, fraction: float) -> float:
     return fraction * min(BACK_OFF_LIMIT_SECONDS, ceiling)
 
 
-def confirm_after(lifetime: float) -> float:
-    """Seconds from a first `invalid_grant` to its confirmation.
+def ask_again_after(lifetime: float, *, suspected_for: float, fraction: float) -> float:
+    """Seconds until a refused token is asked for again.
 
-    About a minute with Spotify's 3600 s tokens. Short-lived tokens confirm within a
-    tenth of their life, while the access token still lives.
+    Five minutes for Spotify's tokens of an hour, and half of the time for which it has been
+    refused when that is longer, up to half an hour. A quarter more or less, so that tokens
+    that were refused together do not ask together.
     """
-    return min(CONFIRMATION_SECONDS, lifetime * 0.1)
+    seconds = min(ASK_AGAIN_LIMIT_SECONDS, max(lifetime * ASK_AGAIN_SHARE, suspected_for / 2))
+    return seconds * (0.75 + 0.5 * fraction)
+
+
+def appeal_after(appeals: int) -> float | None:
+    """Seconds from a refusal for good, or from an appeal, to the next appeal.
+
+    `appeals` were refused already. None: there is no further one.
+    """
+    if appeals >= len(APPEAL_HOURS):
+        return None
+    before = APPEAL_HOURS[appeals - 1] if appeals else 0.0
+    return (APPEAL_HOURS[appeals] - before) * 3600
 
 
 def longest_exchange(deadline: float) -> float:

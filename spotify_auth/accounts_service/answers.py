@@ -2,7 +2,7 @@
 
 Granted         200 with tokens
 Refused         400 invalid_grant: this code or refresh token is not accepted
-ClientRefused   any other error of RFC 6749, section 5.2: it condemns our credentials or request
+ClientRefused   any other error of RFC 6749, section 5.2: our credentials or request are wrong
 RateLimited     429: the whole application must slow down
 Unavailable     Spotify could not answer, and has carried out nothing
 Unreadable      200, but its content cannot be used: Spotify may have rotated
@@ -15,6 +15,18 @@ from dataclasses import dataclass
 
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.failure_codes import FailureCode
+
+CLIENT_ERRORS = frozenset(
+    {
+        "invalid_client",
+        "invalid_request",
+        "invalid_scope",
+        "unauthorized_client",
+        "unsupported_grant_type",
+    }
+)
+"""Errors of RFC 6749, section 5.2, that speak of the client and never of the grant. Some servers
+answer one of them for a single dead or foreign refresh token."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,12 @@ def exchange_code(*, code: str, code_verifier: str) -> Grant:
         "redirect_uri": settings.SPOTIFY_REDIRECT_URI,
         "code_verifier": code_verifier,
     }
-    grant = grant_of(token_endpoint.post(form, token_endpoint.session_of_this_thread()))
+    answer = token_endpoint.post(
+        form,
+        token_endpoint.session_of_this_thread(),
+        lifetime=settings.ACCESS_TOKEN_LIFETIME_SECONDS,
+    )
+    grant = grant_of(answer)
     if grant.refresh_token is None:
         raise AccountsServiceError(Unreadable(FailureCode.ANSWER_WITHOUT_REFRESH_TOKEN))
     return grant

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 from collections.abc import Mapping
 from ssl import SSLCertVerificationError
 from typing import Any, TypeGuard
@@ -13,6 +14,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError, ProxyError, SSLErr
 
 from spotify_auth import http_client
 from spotify_auth.accounts_service.answers import (
+    CLIENT_ERRORS,
     Answer,
     AnswerLost,
     ClientRefused,
@@ -27,17 +29,10 @@ from spotify_auth.conf import settings
 from spotify_auth.failure_codes import FailureCode
 from spotify_auth.http_client import BoundedSession, HandshakeFailed, retry_after
 
+logger = logging.getLogger(__name__)
+
 ANSWER_BYTES = 64 * 1024
 LONGEST_LIFETIME = 24 * 3600
-
-# Errors of RFC 6749, section 5.2, that speak of the client and never of the grant.
-_CLIENT_ERRORS = {
-    "invalid_client",
-    "invalid_request",
-    "invalid_scope",
-    "unauthorized_client",
-    "unsupported_grant_type",
-}
 
 
 def session_of_this_thread() -> BoundedSession:
@@ -47,11 +42,12 @@ def session_of_this_thread() -> BoundedSession:
     )
 
 
-def post(form: Mapping[str, str], http: BoundedSession) -> Answer:
+def post(form: Mapping[str, str], http: BoundedSession, *, lifetime: float) -> Answer:
     """Send one grant request, authenticated as this client, and classify the answer.
 
     Never tries twice, never follows a redirect, and raises nothing for whatever Spotify
-    or the network does.
+    or the network does. `lifetime` in seconds stands in for an `expires_in` that is missing
+    or makes no sense: RFC 6749, section 5.1, only recommends to send one.
     """
     request = _prepared(
         settings.SPOTIFY_ACCOUNTS_URL, settings.SPOTIFY_CLIENT_ID, settings.SPOTIFY_CLIENT_SECRET
@@ -70,7 +66,7 @@ def post(form: Mapping[str, str], http: BoundedSession) -> Answer:
         if len(body) > ANSWER_BYTES:
             unusable = Unreadable if response.status_code == 200 else Unavailable
             return unusable(FailureCode.ANSWER_TOO_LARGE)
-        return _classify(response.status_code, response.headers, body)
+        return _classify(response.status_code, response.headers, body, lifetime)
 
 
 @functools.cache
@@ -104,16 +100,16 @@ def _no_answer(error: requests.RequestException) -> AnswerLost | Unavailable:
     return AnswerLost(FailureCode.CONNECTION_CUT)
 
 
-def _classify(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
+def _classify(status: int, headers: Mapping[str, str], body: bytes, lifetime: float) -> Answer:
     if status == 429:
         return RateLimited(retry_after(headers))
     answer = _json_object(body)
     if status == 200:
-        return _granted(answer)
+        return _granted(answer, lifetime)
     error = answer.get("error")
     if status == 400 and error == "invalid_grant":
         return Refused()
-    if status in {400, 401} and isinstance(error, str) and error in _CLIENT_ERRORS:
+    if status in {400, 401} and isinstance(error, str) and error in CLIENT_ERRORS:
         return ClientRefused(error)
     return Unavailable(f"http_{status}")
 
@@ -127,22 +123,24 @@ def _json_object(body: bytes) -> dict[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
-def _granted(answer: Mapping[str, Any]) -> Granted | Unreadable:
+def _granted(answer: Mapping[str, Any], lifetime: float) -> Granted | Unreadable:
     access_token = answer.get("access_token")
     if not isinstance(access_token, str) or not access_token:
         return Unreadable(FailureCode.ANSWER_WITHOUT_ACCESS_TOKEN)
     refresh_token = answer.get("refresh_token")
     if not _is_visible(access_token) or not (refresh_token is None or _is_visible(refresh_token)):
         return Unreadable(FailureCode.ANSWER_MALFORMED)
-    lifetime = _lifetime(answer.get("expires_in"))
-    if isinstance(lifetime, FailureCode):
-        return Unreadable(lifetime)
+    expires_in = _seconds(answer.get("expires_in"))
+    if expires_in is None:
+        # A reason to distrust the lifetime, and not to drop tokens that are well formed.
+        expires_in = int(min(max(lifetime, 1), LONGEST_LIFETIME))
+        logger.warning("lifetime_assumed seconds=%s", expires_in)
     scope = answer.get("scope")
     return Granted(
         Grant(
             access_token=access_token,
             refresh_token=refresh_token or None,
-            expires_in=lifetime,
+            expires_in=expires_in,
             scope=scope.strip() if _is_visible(scope) else "",
         )
     )
@@ -153,12 +151,10 @@ def _is_visible(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and value.isascii() and value.isprintable()
 
 
-def _lifetime(value: object) -> int | FailureCode:
-    """`expires_in` in seconds; digits in a string are accepted, as some servers send them."""
+def _seconds(value: object) -> int | None:
+    """`expires_in`; digits in a string are accepted, as some servers send them. None: absurd."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:10])
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return FailureCode.ANSWER_WITHOUT_EXPIRES_IN
-    if not 1 <= value <= LONGEST_LIFETIME:
-        return FailureCode.EXPIRES_IN_ABSURD
-    return int(value)
+        return None
+    return int(value) if 1 <= value <= LONGEST_LIFETIME else None

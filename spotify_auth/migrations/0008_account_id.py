@@ -1,36 +1,8 @@
-"""Expand: whose tokens they are at Spotify. The previous version leaves the column empty.
+"""Expand: whose tokens they are at Spotify. The previous version leaves the column empty."""
 
-A new column needs the whole table for a moment, and each lane holds its part of it over an
-exchange. A statement that waits for lanes holds up everybody behind it, readers too: so it
-waits in short turns, and lets the others through in between.
-"""
+from django.db import migrations, models
 
-import time
-from typing import Any
-
-from django.db import OperationalError, migrations, models, transaction
-
-TURNS_SECONDS = (1, 1, 2, 2, 4, 4, 8, 8, 32)
-"""How long to wait for the table, each time; the last is longer than any lane holds it."""
-
-
-class AddFieldInTurns(migrations.AddField):
-    """Adds a column to a table that is in use."""
-
-    def database_forwards(self, app_label: str, schema_editor: Any, *states: Any) -> None:
-        """Try until the table was free. Raises OperationalError if it never was."""
-        for turn, seconds in enumerate(TURNS_SECONDS, start=1):
-            try:
-                with transaction.atomic(using=schema_editor.connection.alias):
-                    with schema_editor.connection.cursor() as cursor:
-                        cursor.execute(f"SET LOCAL lock_timeout = '{seconds}s'")
-                    super().database_forwards(app_label, schema_editor, *states)
-                    return
-            except OperationalError as error:
-                not_free = getattr(error.__cause__, "sqlstate", None) == "55P03"
-                if not not_free or turn == len(TURNS_SECONDS):
-                    raise
-                time.sleep(seconds)
+from spotify_auth.migration_operations import AddFieldInTurns
 
 
 class Migration(migrations.Migration):

@@ -32,7 +32,13 @@ from spotify_auth.conf import settings
 from spotify_auth.cooldown import Admission
 from spotify_auth.refresh import saved_grants
 from spotify_auth.refresh.claims import Claim
-from spotify_auth.refresh.decisions import Decision, SavedGrant, StoreGrant, Unresolved
+from spotify_auth.refresh.decisions import (
+    Decision,
+    SavedGrant,
+    SavedGrantUnreadable,
+    StoreGrant,
+    Unresolved,
+)
 from spotify_auth.schedule import longest_exchange
 
 logger = logging.getLogger(__name__)
@@ -42,12 +48,20 @@ IN_FLIGHT = "spotify_auth:in_flight"
 
 _BEGUN, _UNANSWERED = "begun", "unanswered"
 
+# What a stored generation leaves: no mark, and its grant for a minute.
+LEAVE = """
+for i = {first_key}, #KEYS, 2 do
+    redis.call('UNLINK', KEYS[i])
+    local sealed = ARGV[{first_argument} + (i - {first_key}) / 2]
+    redis.call('SET', KEYS[i + 1], sealed, 'PX', ARGV[{first_argument} - 1])
+end
+"""
 # Returns the admission, the saved grant, the state of an earlier attempt and whether that is
 # unresolved, and marks this attempt if it is not. All ages are by Redis's clock. Any further
 # keys are those of this lane's earlier attempts. The script may run twice.
 START = f"""
 {cooldown.ADMIT}
-for i = 7, #KEYS do redis.call('UNLINK', KEYS[i]) end
+{LEAVE.format(first_key=7, first_argument=8)}
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -77,8 +91,8 @@ if mark and mark ~= ARGV[1] then return end
 if ARGV[2] == '' then redis.call('DEL', KEYS[1])
 else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
 """
-_FLUSH = """
-for i = 2, #KEYS do redis.call('UNLINK', KEYS[i]) end
+_FLUSH = f"""
+{LEAVE.format(first_key=2, first_argument=3)}
 redis.call('ZREM', KEYS[1], ARGV[1])
 """
 
@@ -93,7 +107,7 @@ class Attempt:
 
     def __init__(self, lane: "Attempts", claim: Claim) -> None:
         self.admission = Admission.GO
-        self.known_answer: SavedGrant | Unresolved | None = None
+        self.known_answer: SavedGrant | SavedGrantUnreadable | Unresolved | None = None
         """The answer that an earlier attempt received, or may still save."""
         self.lost_before = False
         """An earlier attempt never got its answer."""
@@ -103,6 +117,7 @@ class Attempt:
         self._mark = f"{_BEGUN} {uuid4()}:{os.getpid()}"
         self._grant: SavedGrant | None = None
         self._settled = False
+        self._is_unresolved = False
 
     @property
     def admitted(self) -> bool:
@@ -128,20 +143,24 @@ class Attempt:
                     lane.name,
                     settings.REFRESH_LANES,
                     int(exchange * 1000),
+                    saved_grants.STORED_MILLISECONDS,
+                    *lane.stored_grants,
                 ],
             )
         except redis.RedisError as error:
             logger.warning("attempt_not_marked reason=%s", type(error).__name__)
             return self
         finally:
-            lane.stored.clear()
+            lane.forget_stored()
         self.admission = Admission(admission.decode())
         state = earlier.decode()
         self.lost_before = state == _UNANSWERED or (state.startswith(_BEGUN) and not unresolved)
         # A saved grant is the answer that an unresolved attempt may still save.
-        self.known_answer = saved_grants.unseal(claim, sealed) if sealed else None
-        if self.known_answer is None and unresolved:
+        if sealed:
+            self.known_answer = saved_grants.unseal(claim, sealed)
+        elif unresolved:
             self.known_answer = Unresolved()
+        self._is_unresolved = bool(unresolved)
         return self
 
     def received(self, answer: Answer) -> None:
@@ -154,7 +173,7 @@ class Attempt:
         """The decision is committed, or was rejected because the row has moved on."""
         self._settled = True
         if stored and isinstance(decision.write, StoreGrant):
-            self._lane.stored += keys_of(self._claim)
+            self._lane.leave(self._claim, decision.write)
         else:
             self._end(lost=decision.remember_lost)
 
@@ -167,7 +186,7 @@ class Attempt:
         if self.admitted and not self._settled:
             if self._grant:
                 saved_grants.save_or_hold(self._claim, self._grant)
-            elif not isinstance(self.known_answer, SavedGrant):
+            elif not isinstance(self.known_answer, SavedGrant | SavedGrantUnreadable):
                 self._end(lost=self.lost_before or self.lost_just_now)
         if self.is_probe:
             if self._grant:  # Spotify is well, stored or not; a saved grant proves nothing
@@ -177,7 +196,7 @@ class Attempt:
 
     def _end(self, *, lost: bool) -> None:
         """Forget this attempt's mark, or leave in its place that an answer was lost."""
-        if isinstance(self.known_answer, Unresolved):
+        if self._is_unresolved:
             return  # the mark is another attempt's
         mark, _ = keys_of(self._claim)
         state = _UNANSWERED if lost else ""
@@ -195,20 +214,34 @@ class Attempts:
     def __init__(self) -> None:
         self.name = f"{uuid4()}:{os.getpid()}"
         self.stored: list[str] = []
-        """Keys of generations that this lane has replaced: the next attempt deletes them."""
+        """Keys of generations that this lane has replaced: the next attempt cleans them up."""
+        self.stored_grants: list[bytes] = []
+        """What replaced each, sealed."""
 
     def track(self, claim: Claim) -> Attempt:
         """Mark an attempt, and learn of earlier ones. The caller holds the row lock."""
         return Attempt(self, claim)
 
+    def leave(self, claim: Claim, write: StoreGrant) -> None:
+        """Remember what is to be cleaned up after a stored grant."""
+        self.stored += keys_of(claim)
+        saved = SavedGrant(grant=write.grant, issued_at=write.issued_at)
+        self.stored_grants.append(saved_grants.seal(claim, saved))
+
+    def forget_stored(self) -> None:
+        """It is cleaned up, or cannot be."""
+        self.stored.clear()
+        self.stored_grants.clear()
+
     def flush(self) -> None:
-        """Delete what the attempts left, and give the lane's place away: the lane ends."""
+        """Clean up what the attempts left, and give the lane's place away: the lane ends."""
+        arguments = (self.name, saved_grants.STORED_MILLISECONDS, *self.stored_grants)
         try:
-            redis_client.run(_FLUSH, keys=[IN_FLIGHT, *self.stored], args=[self.name])
+            redis_client.run(_FLUSH, keys=[IN_FLIGHT, *self.stored], args=arguments)
         except redis.RedisError as error:
             logger.warning("attempt_flush_failed reason=%s", type(error).__name__)
         finally:
-            self.stored.clear()
+            self.forget_stored()
 
 
 def keys_of(claim: Claim) -> tuple[str, str]:

@@ -23,7 +23,7 @@ SELECT set_config('statement_timeout', %(statement)s, true),
 SELECT user_id, generation, refresh_token, due_cause,
        -- A worker of the version before 0002 leaves an old name beside its "schedule".
        CASE WHEN due_cause = 'schedule' THEN '' ELSE asked_by END,
-       failures, suspected_at IS NOT NULL,
+       failures, extract(epoch FROM now() - suspected_at)::float, status, appeals, last_error,
        extract(epoch FROM expires_at - refreshed_at)::float,
        extract(epoch FROM now() - refreshed_at)::float,
        now()::text, reauthorize_by <= now(),
@@ -37,8 +37,14 @@ FOR UPDATE SKIP LOCKED
 FROM_START = _CLAIM.format(and_only="")
 FROM_CURSOR = _CLAIM.format(and_only="AND due_at >= %(due_from)s::timestamptz")
 OF_USER = _CLAIM.format(and_only="AND user_id = %(user_id)s")
-# A token that Spotify has refused already would tell nothing about an outage.
-_FOR_PROBE = _CLAIM.format(and_only="AND suspected_at IS NULL")
+# A token with a failure of its own would tell nothing about everybody else's.
+_FOR_PROBE = _CLAIM.format(and_only="AND suspected_at IS NULL AND failures = 0")
+# A verdict is appealed (`decisions`) when no other token is due.
+_APPEAL = (
+    FROM_START.replace("'active'", "'reconnect_required'")
+    .replace("due_at <= now()", "appeal_at <= now()")
+    .replace("ORDER BY due_at", "ORDER BY appeal_at")
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,13 +61,32 @@ class Claim:
     cause: str
     requested_by: str
     failures: int
-    suspected: bool
+    suspected_for: float | None
+    """Since the first refusal that no grant has followed; None: there is none."""
+    status: str
+    appeals: int
+    last_error: str
     lifetime: float
     lifetime_used: float
     claimed_at: str
     """When the claim reached PostgreSQL: from here a grant's lifetime is counted."""
     six_months_over: bool
     due_at: str
+
+    @property
+    def suspected(self) -> bool:
+        """Whether Spotify has refused this token since its last grant."""
+        return self.suspected_for is not None
+
+    @property
+    def is_appeal(self) -> bool:
+        """Whether a verdict is asked about again."""
+        return self.status == SpotifyToken.Status.RECONNECT_REQUIRED
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether nothing is wrong with this token, so that a failure tells about Spotify."""
+        return not (self.suspected or self.failures or self.is_appeal)
 
     def refresh_token(self) -> str:
         """The token itself. Raises encryption.DecryptionError."""
@@ -92,8 +117,13 @@ def of_user(user_id: UserId) -> Find:
 
 
 def for_probe(transaction: ClaimTransaction) -> Claim | None:
-    """The token that tells most about whether Spotify is well again."""
-    return _claim(transaction, _FOR_PROBE) or _claim(transaction, FROM_START)
+    """The most urgent token that can tell whether Spotify is well again."""
+    return _claim(transaction, _FOR_PROBE)
+
+
+def for_appeal(transaction: ClaimTransaction) -> Claim | None:
+    """A token that Spotify has refused for good, if it is time to ask again."""
+    return _claim(transaction, _APPEAL)
 
 
 def _claim(transaction: ClaimTransaction, sql: str, **parameters: Any) -> Claim | None:
@@ -102,8 +132,8 @@ def _claim(transaction: ClaimTransaction, sql: str, **parameters: Any) -> Claim 
     row = transaction.claim(sql, {**bounds, **parameters})
     if row is None:
         return None
-    user_id, generation, refresh_token, cause, requested_by, failures, suspected = row[:7]
-    lifetime, used, claimed_at, six_months_over, due_at = row[7:]
+    user_id, generation, refresh_token, cause, requested_by, failures, suspected_for = row[:7]
+    status, appeals, last_error, lifetime, used, claimed_at, six_months_over, due_at = row[7:]
     return Claim(
         user_id=user_id,
         generation=generation,
@@ -111,7 +141,10 @@ def _claim(transaction: ClaimTransaction, sql: str, **parameters: Any) -> Claim 
         cause=cause,
         requested_by=requested_by,
         failures=failures,
-        suspected=suspected,
+        suspected_for=suspected_for,
+        status=status,
+        appeals=appeals,
+        last_error=last_error,
         lifetime=lifetime,
         lifetime_used=used,
         claimed_at=claimed_at,

@@ -20,7 +20,6 @@ from spotify_auth.accounts_service.answers import (
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.cooldown import (
     CLIENT_REFUSED_SECONDS,
-    OUTAGE_SECONDS,
     RATE_LIMITED_SECONDS,
     UNAVAILABLE_SECONDS,
     Pause,
@@ -30,6 +29,9 @@ from spotify_auth.failure_codes import FailureCode
 from spotify_auth.models import Cause, Outcome, SpotifyToken
 from spotify_auth.refresh.claims import Claim
 from spotify_auth.refresh.history import Evidence
+
+REFUSALS_NEEDED = 3
+"""How often Spotify must refuse a token before it is believed to be dead."""
 
 UNRESOLVED_SECONDS = 2.0
 """How long a row waits for another attempt that may still save its grant."""
@@ -52,6 +54,16 @@ class Unresolved:
 
 
 @dataclass(frozen=True, slots=True)
+class SavedGrantUnreadable:
+    """An earlier attempt has saved its grant, and this version or these keys cannot read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unforeseen:
+    """An exception that no rule knows."""
+
+
+@dataclass(frozen=True, slots=True)
 class Undecryptable:
     """No key opens the stored refresh token: Spotify was not asked."""
 
@@ -61,7 +73,9 @@ class Unstorable:
     """PostgreSQL refused to store the answer. A grant among it is saved in Redis."""
 
 
-AnyAnswer = Answer | SavedGrant | Unresolved | Undecryptable | Unstorable
+OwnAnswer = SavedGrant | SavedGrantUnreadable | Unresolved | Undecryptable | Unstorable | Unforeseen
+"""What stands for an answer when Spotify was not asked, or its answer is of no use."""
+AnyAnswer = Answer | OwnAnswer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +95,10 @@ class StoreFailure:
     error: str
     due_in: float
     status: SpotifyToken.Status = SpotifyToken.Status.ACTIVE
+    appeals: int = 0
+    """How many appeals against the verdict were refused."""
+    appeal_in: float | None = None
+    """In seconds: when Spotify is asked again in spite of a verdict; None is never."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,18 +108,20 @@ class Postpone:
     due_in: float
 
 
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """Leave the row as it is."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PutOff:
+    """Let the row be due later as a failure does, without an event: PostgreSQL refused one."""
+
+    error: str
+    due_in: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
     """What becomes of the row, of everybody else, and of what is known of the attempt."""
 
-    write: StoreGrant | StoreFailure | Postpone | Leave
-    outcome: Outcome | None
-    """What the lane reports; None ends it."""
+    write: StoreGrant | StoreFailure | Postpone | PutOff
+    outcome: Outcome
     pause: Pause | None = None
     remember_lost: bool = False
     """Whether a later refusal of this generation must be called a lost answer."""
@@ -115,39 +135,46 @@ def decide(
     `probing`: this lane asks whether a cool-down is over. `fraction` is a random number in
     [0, 1), for jitter.
 
-    Only a second `invalid_grant` costs a user the connection, and only while Spotify
-    refreshes others: a first one may be a fault of Spotify's, and the access token still
-    lives while it waits for its confirmation.
+    A verdict on a refused token is in no hurry: it gains nothing while the access token
+    lives. And it can be appealed: Spotify is asked again after 1, 6 and 24 hours.
     """
     match answer:
         case Granted(grant):
-            return _store(claim, grant, claim.claimed_at, cause=claim.cause, fraction=fraction)
+            return _store(claim, grant, claim.claimed_at, cause=_cause(claim), fraction=fraction)
         case SavedGrant(grant=grant, issued_at=issued_at):
             return _store(claim, grant, issued_at, cause=Cause.RESCUE, fraction=fraction)
         case Unresolved():
             return Decision(write=Postpone(due_in=UNRESOLVED_SECONDS), outcome=Outcome.RETRY)
+        case Refused() if claim.is_appeal:
+            return _condemn(claim, claim.last_error, appeals=claim.appeals + 1)
+        case _ if claim.is_appeal:
+            return _appeal_later(claim, seen)
+        case Refused() if claim.six_months_over:
+            return _condemn(claim, FailureCode.SIX_MONTHS_OVER)
+        case Refused() if _is_believed(claim, seen):
+            return _condemn(claim, _why_refused(seen))
+        case Refused():
+            return _suspect(claim, seen, fraction)
+        case ClientRefused() if seen.client_refused_too_long:
+            return _condemn(claim, FailureCode.CLIENT_REFUSED)
+        case ClientRefused(code):
+            refused = Pause(Reason.CLIENT_REFUSED, CLIENT_REFUSED_SECONDS)
+            pause = refused if probing or seen.clients_are_refused else None
+            return _back_off(claim, code, seen, fraction, pause)
         case RateLimited(retry_after):
             seconds = RATE_LIMITED_SECONDS if retry_after is None else retry_after
-            return _leave(seen, Pause(Reason.RATE_LIMITED, seconds))
-        case ClientRefused():
-            return _leave(seen, Pause(Reason.CLIENT_REFUSED, CLIENT_REFUSED_SECONDS))
-        case Refused() if seen.outage or (probing and not claim.suspected):
-            return _suspect(claim, seen, Pause(Reason.OUTAGE, OUTAGE_SECONDS))
-        case Refused() if claim.suspected and seen.others_were_refreshed:
-            return Decision(
-                write=StoreFailure(
-                    error=_why_refused(claim, seen),
-                    due_in=0,
-                    status=SpotifyToken.Status.RECONNECT_REQUIRED,
-                ),
-                outcome=Outcome.RECONNECT_REQUIRED,
-            )
-        case Refused():
-            return _suspect(claim, seen)
+            pause = Pause(Reason.RATE_LIMITED, seconds)
+            return _back_off(claim, answer.code, seen, fraction, pause)
         case Undecryptable():
             return _back_off(claim, FailureCode.UNDECRYPTABLE, seen, fraction)
+        case SavedGrantUnreadable():
+            return _back_off(claim, FailureCode.SAVED_GRANT_UNREADABLE, seen, fraction)
+        case Unforeseen():
+            return _back_off(claim, FailureCode.UNFORESEEN, seen, fraction)
         case Unstorable():
-            return _back_off(claim, FailureCode.UNSTORABLE, seen, fraction)
+            due_in = schedule.back_off(claim.failures + 1, fraction=fraction)
+            write = PutOff(error=FailureCode.UNSTORABLE, due_in=due_in)
+            return Decision(write=write, outcome=Outcome.RETRY)
         case Unavailable(code) | Unreadable(code) | AnswerLost(code):
             unavailable = Pause(Reason.UNAVAILABLE, UNAVAILABLE_SECONDS)
             pause = unavailable if probing or seen.nobody_is_answered else None
@@ -161,25 +188,53 @@ def _store(claim: Claim, grant: Grant, issued_at: str, *, cause: str, fraction: 
     return Decision(write=write, outcome=Outcome.REFRESHED)
 
 
-def _leave(seen: Evidence, pause: Pause) -> Decision:
-    return Decision(write=Leave(), outcome=None, pause=pause, remember_lost=seen.answer_was_lost)
+def _cause(claim: Claim) -> str:
+    return Cause.APPEAL if claim.is_appeal else claim.cause
 
 
-def _suspect(claim: Claim, seen: Evidence, pause: Pause | None = None) -> Decision:
-    return Decision(
-        write=StoreFailure(
-            error=_why_refused(claim, seen), due_in=schedule.confirm_after(claim.lifetime)
-        ),
-        outcome=Outcome.SUSPECTED,
-        pause=pause,
-        remember_lost=seen.answer_was_lost,
+def _is_believed(claim: Claim, seen: Evidence) -> bool:
+    """Refused often and long enough, with a dead access token, and not as one of many."""
+    return (
+        claim.lifetime_used > claim.lifetime
+        and seen.refused_before + 1 >= REFUSALS_NEEDED
+        and (claim.suspected_for or 0) >= claim.lifetime * schedule.CONFIRMED_SHARE
+        and (seen.refusals_are_rare or seen.held_too_long)
     )
 
 
-def _why_refused(claim: Claim, seen: Evidence) -> FailureCode:
+def _condemn(claim: Claim, error: str, *, appeals: int = 0) -> Decision:
+    write = StoreFailure(
+        error=error,
+        due_in=0,
+        status=SpotifyToken.Status.RECONNECT_REQUIRED,
+        appeals=appeals,
+        appeal_in=schedule.appeal_after(appeals),
+    )
+    return Decision(write=write, outcome=Outcome.RECONNECT_REQUIRED)
+
+
+def _appeal_later(claim: Claim, seen: Evidence) -> Decision:
+    """Spotify did not say yes or no: the verdict stands, and the appeal is made again soon."""
+    write = StoreFailure(
+        error=claim.last_error,
+        due_in=0,
+        status=SpotifyToken.Status.RECONNECT_REQUIRED,
+        appeals=claim.appeals,
+        appeal_in=schedule.BACK_OFF_LIMIT_SECONDS,
+    )
+    return Decision(write=write, outcome=Outcome.RETRY, remember_lost=seen.answer_was_lost)
+
+
+def _suspect(claim: Claim, seen: Evidence, fraction: float) -> Decision:
+    due_in = schedule.ask_again_after(
+        claim.lifetime, suspected_for=claim.suspected_for or 0, fraction=fraction
+    )
+    write = StoreFailure(error=_why_refused(seen), due_in=due_in)
+    return Decision(write=write, outcome=Outcome.SUSPECTED, remember_lost=seen.answer_was_lost)
+
+
+def _why_refused(seen: Evidence) -> FailureCode:
     """We may know more than Spotify says."""
-    if claim.six_months_over:
-        return FailureCode.SIX_MONTHS_OVER
     return FailureCode.ANSWER_LOST if seen.answer_was_lost else FailureCode.INVALID_GRANT
 
 

@@ -1,46 +1,66 @@
-"""What the history of all tokens says about a failed exchange: the outage guard.
+"""What the history of all tokens says about a failed exchange.
 
-A Spotify outage once answered `invalid_grant` to nearly everybody, and cost a service
-most of its users. And when nobody is answered, a million rows that each back off on
-their own ask 18 times as often as they are refreshed. The history knows better
-than a single answer does, so the guard needs no memory of its own.
+A Spotify outage once answered `invalid_grant` to nearly everybody, and cost a service most of
+its users. And when nobody is answered, a million rows that each back off on their own ask 18
+times as often as they are refreshed. The history knows better than a single answer does, so
+no guard needs a memory of its own.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection
 
-from spotify_auth.accounts_service.answers import AnswerLost, Refused, Unavailable, Unreadable
+from spotify_auth.accounts_service.answers import (
+    CLIENT_ERRORS,
+    AnswerLost,
+    ClientRefused,
+    Refused,
+    Unavailable,
+    Unreadable,
+)
 from spotify_auth.conf import settings
 from spotify_auth.refresh.claims import Claim
 
-LOOKED_AT = 1000
-"""How many of the newest events are counted: enough for a share, and quick."""
+SAMPLE = 500
+"""How many events are looked at, at most: the newest, and as many on either side of the first
+refusal. A service with fewer events since then is looked at whole."""
+SHORTLY_BEFORE_SECONDS = 60.0
 
 FAILED_IN_A_ROW = 50
 """When this many of the latest exchanges failed, all within a minute, nobody is answered."""
 
-_RECENT = """
-SELECT count(DISTINCT user_id) FILTER (
-           WHERE outcome IN ('suspected', 'reconnect_required') AND user_id <> %(user_id)s),
-       count(*) FILTER (WHERE outcome = 'refreshed')
-FROM (
-    SELECT outcome, user_id FROM spotify_auth_tokenevent
-    WHERE at > now() - make_interval(secs => %(window)s)
-    ORDER BY at DESC
-    LIMIT %(looked_at)s
-) AS recent
-"""
-_OTHERS_WERE_REFRESHED = """
-SELECT EXISTS (SELECT FROM spotify_auth_tokenevent AS event
-               WHERE event.at > token.suspected_at  -- for the index; the next says when it began
-                 AND event.at - event.duration_ms * interval '1 millisecond' > token.suspected_at
-                 AND event.outcome = 'refreshed' AND event.cause <> 'rescue'
-                 AND event.user_id <> token.user_id)
-    OR NOT EXISTS (SELECT FROM spotify_auth_spotifytoken AS other
-                   WHERE other.user_id <> token.user_id AND other.status = 'active')
-FROM spotify_auth_spotifytoken AS token
-WHERE token.user_id = %s
+CLIENTS_REFUSED = 3
+"""When the latest exchanges of this many tokens met errors of the client, all within a minute
+and with no grant between them, it is our credentials that are refused."""
+CLIENT_REFUSED_HOURS = 6
+"""A single token that Spotify refuses like that for this long, while it serves others, is dead."""
+
+# Users and not events count: a user who removed the app is refused again and again. Refusals
+# that our own record expects are no sign of an outage.
+_REFUSALS = """
+WITH token AS (
+    SELECT coalesce(suspected_at, now()) AS refused_at FROM spotify_auth_spotifytoken
+    WHERE user_id = %(user_id)s
+), sample AS (
+    (SELECT id, user_id, outcome, error FROM spotify_auth_tokenevent, token
+     WHERE at > refused_at - make_interval(secs => %(before)s) ORDER BY at DESC LIMIT %(sample)s)
+    UNION
+    (SELECT id, user_id, outcome, error FROM spotify_auth_tokenevent, token
+     WHERE at > refused_at ORDER BY at LIMIT %(sample)s)
+    UNION
+    (SELECT id, user_id, outcome, error FROM spotify_auth_tokenevent, token
+     WHERE at > refused_at - make_interval(secs => %(before)s) AND at <= refused_at
+     ORDER BY at DESC LIMIT %(sample)s)
+), answers AS (
+    SELECT user_id, outcome <> 'refreshed' AS refused FROM sample
+    WHERE user_id <> %(user_id)s AND error <> 'six_months_over'
+      AND outcome IN ('refreshed', 'suspected', 'reconnect_required')
+)
+SELECT count(DISTINCT user_id) FILTER (WHERE refused), count(DISTINCT user_id),
+       (SELECT count(*) FROM spotify_auth_tokenevent, token
+        WHERE user_id = %(user_id)s AND outcome = 'suspected' AND at >= refused_at)
+FROM answers
 """
 _LATEST = """
 SELECT count(*) FROM (
@@ -56,16 +76,40 @@ SELECT EXISTS (SELECT FROM spotify_auth_tokenevent
                WHERE user_id = %s AND generation_before = %s
                  AND (outcome = 'answer_unknown' OR error = 'answer_lost'))
 """
+_CLIENTS_REFUSED = """
+SELECT user_id, outcome = 'refreshed', error = ANY(%s)
+FROM spotify_auth_tokenevent
+WHERE duration_ms IS NOT NULL AND at > now() - interval '1 minute'
+ORDER BY id DESC
+LIMIT 50
+"""
+_CLIENT_REFUSED_FOR = """
+SELECT extract(epoch FROM now() - min(mine.at))::float,
+       EXISTS (SELECT FROM spotify_auth_tokenevent AS other
+               WHERE other.at > now() - interval '10 minutes' AND other.outcome = 'refreshed')
+FROM spotify_auth_tokenevent AS mine
+WHERE mine.user_id = %s AND mine.generation_before = %s AND mine.error = ANY(%s)
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
     """What is known beside an answer, as far as the answer makes it matter."""
 
-    outage: bool = False
-    """So many users are refused, this one included, that the fault must be Spotify's."""
-    others_were_refreshed: bool = False
-    """Spotify has served another user since it first refused this token."""
+    refused_before: int = 0
+    """How often this token was refused since its last grant, this time left out."""
+    others_refused: int = 0
+    others_answered: int = 0
+    """Other users who were refused, and who were answered at all, since shortly before this
+    token's first refusal; a sample of them in a large service."""
+    refusals_are_rare: bool = True
+    """So few others are refused that this refusal is likely to mean what it says."""
+    held_too_long: bool = False
+    """The token was held for OUTAGE_GUARD_LONGEST_SECONDS because refusals were not rare."""
+    clients_are_refused: bool = False
+    """The latest exchanges of several tokens, this one included, met errors of the client."""
+    client_refused_too_long: bool = False
+    """This token has met such errors for hours, while Spotify served others."""
     nobody_is_answered: bool = False
     """The latest exchanges, this one included, have all failed."""
     lost_just_now: bool = False
@@ -86,10 +130,16 @@ def evidence(
     match answer:
         case Refused():
             return Evidence(
-                outage=_is_outage(claim),
-                others_were_refreshed=claim.suspected and _others_were_refreshed(claim),
+                **_refusals(claim),
                 lost_just_now=lost_just_now,
                 answer_was_lost=lost or _an_answer_was_lost(claim),
+            )
+        case ClientRefused():
+            return Evidence(
+                clients_are_refused=_clients_are_refused(claim),
+                client_refused_too_long=_client_refused_too_long(claim),
+                lost_just_now=lost_just_now,
+                answer_was_lost=lost,
             )
         case Unavailable() | Unreadable() | AnswerLost():
             return Evidence(
@@ -101,25 +151,46 @@ def evidence(
             return Evidence(lost_just_now=lost_just_now, answer_was_lost=lost)
 
 
-def _is_outage(claim: Claim) -> bool:
-    """OUTAGE_GUARD_REFUSALS within OUTAGE_GUARD_WINDOW_SECONDS, and OUTAGE_GUARD_SHARE of
-    all that were answered in that time. Users count and not refusals: a user who removed
-    the app is refused again and again, and must not pause everybody.
+def _refusals(claim: Claim) -> dict[str, Any]:
+    """Rare: fewer than OUTAGE_GUARD_REFUSALS other users, or less than OUTAGE_GUARD_SHARE of
+    those who were answered.
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            _RECENT,
-            {
-                "user_id": claim.user_id,
-                "window": settings.OUTAGE_GUARD_WINDOW_SECONDS,
-                "looked_at": LOOKED_AT,
-            },
+            _REFUSALS,
+            {"user_id": claim.user_id, "before": SHORTLY_BEFORE_SECONDS, "sample": SAMPLE},
         )
-        others, refreshed = cursor.fetchone()
-    refused = others + 1
-    share = refused / (refused + refreshed)
-    many: bool = refused >= settings.OUTAGE_GUARD_REFUSALS
-    return many and bool(share >= settings.OUTAGE_GUARD_SHARE)
+        refused, answered, before = cursor.fetchone()
+    few = refused < settings.OUTAGE_GUARD_REFUSALS
+    return {
+        "refused_before": before,
+        "others_refused": refused,
+        "others_answered": answered,
+        "refusals_are_rare": few or refused < settings.OUTAGE_GUARD_SHARE * answered,
+        "held_too_long": (claim.suspected_for or 0) >= settings.OUTAGE_GUARD_LONGEST_SECONDS,
+    }
+
+
+def _clients_are_refused(claim: Claim) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(_CLIENTS_REFUSED, [sorted(CLIENT_ERRORS)])
+        latest = cursor.fetchall()
+    refused = {claim.user_id}
+    for user_id, granted, by_client in latest:
+        if granted:
+            break
+        if by_client:
+            refused.add(user_id)
+    return len(refused) >= CLIENTS_REFUSED
+
+
+def _client_refused_too_long(claim: Claim) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _CLIENT_REFUSED_FOR, [claim.user_id, claim.generation, sorted(CLIENT_ERRORS)]
+        )
+        seconds, others_are_served = cursor.fetchone()
+    return bool(others_are_served and (seconds or 0) >= CLIENT_REFUSED_HOURS * 3600)
 
 
 def _nobody_is_answered() -> bool:
@@ -127,16 +198,6 @@ def _nobody_is_answered() -> bool:
         cursor.execute(_LATEST, [FAILED_IN_A_ROW - 1])
         before: int = cursor.fetchone()[0]
     return before == FAILED_IN_A_ROW - 1
-
-
-def _others_were_refreshed(claim: Claim) -> bool:
-    """This also protects services with too few users to reach OUTAGE_GUARD_REFUSALS.
-
-    With a single user there is nobody to compare with, so the refusal counts.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(_OTHERS_WERE_REFRESHED, [claim.user_id])
-        return bool(cursor.fetchone()[0])
 
 
 def _an_answer_was_lost(claim: Claim) -> bool:

@@ -33,9 +33,11 @@ other tasks that wait for a thread get one, and the size of the process is check
 
 _DUE = """
 SELECT count(*) FROM (
-    SELECT FROM spotify_auth_spotifytoken
-    WHERE status = 'active' AND due_at <= now()
-    LIMIT %s
+    (SELECT FROM spotify_auth_spotifytoken
+     WHERE status = 'active' AND due_at <= now() LIMIT %(counted)s)
+    UNION ALL
+    (SELECT FROM spotify_auth_spotifytoken
+     WHERE status = 'reconnect_required' AND appeal_at <= now() LIMIT %(counted)s)
 ) AS due
 """
 
@@ -51,7 +53,7 @@ def open_lanes() -> int:
     limit, sweep = settings.REFRESH_LANES, settings.REFRESH_SWEEP_SECONDS
     with connection.cursor() as cursor:
         # More than this open no further lane.
-        cursor.execute(_DUE, [schedule.due_for_all_lanes(limit, sweep=sweep)])
+        cursor.execute(_DUE, {"counted": schedule.due_for_all_lanes(limit, sweep=sweep)})
         due = int(cursor.fetchone()[0])
     if not due:
         return 0

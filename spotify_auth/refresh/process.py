@@ -36,6 +36,21 @@ class DueCursor:
         self._scan_at = 0.0
 
 
+class OncePerMinute:
+    """Lets a report through once a minute."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def may_report(self) -> bool:
+        """Whether a minute has passed since this was last answered with yes."""
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + 60
+        return True
+
+
 class Process:
     """The state of this worker process. Threads share it; a torn update costs one claim."""
 
@@ -45,6 +60,7 @@ class Process:
     def reset(self) -> None:
         """Forget everything, as a new process would."""
         self.due = DueCursor()
+        self.mass_refusal = OncePerMinute()
         self.stopping = threading.Event()
         """Set when this process has been told to stop: lanes finish the exchange in hand."""
 

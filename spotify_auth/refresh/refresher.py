@@ -8,8 +8,10 @@ purpose: it is what makes a doubled or lost rotation impossible.
 import logging
 import random
 import time
+import traceback
+from contextlib import suppress
 
-from django.db import DataError, IntegrityError
+from django.db import DataError, IntegrityError, InterfaceError, InternalError, OperationalError
 
 from spotify_auth import cooldown
 from spotify_auth.accounts_service import refreshing
@@ -20,7 +22,13 @@ from spotify_auth.models import Outcome, UserId
 from spotify_auth.refresh import claims, history, store
 from spotify_auth.refresh.attempts import Attempt
 from spotify_auth.refresh.claims import Claim, Find
-from spotify_auth.refresh.decisions import Undecryptable, Unstorable, decide
+from spotify_auth.refresh.decisions import (
+    OwnAnswer,
+    Undecryptable,
+    Unforeseen,
+    Unstorable,
+    decide,
+)
 from spotify_auth.refresh.history import Evidence
 from spotify_auth.refresh.lane import Lane
 from spotify_auth.refresh.outcome_log import log_outcome
@@ -31,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 class ProbeTellsNothing(Exception):
-    """The claimed token was refused before, so it cannot tell whether an outage is over."""
+    """The claimed token has a failure of its own, so it cannot tell whether a fault is over."""
 
 
 def refresh_next(lane: Lane) -> Outcome | None:
@@ -41,7 +49,7 @@ def refresh_next(lane: Lane) -> Outcome | None:
     django.db.Error when PostgreSQL fails.
     """
     try:
-        return refresh(claims.most_urgent, lane)
+        return refresh(claims.most_urgent, lane) or refresh(claims.for_appeal, lane)
     except ProbeTellsNothing:
         return refresh(claims.for_probe, lane)
 
@@ -52,8 +60,9 @@ def refresh_user(user_id: UserId) -> Outcome | None:
     However often it is called, a token is refreshed once: the claim checks again, under
     the lock, whether it is due. Raises django.db.Error when PostgreSQL fails.
     """
-    with Lane() as lane:
+    with Lane() as lane, suppress(ProbeTellsNothing):
         return refresh(claims.of_user(user_id), lane)
+    return None
 
 
 def refresh(find: Find, lane: Lane) -> Outcome | None:
@@ -68,7 +77,7 @@ def refresh(find: Find, lane: Lane) -> Outcome | None:
                 if not attempt.admitted:
                     process.due.rewind()
                     return None
-                if attempt.is_probe and claim.suspected and find is claims.most_urgent:
+                if attempt.is_probe and not claim.is_healthy:
                     raise ProbeTellsNothing
                 answer = attempt.known_answer or ask(claim, attempt, transaction, lane.http)
                 seen = history.evidence(
@@ -83,16 +92,29 @@ def refresh(find: Find, lane: Lane) -> Outcome | None:
                 duration = time.monotonic() - began
                 stored = store.apply(transaction, claim, decision, duration=duration)
                 attempt.settle(decision, stored=stored)
-    except (DataError, IntegrityError) as error:
+    except (ProbeTellsNothing, OperationalError, InterfaceError, InternalError):
+        raise  # this claim was the wrong one, or PostgreSQL has ended the session
+    except Exception as error:
         if claim is None:
             raise
-        # Left as it is, the row would be claimed first by every lane, for ever.
-        logger.error("unstorable user_id=%s reason=%s", claim.user_id, type(error).__name__)
-        decision = decide(claim, Unstorable(), Evidence(), False, random.random())  # noqa: S311
+        # Left as it is, the row would be claimed first by every lane, for ever. A grant among
+        # what was received is saved by now.
+        if isinstance(error, DataError | IntegrityError):
+            logger.error("unstorable user_id=%s reason=%s", claim.user_id, type(error).__name__)
+            problem: OwnAnswer = Unstorable()
+        else:
+            # Where it happened, and not its message: that may hold a token.
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            logger.error(
+                "unforeseen user_id=%s reason=%s\n%s", claim.user_id, type(error).__name__, frames
+            )
+            problem = Unforeseen()
+        seen = Evidence()
+        decision = decide(claim, problem, seen, False, random.random())  # noqa: S311
         duration = time.monotonic() - began
         with ClaimTransaction() as transaction:
             stored = store.apply(transaction, claim, decision, duration=duration)
-    log_outcome(claim, decision, stored=stored, duration=duration)
+    log_outcome(claim, decision, seen, stored=stored, duration=duration)
     return decision.outcome if stored else Outcome.RETRY
 
 
@@ -110,12 +132,12 @@ def ask(
         logger.error("undecryptable user_id=%s reason=%s", claim.user_id, error)
         return Undecryptable()
     transaction.verify_lock()
-    answer = refreshing.refresh(refresh_token, http)
+    answer = refreshing.refresh(refresh_token, http, lifetime=claim.lifetime)
     attempt.received(answer)
     if isinstance(answer, AnswerLost):
         # A server with a grace window still takes the old token.
         transaction.verify_lock()
-        answer = refreshing.refresh(refresh_token, http)
+        answer = refreshing.refresh(refresh_token, http, lifetime=claim.lifetime)
         attempt.received(answer)
     if isinstance(answer, ClientRefused):
         logger.error("client_refused error=%s", answer.code)

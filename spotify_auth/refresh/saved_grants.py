@@ -15,7 +15,7 @@ from spotify_auth.encryption import DecryptionError, cipher
 from spotify_auth.models import SpotifyToken
 from spotify_auth.refresh import store
 from spotify_auth.refresh.claims import Claim
-from spotify_auth.refresh.decisions import SavedGrant, decide
+from spotify_auth.refresh.decisions import SavedGrant, SavedGrantUnreadable, decide
 from spotify_auth.refresh.history import Evidence
 from spotify_auth.refresh.process import process
 from spotify_auth.refresh.transaction import ClaimTransaction
@@ -27,15 +27,23 @@ RESCUE_SECONDS = 10.0
 RETRY_SECONDS = 0.5
 LAST_TRIES_SECONDS = 10.0
 """How long a worker that was told to stop still holds a grant that nothing takes."""
+STORED_MILLISECONDS = 60_000
+"""How long a grant stays here after PostgreSQL took it: a failover to a standby that had missed the
+last commits brings the token before it back."""
 KEPT_MILLISECONDS = 7 * 24 * 3600 * 1000
 
 _RESCUED = "spotify_auth:rescued:"
 
 
+def seal(claim: Claim, saved: SavedGrant) -> bytes:
+    """A grant as Redis may hold it, bound to its user and generation."""
+    plain = json.dumps({**dataclasses.asdict(saved.grant), "issued_at": saved.issued_at})
+    return cipher().encrypt(plain, place=_place(claim))
+
+
 def save(claim: Claim, saved: SavedGrant) -> bool:
     """Save a grant that is not stored yet in Redis, encrypted; False without Redis."""
-    plain = json.dumps({**dataclasses.asdict(saved.grant), "issued_at": saved.issued_at})
-    sealed = cipher().encrypt(plain, place=_place(claim))
+    sealed = seal(claim, saved)
     try:
         redis_client.client().set(key_of(claim), sealed, px=KEPT_MILLISECONDS)
     except redis.RedisError as error:
@@ -100,15 +108,16 @@ def _stored_directly(claim: Claim, saved: SavedGrant) -> bool:
     return True
 
 
-def unseal(claim: Claim, sealed: bytes) -> SavedGrant | None:
-    """A saved grant, or None if no key opens it."""
+def unseal(claim: Claim, sealed: bytes) -> SavedGrant | SavedGrantUnreadable:
+    """A saved grant. One that no key opens, or that another version wrote, waits for those."""
     try:
         plain = json.loads(cipher().decrypt(sealed, place=_place(claim)))
-    except DecryptionError as error:
-        logger.error("rescue_undecryptable user_id=%s reason=%s", claim.user_id, error)
-        return None
-    issued_at = plain.pop("issued_at")
-    return SavedGrant(grant=Grant(**plain), issued_at=issued_at)
+        known = {field.name: plain[field.name] for field in dataclasses.fields(Grant)}
+        return SavedGrant(grant=Grant(**known), issued_at=plain["issued_at"])
+    except (DecryptionError, ValueError, KeyError, TypeError) as error:
+        reason = error if isinstance(error, DecryptionError) else type(error).__name__
+        logger.error("rescue_undecryptable user_id=%s reason=%s", claim.user_id, reason)
+        return SavedGrantUnreadable()
 
 
 def key_of(claim: Claim) -> str:

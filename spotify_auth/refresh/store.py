@@ -10,9 +10,10 @@ import socket
 from typing import Any
 
 from spotify_auth.conf import settings
+from spotify_auth.encryption import DecryptionError, cipher
 from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenColumn
 from spotify_auth.refresh.claims import Claim
-from spotify_auth.refresh.decisions import Decision, Leave, Postpone, StoreFailure, StoreGrant
+from spotify_auth.refresh.decisions import Decision, Postpone, PutOff, StoreFailure, StoreGrant
 from spotify_auth.refresh.transaction import ClaimTransaction
 
 _EVENT = """
@@ -24,7 +25,7 @@ SELECT user_id, clock_timestamp(), %(cause)s, %(requested_by)s, %(outcome)s, %(g
        %(error)s
 FROM written
 """
-_FENCE = "user_id = %(user_id)s AND generation = %(generation)s AND status = 'active'"
+_FENCE = "user_id = %(user_id)s AND generation = %(generation)s AND status = %(claimed_status)s"
 
 _DUE = "%(issued_at)s::timestamptz + make_interval(secs => %(due_in)s)"
 # Users who have not visited for REFRESH_DORMANT_AFTER days are not refreshed until a page asks
@@ -42,14 +43,15 @@ _STORE_GRANT = f"""
 WITH written AS (
     UPDATE spotify_auth_spotifytoken
     SET access_token = %(access_token)s,
-        -- "When a refresh token is not returned, continue using the existing token."
+        -- "When a refresh token is not returned, continue using the existing token." It comes
+        -- back sealed anew if it was not sealed under the first key.
         refresh_token = coalesce(%(refresh_token)s, refresh_token),
         scope = coalesce(nullif(%(scope)s, ''), scope),
         generation = generation + 1,
         refreshed_at = %(issued_at)s,
         expires_at = %(issued_at)s::timestamptz + make_interval(secs => %(expires_in)s),
         due_at = {{due_at}},
-        due_cause = '{Cause.SCHEDULE}', asked_by = '',
+        due_cause = '{Cause.SCHEDULE}', asked_by = '', status = 'active', appeal_at = NULL,
         failures = 0, suspected_at = NULL, last_error = ''
     WHERE {_FENCE}
     RETURNING user_id, generation
@@ -68,14 +70,26 @@ WITH written AS (
         -- between proves nothing about it.
         suspected_at = CASE WHEN %(suspected)s THEN coalesce(suspected_at, clock_timestamp())
                             ELSE suspected_at END,
+        appeals = %(appeals)s,
+        appeal_at = clock_timestamp() + make_interval(secs => %(appeal_in)s),
         last_error = %(error)s
     WHERE {_FENCE}
     RETURNING user_id, generation
 ) {_EVENT}
 """  # noqa: S608  (every value is a parameter)
+_PUT_OFF = f"""
+UPDATE spotify_auth_spotifytoken
+SET due_at = clock_timestamp() + make_interval(secs => %(due_in)s),
+    appeal_at = CASE WHEN status = 'active' THEN appeal_at
+                     ELSE clock_timestamp() + make_interval(secs => %(due_in)s) END,
+    failures = failures + 1, last_error = %(error)s
+WHERE {_FENCE}
+"""  # noqa: S608  (every value is a parameter)
 _POSTPONE = f"""
 UPDATE spotify_auth_spotifytoken
-SET due_at = clock_timestamp() + make_interval(secs => %(due_in)s)
+SET due_at = clock_timestamp() + make_interval(secs => %(due_in)s),
+    appeal_at = CASE WHEN status = 'active' THEN appeal_at
+                     ELSE clock_timestamp() + make_interval(secs => %(due_in)s) END
 WHERE {_FENCE}
 """  # noqa: S608  (every value is a parameter)
 
@@ -87,12 +101,17 @@ def apply(
 
     `duration` of the exchange is in seconds. Raises django.db.Error.
     """
-    fence = {"user_id": claim.user_id, "generation": claim.generation}
+    fence = {
+        "user_id": claim.user_id,
+        "generation": claim.generation,
+        "claimed_status": claim.status,
+    }
     event = {
         "cause": claim.cause,
         "requested_by": claim.requested_by,
         "outcome": decision.outcome,
-        "lifetime_used": int(claim.lifetime_used),
+        # Negative if PostgreSQL's clock was ahead at the last refresh.
+        "lifetime_used": max(0, int(claim.lifetime_used)),
         "duration_ms": int(duration * 1000),
         "worker": f"{socket.gethostname()}:{os.getpid()}"[:100],
     }
@@ -107,8 +126,8 @@ def apply(
             )
         case Postpone(due_in=due_in):
             written = transaction.commit(_POSTPONE, {**fence, "due_in": due_in})
-        case Leave():
-            return True
+        case PutOff(error=error, due_in=due_in):
+            written = transaction.commit(_PUT_OFF, {**fence, "due_in": due_in, "error": error})
     return written == 1
 
 
@@ -119,7 +138,8 @@ def _pair(claim: Claim, write: StoreGrant) -> dict[str, Any]:
     return {
         "cause": write.cause,
         "access_token": seal("access_token", write.grant.access_token),
-        "refresh_token": seal("refresh_token", write.grant.refresh_token),
+        "refresh_token": seal("refresh_token", write.grant.refresh_token)
+        or _kept_refresh_token(claim),
         "scope": write.grant.scope,
         "expires_in": write.grant.expires_in,
         "rotated": write.grant.refresh_token is not None,
@@ -130,11 +150,27 @@ def _pair(claim: Claim, write: StoreGrant) -> dict[str, Any]:
     }
 
 
+def _kept_refresh_token(claim: Claim) -> bytes | None:
+    """The token in use, sealed under the first key if it is not yet; None: leave it as it is.
+
+    Or an old key could never be retired while Spotify returns no new refresh tokens.
+    """
+    if cipher().is_current(claim.sealed_refresh_token):
+        return None
+    try:
+        token = claim.refresh_token()
+    except DecryptionError:
+        return None  # a saved grant, stored over a token that no key opens
+    return SpotifyToken.seal("refresh_token", token, user_id=claim.user_id)
+
+
 def _failure(write: StoreFailure, decision: Decision) -> dict[str, Any]:
     return {
         "status": write.status,
         "suspected": decision.outcome is Outcome.SUSPECTED,
         "due_in": write.due_in,
+        "appeals": write.appeals,
+        "appeal_in": write.appeal_in,
         "rotated": False,
         "expires_in": None,
         "error": write.error,

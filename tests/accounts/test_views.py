@@ -120,7 +120,7 @@ def test_a_poll_that_has_something_new_to_say_is_answered(
     [
         (None, 0, ""),
         (None, 2, "unavailable"),
-        (cooldown.Reason.OUTAGE, 0, "unavailable"),
+        (cooldown.Reason.UNAVAILABLE, 0, "unavailable"),
         (cooldown.Reason.RATE_LIMITED, 0, "rate_limited"),
         # Our own credentials are the reason, whatever the row has seen before.
         (cooldown.Reason.CLIENT_REFUSED, 2, "client_refused"),

@@ -1,18 +1,13 @@
 """What a refusal is taken for when it comes together with another failure."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 import redis
-from django.db import connection as database
 from pytest_django import Settings
 
 from spotify_auth.models import Outcome
-from spotify_auth.refresh.refresher import refresh_user
 from tests.support.lanes import refresh_next
-from tests.support.processes import wait_for
 from tests.support.sandbox_client import Sandbox
-from tests.support.tokens import Connect, forget, make_due, token_of
+from tests.support.tokens import Connect, forget, make_long_refused, token_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -43,7 +38,7 @@ def test_a_lost_answer_is_remembered_when_redis_is_lost(
 
     lose_redis(settings)
     while token_of(user).status == "active":
-        make_due(user)
+        make_long_refused(user)
         assert refresh_next() is not None
 
     assert token_of(user).last_error == "answer_lost"
@@ -62,7 +57,7 @@ def test_an_answer_stays_lost_whatever_the_repetition_is_told(
         forget(client, "spotify_auth:cooldown:*")
 
     while token_of(user).status == "active":
-        make_due(user)
+        make_long_refused(user)
         assert refresh_next() is not None
 
     assert token_of(user).last_error == "answer_lost"
@@ -78,31 +73,7 @@ def test_an_unreadable_success_is_remembered_when_redis_is_lost(
 
     lose_redis(settings)
     while token_of(user).status == "active":
-        make_due(user)
+        make_long_refused(user)
         assert refresh_next() is not None
 
     assert token_of(user).last_error == "answer_lost"
-
-
-def test_who_was_served_while_the_refused_one_waited_proves_nothing(
-    connect: Connect, spotify: Sandbox
-) -> None:
-    user, other = connect("user-1"), connect("user-2")
-    spotify.faults("hold", when="before", users=["user-1"], times=1)
-
-    def refuse() -> Outcome | None:
-        try:
-            return refresh_user(user.pk)
-        finally:
-            database.close()
-
-    with ThreadPoolExecutor(1) as pool:
-        refused = pool.submit(refuse)
-        wait_for(lambda: spotify.stats()["held"] == 1, what="the request to be held")
-        assert refresh_user(other.pk) is Outcome.REFRESHED
-        spotify.faults("false_invalid_grant")  # from here on nobody is served
-        spotify.release()
-        assert refused.result() is Outcome.SUSPECTED
-    make_due(user)
-
-    assert refresh_user(user.pk) is Outcome.SUSPECTED

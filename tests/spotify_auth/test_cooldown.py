@@ -1,11 +1,13 @@
 """The shared pause and the outage guard, on a real Redis."""
 
+from datetime import timedelta
 from functools import partial
 
 import pytest
 import redis
 from django.db import OperationalError
 from django.db import connection as database
+from django.db.models.functions import Now
 from pytest_django import Settings
 
 from dev.process import free_port
@@ -20,7 +22,7 @@ from tests.support.database_faults import commit_unacknowledged
 from tests.support.lanes import refresh_next
 from tests.support.processes import wait_for
 from tests.support.sandbox_client import Sandbox
-from tests.support.tokens import Connect, make_due, token_of
+from tests.support.tokens import Connect, make_due, make_long_refused, token_of
 
 pytestmark = pytest.mark.django_db
 
@@ -63,7 +65,7 @@ def test_a_pause_of_another_process_holds_at_once(no_cooldown: None, settings: S
 def test_a_probe_that_told_nothing_lets_the_next_lane_try(
     no_cooldown: None, settings: Settings
 ) -> None:
-    cooldown.start(Reason.OUTAGE, seconds=60)
+    cooldown.start(Reason.UNAVAILABLE, seconds=60)
     pass_the_pause(settings)
     lane = Attempts()
     assert ask(lane) is Admission.PROBE
@@ -75,7 +77,7 @@ def test_a_probe_that_told_nothing_lets_the_next_lane_try(
 
 def test_a_lane_takes_nobody_elses_probe_away(no_cooldown: None, settings: Settings) -> None:
     """A lane that was frozen while it probed wakes up when another lane probes."""
-    cooldown.start(Reason.OUTAGE, seconds=60)
+    cooldown.start(Reason.UNAVAILABLE, seconds=60)
     pass_the_pause(settings)
     assert ask() is Admission.PROBE
 
@@ -86,11 +88,11 @@ def test_a_lane_takes_nobody_elses_probe_away(no_cooldown: None, settings: Setti
 
 def test_a_new_pause_ends_the_probe_before_it(no_cooldown: None, settings: Settings) -> None:
     """Or nobody would probe at its end, until that probe's place has run out."""
-    cooldown.start(Reason.OUTAGE, seconds=60)
+    cooldown.start(Reason.UNAVAILABLE, seconds=60)
     pass_the_pause(settings)
     assert ask() is Admission.PROBE
 
-    cooldown.start(Reason.OUTAGE, seconds=60)
+    cooldown.start(Reason.UNAVAILABLE, seconds=60)
     pass_the_pause(settings)
 
     assert ask() is Admission.PROBE
@@ -127,42 +129,106 @@ def test_without_redis_work_goes_on(settings: Settings) -> None:
     settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
 
     assert ask() is Admission.GO
-    cooldown.start(Reason.OUTAGE, seconds=5)
+    cooldown.start(Reason.UNAVAILABLE, seconds=5)
     cooldown.close()
     cooldown.release_probe("any")
 
 
-@pytest.mark.parametrize(
-    ("fault", "reason"),
-    [
-        ({"fault": "rate_limited", "retry_after": "100"}, "rate_limited"),
-        ({"fault": "rate_limited", "retry_after": None}, "rate_limited"),
-        ({"fault": "invalid_client"}, "client_refused"),
-    ],
-)
-def test_what_concerns_all_pauses_all_and_touches_no_row(
+@pytest.mark.parametrize("retry_after", ["100", None])
+def test_a_429_pauses_all_and_puts_its_row_off(
     connect: Connect,
     spotify: Sandbox,
     settings: Settings,
     caplog: pytest.LogCaptureFixture,
-    fault: dict[str, object],
-    reason: str,
+    retry_after: str | None,
 ) -> None:
     users = [connect(f"user-{n}") for n in range(3)]
-    before = list(SpotifyToken.objects.order_by("pk").values())
-    # Once: had anybody gone on, the second would have succeeded.
-    spotify.faults(**fault, times=1)  # type: ignore[arg-type]
+    # Once: had another lane continued, its token would have been refreshed.
+    spotify.faults("rate_limited", retry_after=retry_after, times=1)
 
-    assert [refresh_next() for _ in range(5)] == [None] * 5
-    assert refresher.refresh_user(users[0].pk) is None
+    assert [refresh_next() for _ in range(5)] == [Outcome.RETRY] + [None] * 4
+    assert refresher.refresh_user(users[1].pk) is None
 
     assert spotify.stats()["totals"]["refreshes"] == 0
-    assert list(SpotifyToken.objects.order_by("pk").values()) == before
-    assert f"cooldown_on reason={reason}" in caplog.text
-    spotify.clear()
+    assert [token_of(user).last_error for user in users] == ["rate_limited", "", ""]
+    assert "cooldown_on reason=rate_limited" in caplog.text
     pass_the_pause(settings)
+    make_due(users[0])
     assert [refresh_next() for _ in range(3)] == [Outcome.REFRESHED] * 3
     assert "cooldown_off" in caplog.text
+
+
+def test_our_own_credentials_pause_all_when_three_tokens_met_the_error(
+    connect: Connect, spotify: Sandbox, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    users = [connect(f"user-{n}") for n in range(8)]
+    spotify.faults("invalid_client")
+
+    while refresh_next() is not None:
+        pass
+    assert spotify.stats()["totals"]["refreshes_attempted"] == 3
+    assert "cooldown_on reason=client_refused" in caplog.text
+
+    for n in range(3):  # a healthy token probes at the end of each pause
+        pass_the_pause(settings)
+        while refresh_next() is not None:
+            pass
+        assert spotify.stats()["totals"]["refreshes_attempted"] == 4 + n
+    spotify.clear()
+    pass_the_pause(settings)
+    for user in users:
+        make_due(user)
+    while refresh_next() is not None:
+        pass
+    assert {token_of(user).generation for user in users} == {2}
+    assert {token_of(user).status for user in users} == {"active"}
+
+
+ODD_ANSWERS = [
+    {"fault": "garbage", "status": 400, "body": '{"error": "invalid_request"}'},
+    {"fault": "garbage", "status": 401, "body": '{"error": "invalid_client"}'},
+    {"fault": "rate_limited", "retry_after": "100"},
+    {"fault": "unavailable"},
+    {"fault": "false_invalid_grant"},
+]
+
+
+@pytest.mark.parametrize("odd", [["user-0"], ["user-0", "user-1"]])
+@pytest.mark.parametrize("fault", ODD_ANSWERS, ids=lambda fault: str(fault.get("body", fault)))
+def test_odd_rows_stop_nobody_else(
+    connect: Connect, spotify: Sandbox, settings: Settings, fault: dict[str, str], odd: list[str]
+) -> None:
+    users = [connect(f"user-{n}") for n in range(50 if len(odd) > 1 else 6)]
+    for user in users[: len(odd)]:
+        SpotifyToken.objects.filter(pk=user.pk).update(due_at=Now() - timedelta(seconds=90))
+    spotify.faults(**fault, users=odd)  # type: ignore[arg-type]
+
+    for _ in range(10):
+        while refresh_next() is not None:
+            pass
+        pass_the_pause(settings)
+
+    assert {token_of(user).generation for user in users[len(odd) :]} == {2}
+    assert all(user.token_events.filter(outcome="refreshed").count() == 0 for user in users[:1])
+    # They have a history of their own, and back off.
+    assert all(token_of(user).failures > 0 for user in users[: len(odd)])
+
+
+@pytest.mark.parametrize("fault", ODD_ANSWERS, ids=lambda fault: str(fault.get("body", fault)))
+def test_an_odd_row_that_is_the_only_one_due_is_asked_for_again(
+    connect: Connect, spotify: Sandbox, settings: Settings, fault: dict[str, str]
+) -> None:
+    """It is no probe, so the cool-down that it may have started must end by itself."""
+    user = connect("user-0")
+    spotify.faults(**fault, users=["user-0"], times=1)  # type: ignore[arg-type]
+    assert refresh_next() in {Outcome.RETRY, Outcome.SUSPECTED}
+    make_due(user)
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        pause, half_open = client.pttl(cooldown._PAUSE), client.pttl(cooldown._HALF_OPEN)
+        assert pause < 0 or pause < half_open <= pause + 60_100
+        client.delete(*cooldown.KEYS)  # so much time has passed
+
+    assert refresh_next() is Outcome.REFRESHED
 
 
 @pytest.mark.parametrize(
@@ -184,7 +250,7 @@ def test_a_429_pauses_for_what_it_asks_within_bounds(
     connect()
     spotify.faults("rate_limited", retry_after=retry_after)
 
-    assert refresh_next() is None
+    assert refresh_next() is Outcome.RETRY
 
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         # The key dies with the pause: one of a second may be gone already.
@@ -193,44 +259,107 @@ def test_a_429_pauses_for_what_it_asks_within_bounds(
 
 
 def test_a_false_mass_invalid_grant_costs_nobody_anything(
-    connect: Connect, spotify: Sandbox, settings: Settings
+    connect: Connect, spotify: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """However often it is repeated, however long it lasts, up to six hours."""
     users = [connect(f"user-{n}") for n in range(12)]
     spotify.faults("false_invalid_grant")
 
-    # An outage of many rounds: all are due again and again, and each pause runs out.
     for _ in range(10):
+        for user in users:
+            make_long_refused(user)
         while refresh_next() is not None:
             pass
-        pass_the_pause(settings)
-        for user in users:
-            make_due(user)
-    # It cost a handful of calls, not one for each user and round.
-    assert spotify.stats()["totals"]["refreshes_attempted"] < 40
+    assert {token_of(user).status for user in users} == {"active"}
+    # As soon as five others are refused; and a minute has not passed since.
+    assert "mass_refusal refused=6 answered=6" in caplog.text
+    assert caplog.text.count("mass_refusal") == 1
+
     spotify.clear()
-    pass_the_pause(settings)
+    for user in users:
+        make_due(user)
     while refresh_next() is not None:
         pass
-
-    assert {token_of(user).status for user in users} == {"active"}
     assert {token_of(user).generation for user in users} == {2}
     assert not SpotifyToken.objects.filter(suspected_at__isnull=False).exists()
 
 
-def test_who_is_alone_is_believed_also_as_the_probe(
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_refusals_of_a_part_pause_nobody_and_condemn_nobody(
+    connect: Connect, spotify: Sandbox, share: float
+) -> None:
+    users = [connect(f"user-{n}") for n in range(60)]
+    unlucky = users[: int(len(users) * share)]
+    spotify.faults("false_invalid_grant", users=[user.account_id for user in unlucky])
+
+    while refresh_next() is not None:
+        pass
+    for _ in range(4):
+        for user in unlucky:
+            make_long_refused(user)
+        while refresh_next() is not None:
+            pass
+
+    assert {token_of(user).generation for user in users[len(unlucky) :]} == {2}
+    assert {token_of(user).status for user in users} == {"active"}
+    assert ask() is Admission.GO
+
+
+@pytest.mark.parametrize("number", [1, 2, 5])
+def test_a_few_who_removed_the_app_are_told(
+    connect: Connect, spotify: Sandbox, number: int
+) -> None:
+    """Also when they are all the users there are."""
+    users = [connect(f"user-{n}") for n in range(number)]
+    spotify.revoke()
+
+    for _ in range(3):
+        for user in users:
+            make_long_refused(user)
+        while refresh_next() is not None:
+            pass
+
+    assert {token_of(user).status for user in users} == {"reconnect_required"}
+
+
+def test_all_whose_six_months_are_over_are_told_at_once(
+    connect: Connect, spotify: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    users = [connect(f"user-{n}") for n in range(20)]
+    healthy = [connect(f"user-{n}") for n in range(20, 25)]
+    cohort = SpotifyToken.objects.filter(pk__in=[user.pk for user in users])
+    cohort.update(reauthorize_by=Now() - timedelta(hours=1))
+    for n in range(20):
+        spotify.expire_refresh_token(f"user-{n}")
+
+    while refresh_next() is not None:
+        pass
+
+    assert {token_of(user).last_error for user in users} == {"six_months_over"}
+    assert {token_of(user).status for user in users} == {"reconnect_required"}
+    assert {token_of(user).generation for user in healthy} == {2}
+    assert "mass_refusal" not in caplog.text
+
+
+def test_a_mass_that_has_really_left_is_told_after_six_hours(
     connect: Connect, spotify: Sandbox, settings: Settings
 ) -> None:
-    user = connect()
-    spotify.faults("unavailable", times=1)
-    cooldown.start(Reason.UNAVAILABLE, seconds=5)  # whatever it was that paused all
-    spotify.revoke("user-1")
-
+    users = [connect(f"user-{n}") for n in range(12)]
+    spotify.revoke()
     for _ in range(4):
-        pass_the_pause(settings)
-        make_due(user)
-        refresh_next()
+        for user in users:
+            make_long_refused(user)
+        while refresh_next() is not None:
+            pass
+    assert {token_of(user).status for user in users} == {"active"}
 
-    assert token_of(user).status == "reconnect_required"
+    SpotifyToken.objects.update(suspected_at=Now() - timedelta(hours=6, minutes=1))
+    for user in users:
+        make_due(user, expired=True)
+    while refresh_next() is not None:
+        pass
+
+    assert {token_of(user).status for user in users} == {"reconnect_required"}
 
 
 def test_when_nobody_is_answered_one_asks_for_all(
@@ -268,28 +397,13 @@ def test_some_who_are_not_answered_do_not_stop_the_others(
     assert ask() is Admission.GO
 
 
-def test_few_users_are_guarded_by_the_lack_of_any_success(
-    connect: Connect, spotify: Sandbox
-) -> None:
-    # Two are never "many": but while neither can be refreshed, neither is condemned.
-    users = [connect("user-1"), connect("user-2")]
-    spotify.faults("false_invalid_grant")
-
-    for _ in range(2):
-        for user in users:
-            make_due(user)
-            assert refresher.refresh_user(user.pk) is Outcome.SUSPECTED
-
-    assert {token_of(user).status for user in users} == {"active"}
-
-
 def test_a_truly_revoked_token_does_not_hold_the_others_in_the_cooldown(
     connect: Connect, spotify: Sandbox, settings: Settings
 ) -> None:
     revoked, healthy = connect("user-1"), connect("user-2")
     SpotifyToken.objects.filter(pk=revoked.pk).update(suspected_at=token_of(revoked).refreshed_at)
     spotify.revoke("user-1")
-    cooldown.start(Reason.OUTAGE, seconds=60)
+    cooldown.start(Reason.UNAVAILABLE, seconds=60)
     pass_the_pause(settings)
 
     # The probe leaves out who was refused already, however urgent.
@@ -304,7 +418,7 @@ def test_a_probe_that_was_granted_ends_the_pause_also_when_postgresql_then_fails
     connect: Connect, spotify: Sandbox, settings: Settings
 ) -> None:
     connect()
-    cooldown.start(Reason.OUTAGE, seconds=60)
+    cooldown.start(Reason.UNAVAILABLE, seconds=60)
     pass_the_pause(settings)
 
     with commit_unacknowledged(), pytest.raises(OperationalError):
@@ -317,7 +431,7 @@ def test_a_probe_ends_even_when_postgresql_fails(
     connect: Connect, no_cooldown: None, settings: Settings
 ) -> None:
     connect()
-    cooldown.start(Reason.OUTAGE, seconds=60)
+    cooldown.start(Reason.UNAVAILABLE, seconds=60)
     pass_the_pause(settings)
     with database.cursor() as cursor:
         cursor.execute("ALTER TABLE spotify_auth_spotifytoken RENAME TO away")
@@ -337,7 +451,7 @@ def _a_probe_is_admitted() -> bool:
 
 def test_a_lane_that_probes_does_not_wait_for_itself(no_cooldown: None, settings: Settings) -> None:
     # The connection to Redis may be lost after the script has run; it is then sent again.
-    cooldown.start(Reason.OUTAGE, seconds=1)
+    cooldown.start(Reason.UNAVAILABLE, seconds=1)
     pass_the_pause(settings)
     lane = Attempts()
 

@@ -45,18 +45,20 @@ def test_back_off_doubles_up_to_its_limit(failures: int, longest: float) -> None
     assert schedule.back_off(failures, fraction=0.0) == 0
 
 
-@pytest.mark.parametrize(
-    ("lifetime", "seconds"),
-    [
-        (3600, 60),  # Spotify's tokens: a minute
-        (120, 12),  # the sandbox's: a tenth of their life
-    ],
-)
-def test_confirmation_comes_while_the_access_token_still_lives(
-    lifetime: float, seconds: float
+@given(fraction=st.floats(0, 1), suspected_for=st.floats(0, 10**6))
+def test_a_refused_token_is_asked_for_every_few_minutes_and_then_less_often(
+    fraction: float, suspected_for: float
 ) -> None:
-    assert schedule.confirm_after(lifetime) == seconds
-    assert seconds < schedule.smallest_margin(lifetime)
+    seconds = schedule.ask_again_after(3600, suspected_for=suspected_for, fraction=fraction)
+
+    assert 225 <= seconds <= 2250  # five minutes to half an hour, and a quarter more or less
+    assert seconds >= min(1800, suspected_for / 2) * 0.75
+
+
+def test_a_verdict_is_appealed_after_one_six_and_twenty_four_hours() -> None:
+    waits = [schedule.appeal_after(appeals) for appeals in range(4)]
+
+    assert waits == [3600, 5 * 3600, 18 * 3600, None]
 
 
 @pytest.mark.parametrize("values", [PRODUCTION, SANDBOX])

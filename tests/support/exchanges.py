@@ -6,4 +6,5 @@ from spotify_auth.accounts_service.answers import Answer
 
 def refresh(refresh_token: str) -> Answer:
     """Exchange a refresh token, over this thread's session."""
-    return refreshing.refresh(refresh_token, token_endpoint.session_of_this_thread())
+    http = token_endpoint.session_of_this_thread()
+    return refreshing.refresh(refresh_token, http, lifetime=3600)

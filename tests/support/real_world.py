@@ -22,6 +22,7 @@ from spotify_auth import connections
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.models import SpotifyToken
 from spotify_auth.refresh import saved_grants
+from spotify_auth.refresh.decisions import SavedGrant
 from spotify_auth.sandbox.state import account_id_of
 from tests.support.claims import claim_of
 from tests.support.model.spotify import RETRY_AFTER, Weather
@@ -53,7 +54,7 @@ _MOVE_TOKENS = """
 UPDATE spotify_auth_spotifytoken SET
     authorized_at = authorized_at - by, reauthorize_by = reauthorize_by - by,
     refreshed_at = refreshed_at - by, expires_at = expires_at - by, due_at = due_at - by,
-    closed_at = closed_at - by, suspected_at = suspected_at - by
+    closed_at = closed_at - by, suspected_at = suspected_at - by, appeal_at = appeal_at - by
 FROM make_interval(secs => %s) AS by
 """
 _MOVE_EVENTS = "UPDATE spotify_auth_tokenevent SET at = at - make_interval(secs => %s)"
@@ -67,6 +68,10 @@ WHERE user_id IN (SELECT user_id FROM spotify_auth_spotifytoken
 _DUE = """
 SELECT user_id FROM spotify_auth_spotifytoken
 WHERE status = 'active' AND due_at <= now() ORDER BY due_at
+"""
+_APPEALS = """
+SELECT user_id FROM spotify_auth_spotifytoken
+WHERE status = 'reconnect_required' AND appeal_at <= now() ORDER BY appeal_at
 """
 _ROWS = """
 SELECT user_id, status, access_token, refresh_token, scope, generation, due_cause, failures,
@@ -202,7 +207,7 @@ class World:
         sealed, left = self.redis.get(key), self.redis.pttl(key)
         claim = claim_of(user_id, generation)
         saved = saved_grants.unseal(claim, sealed)
-        assert saved
+        assert isinstance(saved, SavedGrant)
         issued_at = datetime.fromisoformat(saved.issued_at) - timedelta(seconds=seconds)
         older = replace(saved, issued_at=issued_at.isoformat())
         url = settings.REDIS_URL
@@ -241,6 +246,12 @@ class World:
         """Who is due, the most urgent first."""
         with database.cursor() as cursor:
             cursor.execute(_DUE)
+            return [self.key_of(user_id) for (user_id,) in cursor.fetchall()]
+
+    def appeals(self) -> list[str]:
+        """Whose verdict may be appealed."""
+        with database.cursor() as cursor:
+            cursor.execute(_APPEALS)
             return [self.key_of(user_id) for (user_id,) in cursor.fetchall()]
 
     def rows(self) -> dict[str, Row]:

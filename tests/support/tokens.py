@@ -89,3 +89,10 @@ def connect_users(sandbox: Sandbox, count: int) -> list[User]:
         )
         users.append(user)
     return users
+
+
+def make_long_refused(user: User) -> None:
+    """Let a token be due, and expired; if it is refused, then for an hour already."""
+    make_due(user, expired=True)
+    suspected = SpotifyToken.objects.filter(pk=user.pk, suspected_at__isnull=False)
+    suspected.update(suspected_at=Now() - timedelta(hours=1))

@@ -8,7 +8,7 @@ from pytest_django import Settings
 
 from accounts.models import User
 from spotify_auth import connections
-from spotify_auth.accounts_service.answers import Refused, Unavailable
+from spotify_auth.accounts_service.answers import ClientRefused, Refused, Unavailable
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenEvent
 from spotify_auth.refresh import history
@@ -21,116 +21,167 @@ GRANT = Grant(access_token="a", refresh_token="r", expires_in=3600, scope="")
 
 
 def happened(
-    outcome: Outcome, times: int, *, seconds_ago: float = 1, person: str | None = None
+    outcome: Outcome,
+    times: int,
+    *,
+    seconds_ago: float = 1,
+    person: str | None = None,
+    error: str = "",
 ) -> None:
-    """Put events into the history, each of another person unless one is named."""
+    """Put events into the history, each of another user unless one is named."""
     for n in range(times):
-        user, _ = User.objects.get_or_create(account_id=person or f"{outcome}-{n}")
+        user, _ = User.objects.get_or_create(account_id=person or f"{outcome}-{error}-{n}")
         TokenEvent.objects.create(
             user=user,
             cause=Cause.SCHEDULE,
             outcome=outcome,
+            error=error,
+            duration_ms=1,
             at=Now() - timedelta(seconds=seconds_ago),
         )
 
 
-def is_outage(person: str = "me") -> bool:
-    """Whether the refusal that this user has just met is taken for an outage."""
-    user, _ = User.objects.get_or_create(account_id=person)
-    return history.evidence(claim_of(user.pk), Refused()).outage
+@pytest.fixture
+def suspected(db: None) -> Claim:
+    """A token that Spotify refused twenty minutes ago, and refuses again."""
+    user, _ = User.objects.get_or_create(account_id="me")
+    connections.connect(user_id=user.pk, grant=GRANT, issued_at=connections.database_now())
+    SpotifyToken.objects.update(suspected_at=Now() - timedelta(seconds=1200))
+    return claim_of(user.pk, suspected_for=1200.0)
+
+
+def rare(claim: Claim) -> bool:
+    return history.evidence(claim, Refused()).refusals_are_rare
 
 
 @pytest.mark.parametrize(
-    ("before", "refreshed", "expected"),
+    ("refused", "refreshed", "expected"),
     [
-        (0, 0, False),  # one refusal, this one
-        (3, 0, False),  # four of four: a share, but no number
-        (4, 0, True),  # five of five
-        (4, 5, True),  # five of ten
-        (4, 6, False),  # five of eleven: a number, but no share
-        (50, 1000, False),  # a busy service, where some people leave
+        (0, 0, True),  # this one alone
+        (4, 0, True),  # five of five: a share, but no number
+        (5, 0, False),
+        (5, 100, False),  # five of 105
+        (5, 300, True),  # five of 305: a number, but no share
     ],
 )
-def test_an_outage_is_a_number_and_a_share(before: int, refreshed: int, expected: bool) -> None:
-    happened(Outcome.SUSPECTED, before)
+def test_refusals_are_rare_by_number_or_by_share(
+    suspected: Claim, refused: int, refreshed: int, expected: bool
+) -> None:
+    happened(Outcome.SUSPECTED, refused)
     happened(Outcome.REFRESHED, refreshed)
 
-    assert is_outage() is expected
+    assert rare(suspected) is expected
 
 
-def test_what_is_long_past_does_not_count(settings: Settings) -> None:
-    happened(Outcome.SUSPECTED, 100, seconds_ago=settings.OUTAGE_GUARD_WINDOW_SECONDS + 10)
+@pytest.mark.parametrize(
+    ("seconds_ago", "expected"),
+    [
+        (600, False),  # since the first refusal
+        (1250, False),  # shortly before it
+        (1270, True),  # before that
+    ],
+)
+def test_refusals_count_since_shortly_before_the_first(
+    suspected: Claim, seconds_ago: float, expected: bool
+) -> None:
+    happened(Outcome.SUSPECTED, 10, seconds_ago=seconds_ago)
 
-    assert is_outage() is False
+    assert rare(suspected) is expected
 
 
-def test_failures_of_other_kinds_do_not_count() -> None:
+def test_a_cohort_whose_six_months_are_over_is_no_sign_of_an_outage(suspected: Claim) -> None:
+    happened(Outcome.RECONNECT_REQUIRED, 100, error="six_months_over")
+
+    assert rare(suspected)
+
+
+def test_failures_of_other_kinds_do_not_count(suspected: Claim) -> None:
     happened(Outcome.RETRY, 100)
     happened(Outcome.ANSWER_UNKNOWN, 100)
 
-    assert is_outage() is False
+    assert rare(suspected)
 
 
-def test_the_limits_are_settings(settings: Settings) -> None:
-    settings.OUTAGE_GUARD_REFUSALS = 2
-    settings.OUTAGE_GUARD_SHARE = 0.1
-    happened(Outcome.SUSPECTED, 1)
-    happened(Outcome.REFRESHED, 10)
-
-    assert is_outage() is True
-
-
-def test_one_person_who_is_refused_again_and_again_is_no_outage() -> None:
+def test_a_user_who_is_refused_again_and_again_counts_once(suspected: Claim) -> None:
     happened(Outcome.SUSPECTED, 50, person="me")
     happened(Outcome.SUSPECTED, 50, person="another who left")
 
-    assert is_outage("me") is False
+    assert rare(suspected)
+    assert history.evidence(suspected, Refused()).refused_before == 50
 
 
-def test_this_person_counts_once(settings: Settings) -> None:
+def test_an_outage_that_is_over_is_still_seen_where_the_first_refusal_was(
+    suspected: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a large service the newest events say nothing about twenty minutes ago."""
+    monkeypatch.setattr(history, "SAMPLE", 20)
+    happened(Outcome.SUSPECTED, 10, seconds_ago=1201)
+    happened(Outcome.REFRESHED, 60, seconds_ago=1)
+
+    assert not rare(suspected)
+
+
+def test_the_limits_are_settings(suspected: Claim, settings: Settings) -> None:
     settings.OUTAGE_GUARD_REFUSALS = 2
-    happened(Outcome.SUSPECTED, 3, person="me")
+    settings.OUTAGE_GUARD_SHARE = 0.1
+    happened(Outcome.SUSPECTED, 2)
+    happened(Outcome.REFRESHED, 10)
+    assert not rare(suspected)
 
-    assert is_outage("me") is False
-
-
-@pytest.fixture
-def suspected(db: None) -> Claim:
-    """A token that Spotify refused two minutes ago, and refuses again."""
-    for name in ("me", "other"):
-        user, _ = User.objects.get_or_create(account_id=name)
-        connections.connect(user_id=user.pk, grant=GRANT, issued_at=connections.database_now())
-    me = User.objects.get(account_id="me")
-    SpotifyToken.objects.filter(pk=me.pk).update(suspected_at=Now() - timedelta(seconds=120))
-    return claim_of(me.pk, suspected=True)
+    assert not history.evidence(suspected, Refused()).held_too_long
+    settings.OUTAGE_GUARD_LONGEST_SECONDS = 1000
+    assert history.evidence(suspected, Refused()).held_too_long
 
 
-def other_was_refreshed(*, ended: float, lasted: float, cause: Cause = Cause.SCHEDULE) -> None:
-    """Another user's exchange ended so many seconds ago, and lasted so many."""
-    TokenEvent.objects.create(
-        user=User.objects.get(account_id="other"),
-        cause=cause,
-        outcome=Outcome.REFRESHED,
-        at=Now() - timedelta(seconds=ended),
-        duration_ms=int(lasted * 1000),
-    )
+def client_errors(*people: str, seconds_ago: float = 1) -> None:
+    for person in people:
+        happened(Outcome.RETRY, 1, person=person, error="invalid_client", seconds_ago=seconds_ago)
+
+
+def clients_are_refused(claim: Claim) -> bool:
+    return history.evidence(claim, ClientRefused("invalid_client")).clients_are_refused
+
+
+def test_our_credentials_are_wrong_when_the_latest_three_tokens_say_so(suspected: Claim) -> None:
+    client_errors("one")
+    assert not clients_are_refused(suspected)
+    client_errors("one", "me")  # the same tokens again
+    assert not clients_are_refused(suspected)
+
+    client_errors("two")
+    assert clients_are_refused(suspected)
+
+    happened(Outcome.REFRESHED, 1, person="three")
+    assert not clients_are_refused(suspected)
+
+
+def test_errors_of_the_client_count_for_a_minute(suspected: Claim) -> None:
+    client_errors("one", "two", "three", seconds_ago=61)
+
+    assert not clients_are_refused(suspected)
 
 
 @pytest.mark.parametrize(
-    ("ended", "lasted", "cause", "counts"),
-    [
-        (60, 1, Cause.SCHEDULE, True),
-        (180, 1, Cause.SCHEDULE, False),  # before the refusal
-        (115, 10, Cause.SCHEDULE, False),  # begun before it: Spotify was well then
-        (60, 0, Cause.RESCUE, False),  # stored from Redis: Spotify was not asked
-    ],
+    ("hours", "others_are_served", "expected"),
+    [(7, True, True), (5, True, False), (7, False, False)],
 )
-def test_others_were_refreshed_since_the_refusal(
-    suspected: Claim, ended: float, lasted: float, cause: Cause, counts: bool
+def test_a_token_that_alone_is_refused_like_that_for_hours_is_dead(
+    suspected: Claim, hours: float, others_are_served: bool, expected: bool
 ) -> None:
-    other_was_refreshed(ended=ended, lasted=lasted, cause=cause)
+    TokenEvent.objects.create(
+        user_id=suspected.user_id,
+        cause=Cause.SCHEDULE,
+        outcome=Outcome.RETRY,
+        error="invalid_request",
+        generation_before=1,
+        at=Now() - timedelta(hours=hours),
+    )
+    if others_are_served:
+        happened(Outcome.REFRESHED, 1)
 
-    assert history.evidence(suspected, Refused()).others_were_refreshed is counts
+    seen = history.evidence(suspected, ClientRefused("invalid_request"))
+
+    assert seen.client_refused_too_long is expected
 
 
 def failures(number: int, *, seconds_ago: float) -> None:

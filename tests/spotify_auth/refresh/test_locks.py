@@ -299,8 +299,8 @@ def before_the_second_request(patch: pytest.MonkeyPatch, spotify: Sandbox, freez
     spotify.faults("connection_reset", times=1)
     exchange = refreshing.refresh
 
-    def exchange_and_freeze(*how: Any) -> Any:
-        answer = exchange(*how)
+    def exchange_and_freeze(*how: Any, **more: Any) -> Any:
+        answer = exchange(*how, **more)
         freeze()
         return answer
 

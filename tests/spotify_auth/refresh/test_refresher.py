@@ -1,5 +1,6 @@
 """One refresh: what is written, when it is due again, and what each failure means."""
 
+import secrets
 from datetime import timedelta
 
 import pytest
@@ -9,13 +10,19 @@ from django.db.models.functions import Now
 from pytest_django import Settings
 
 from accounts.models import User
-from spotify_auth import schedule
+from spotify_auth import connections, schedule
 from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenEvent
 from spotify_auth.refresh.refresher import refresh_user
 from tests.support.claims import claim_of
 from tests.support.lanes import refresh_next
 from tests.support.sandbox_client import Sandbox
-from tests.support.tokens import Connect, account_of, make_due, token_of
+from tests.support.tokens import (
+    Connect,
+    account_of,
+    make_due,
+    make_long_refused,
+    token_of,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -182,28 +189,131 @@ def test_only_active_tokens_are_refreshed(
     assert spotify.stats()["totals"]["refreshes_attempted"] == 0
 
 
-def test_invalid_grant_once_is_a_suspicion_and_twice_is_final(
-    connect: Connect, spotify: Sandbox
-) -> None:
+def test_a_first_refusal_is_a_suspicion(connect: Connect, spotify: Sandbox) -> None:
     user = connect()
     spotify.revoke("user-1")
 
     assert refresh_next() is Outcome.SUSPECTED
+
     token = token_of(user)
     assert token.status == SpotifyToken.Status.ACTIVE
     assert token.suspected_at
-    assert refresh_next() is None  # not before its confirmation is due
+    assert refresh_next() is None  # it is asked for again later
 
-    make_due(user)
-    assert refresh_next() is Outcome.RECONNECT_REQUIRED
-    token = token_of(user)
-    assert token.status == SpotifyToken.Status.RECONNECT_REQUIRED
-    assert token.refresh_token  # kept: history for the operator
+
+def condemned(user: User, spotify: Sandbox) -> SpotifyToken:
+    """A token that Spotify has refused for good."""
+    spotify.revoke("user-1")
+    for _ in range(3):
+        make_long_refused(user)
+        outcome = refresh_next()
+    assert outcome is Outcome.RECONNECT_REQUIRED
+    return token_of(user)
+
+
+def test_the_third_refusal_of_a_dead_token_is_final(connect: Connect, spotify: Sandbox) -> None:
+    user = connect()
+
+    token = condemned(user, spotify)
+
+    assert (token.status, token.last_error) == ("reconnect_required", "invalid_grant")
+    assert token.refresh_token  # kept: for an appeal
     assert [event.outcome for event in user.token_events.all()] == [
         Outcome.RECONNECT_REQUIRED,
         Outcome.SUSPECTED,
+        Outcome.SUSPECTED,
         Outcome.CONNECTED,
     ]
+
+
+def test_a_verdict_waits_while_the_access_token_lives(connect: Connect, spotify: Sandbox) -> None:
+    user = connect()
+    spotify.revoke("user-1")
+
+    for _ in range(10):
+        make_long_refused(user)
+        SpotifyToken.objects.update(expires_at=Now() + timedelta(seconds=30))
+        assert refresh_next() is Outcome.SUSPECTED
+
+    assert token_of(user).status == "active"
+
+
+def let_the_appeal_come(user: User, *, hours: float) -> None:
+    """It is about so many hours away; let them pass."""
+    token = token_of(user)
+    assert token.appeal_at
+    assert abs((token.appeal_at - connections.database_now()).total_seconds() - hours * 3600) < 60
+    SpotifyToken.objects.filter(pk=user.pk).update(appeal_at=Now() - timedelta(seconds=1))
+
+
+def test_a_verdict_is_appealed_three_times(connect: Connect, spotify: Sandbox) -> None:
+    user = connect()
+    condemned(user, spotify)
+
+    for hours in (1, 5, 18):
+        assert refresh_next() is None
+        let_the_appeal_come(user, hours=hours)
+        assert refresh_next() is Outcome.RECONNECT_REQUIRED
+        assert token_of(user).last_error == "invalid_grant"
+
+    assert token_of(user).appeal_at is None
+    assert refresh_next() is None
+
+
+def test_an_appeal_that_is_granted_makes_the_token_active_again(
+    connect: Connect, spotify: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    user = connect()
+    spotify.faults("false_invalid_grant")
+    condemned_by_mistake = [make_long_refused(user) or refresh_next() for _ in range(3)]
+    assert condemned_by_mistake[-1] is Outcome.RECONNECT_REQUIRED
+    spotify.clear()
+    let_the_appeal_come(user, hours=1)
+
+    assert refresh_next() is Outcome.REFRESHED
+
+    token = token_of(user)
+    assert (token.status, token.last_error, token.suspected_at) == ("active", "", None)
+    assert account_of(spotify, token.access_token) == user.account_id
+    assert last_event(user).cause == Cause.APPEAL
+    assert "verdict_reversed user_id=" in caplog.text
+    make_due(user)
+    assert refresh_next() is Outcome.REFRESHED
+
+
+def test_an_appeal_that_is_not_answered_is_made_again_soon(
+    connect: Connect, spotify: Sandbox
+) -> None:
+    user, other = connect("user-1"), connect("user-2", due=False)
+    condemned(user, spotify)
+    let_the_appeal_come(user, hours=1)
+    spotify.faults("unavailable", times=1)
+
+    assert refresh_next() is Outcome.RETRY
+
+    token = token_of(user)
+    assert (token.status, token.last_error) == ("reconnect_required", "invalid_grant")
+    assert token.appeals == 0
+    let_the_appeal_come(user, hours=300 / 3600)
+    make_due(other)
+    assert refresh_next() is Outcome.REFRESHED  # tokens that are due go before appeals
+    assert token_of(other).generation == 2
+
+
+def test_an_old_key_can_be_retired_while_spotify_returns_no_refresh_token(
+    connect: Connect, spotify: Sandbox, settings: Settings
+) -> None:
+    old, new = secrets.token_bytes(32), secrets.token_bytes(32)
+    settings.TOKEN_ENCRYPTION_KEYS = [old]
+    user = connect()
+    spotify.faults("no_rotation")
+    settings.TOKEN_ENCRYPTION_KEYS = [new, old]
+    make_due(user)
+    assert refresh_next() is Outcome.REFRESHED
+
+    settings.TOKEN_ENCRYPTION_KEYS = [new]
+    make_due(user)
+    assert refresh_next() is Outcome.REFRESHED
 
 
 def test_a_suspicion_dates_from_the_first_refusal(connect: Connect, spotify: Sandbox) -> None:
@@ -287,8 +397,8 @@ def test_a_lost_answer_is_told_apart_from_a_revocation(connect: Connect, spotify
     user = connect()
     spotify.faults(fault="answer_lost", times=1)  # rotated, and nobody knows the new token
 
-    for _ in range(2):
-        make_due(user)
+    for _ in range(3):
+        make_long_refused(user)
         refresh_next()
 
     token = token_of(user)
@@ -313,7 +423,7 @@ def test_a_refusal_after_an_unanswered_attempt_is_a_lost_answer(
 
 
 @pytest.mark.parametrize(
-    "body", ["<html>", '{"access_token": "a", "refresh_token": "r"}', "x" * 99_999]
+    "body", ["<html>", '{"access_token": 1, "refresh_token": "r"}', "x" * 99_999]
 )
 def test_a_refusal_after_an_unreadable_success_is_a_lost_answer(
     connect: Connect, spotify: Sandbox, body: str
@@ -335,9 +445,7 @@ def test_the_end_of_the_six_months_is_called_so(connect: Connect, spotify: Sandb
     spotify.expire_refresh_token("user-1")
     SpotifyToken.objects.update(reauthorize_by=Now() - timedelta(days=1))
 
-    for _ in range(2):
-        make_due(user)
-        refresh_next()
+    assert refresh_next() is Outcome.RECONNECT_REQUIRED
 
     token = token_of(user)
     assert (token.status, token.last_error) == ("reconnect_required", "six_months_over")

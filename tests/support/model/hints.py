@@ -9,8 +9,13 @@ DAY = 24 * 3600.0
 KEPT = 7 * DAY
 LONGEST_EXCHANGE = 29.0
 """Two deadlines and five seconds."""
+STORED = 60.0
+"""How long a grant stays after PostgreSQL took it."""
 DOUBTFUL = LONGEST_EXCHANGE + 10
 """So long a fresh mark makes others wait: the rescue may take a while."""
+
+HALF_OPEN = 60.0
+"""How long after a pause only a probe may ask."""
 
 Place = tuple[str, int]
 """A user and a generation."""
@@ -41,8 +46,9 @@ class Hints:
     """When the attempt began that is marked, and which it is."""
     unanswered: set[Place] = field(default_factory=set)
     rescued: dict[Place, Rescue] = field(default_factory=dict)
+    stored_until: dict[Place, float] = field(default_factory=dict)
     paused_until: float | None = None
-    half_open: bool = False
+    half_open_until: float | None = None
     probing_until: float | None = None
 
     def begin(self, place: Place, now: float, attempt: object) -> tuple[Rescue | None, bool, bool]:
@@ -58,12 +64,13 @@ class Hints:
         # A saved grant is what an unresolved attempt may still save.
         return rescue, unresolved and rescue is None, unanswered
 
-    def stored(self, place: Place) -> None:
-        """The generation has passed: nothing of it is of use any more."""
+    def stored(self, place: Place, rescue: Rescue, now: float) -> None:
+        """The generation has passed; what replaced it is kept for a minute."""
         if not self.away:
             self.begun.pop(place, None)
             self.unanswered.discard(place)
-            self.rescued.pop(place, None)
+            self.rescued[place] = rescue
+            self.stored_until[place] = now + STORED
 
     def end(self, place: Place, attempt: object, *, unanswered: bool) -> None:
         """The attempt is over, and the token as it was."""
@@ -77,6 +84,7 @@ class Hints:
     def rescue(self, place: Place, rescue: Rescue) -> bool:
         if not self.away:
             self.rescued[place] = rescue
+            self.stored_until.pop(place, None)
         return not self.away
 
     def doubt_passes(self, place: Place) -> None:
@@ -91,7 +99,7 @@ class Hints:
             return True, False
         if self.paused_until is not None:
             return False, False
-        if not self.half_open:
+        if self.half_open_until is None:
             return True, False
         if self.probing_until is not None:
             return False, False
@@ -102,11 +110,11 @@ class Hints:
         if self.away:
             return
         self.paused_until = max(self.paused_until or 0.0, now + seconds)
-        self.half_open, self.probing_until = True, None
+        self.half_open_until, self.probing_until = self.paused_until + HALF_OPEN, None
 
     def pause_is_over(self) -> None:
         if not self.away:
-            self.half_open, self.probing_until = False, None
+            self.half_open_until, self.probing_until = None, None
 
     def another_may_probe(self) -> None:
         if not self.away:
@@ -117,6 +125,10 @@ class Hints:
             self.paused_until = None
         if self.probing_until is not None and self.probing_until <= now:
             self.probing_until = None
+        if self.half_open_until is not None and self.half_open_until <= now:
+            self.half_open_until = None
+        for place in [place for place, until in self.stored_until.items() if until <= now]:
+            del self.stored_until[place], self.rescued[place]
         if seconds >= KEPT:
             self.forget_attempts()
 
@@ -124,9 +136,9 @@ class Hints:
         self.begun.clear()
         self.unanswered.clear()
         self.rescued.clear()
+        self.stored_until.clear()
 
     def flush(self) -> None:
         """Redis loses everything."""
         self.forget_attempts()
-        self.paused_until = self.probing_until = None
-        self.half_open = False
+        self.paused_until = self.probing_until = self.half_open_until = None

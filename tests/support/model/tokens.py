@@ -18,9 +18,12 @@ LIFETIME = 3600.0
 SIX_MONTHS = 185 * DAY
 SMALLEST_LIFE = 10.0
 """ACCESS_TOKEN_MINIMUM_SECONDS."""
-OUTAGE_REFUSALS, OUTAGE_SHARE, OUTAGE_WINDOW = 3, 0.5, 300.0
+OUTAGE_REFUSALS, OUTAGE_SHARE, OUTAGE_LONGEST = 3, 0.5, 6 * 3600.0
+REFUSALS_NEEDED, CONFIRMED, SHORTLY_BEFORE = 3, LIFETIME / 6, 60.0
+APPEALS, APPEAL_AGAIN = (3600.0, 5 * 3600.0, 18 * 3600.0), 300.0
+CLIENTS_REFUSED, CLIENT_REFUSED_LONGEST = 3, 6 * 3600.0
 FAILED_IN_A_ROW, PAUSE_WHEN_UNAVAILABLE = 50, 5.0
-PAUSE_IN_AN_OUTAGE, PAUSE_WHEN_REFUSED, PAUSE_WHEN_LIMITED = 15.0, 60.0, 30.0
+PAUSE_WHEN_REFUSED, PAUSE_WHEN_LIMITED = 60.0, 30.0
 
 
 NEVER = Moment(0, 0.0)
@@ -69,8 +72,8 @@ class Person:
     last_error: str = ""
     authorized: Moment = NEVER
     refreshed: Moment = NEVER
-    served: Moment = NEVER
-    """When the newest exchange began that was answered at once."""
+    appeal_at: float | None = None
+    appeals: int = 0
     closed: Moment | None = None
     locked: bool = False
     adrift: bool = False
@@ -91,12 +94,14 @@ class Flight:
     generation: int
     cause: str
     claimed: Moment
+    appeal: bool
     probing: bool
     weather: Weather
     pair: Pair
     rescue: Rescue | None = None
     in_doubt: bool = False
     unanswered: bool = False
+    lost_just_now: bool = False
     answer: Answer | None = None
 
 
@@ -109,7 +114,7 @@ class Model:
         self.now = 0.0
         self._order = 0
         self._approvals = 0
-        self._exchanges: list[tuple[float, Event]] = []
+        self._exchanges: list[tuple[float, Person, Event]] = []
 
     def moment(self) -> Moment:
         """The present, later than all that was before."""
@@ -198,21 +203,26 @@ class Model:
 
     # Refreshing.
 
-    def claim(self, due: Sequence[str], weather: Weather) -> Flight | None:
+    def claim(
+        self, due: Sequence[str], weather: Weather, appeals: Sequence[str] = ()
+    ) -> Flight | None:
         """Take the first of those who are due and free, and ask Spotify once.
 
-        None when there is none, or when all pause. The row stays locked until `finish`.
+        `appeals`: whose verdict may be appealed, if nobody is due. None when there is none,
+        or when all pause. The row stays locked until `finish`.
         """
+        free = [key for key in (*due, *appeals) if not self.people[key].locked]
+        if not free:
+            return None
         admitted, probing = self.hints.admit(self.now)
         if not admitted:
             return None
-        free = [key for key in due if not self.people[key].locked]
-        if probing:
-            free = [key for key in free if not self.people[key].suspected] or free
-        if not free:
-            if probing:
+        if probing and not self._is_healthy(free[0]):
+            # A lane looks for another one; a nudge is about one user only.
+            free = [key for key in free if self._is_healthy(key)] if len(due) > 1 else []
+            if not free:
                 self.hints.another_may_probe()
-            return None
+                return None
         person = self.people[free[0]]
         assert person.pair
         flight = Flight(
@@ -220,6 +230,7 @@ class Model:
             generation=person.generation,
             cause=person.cause,
             claimed=self.moment(),
+            appeal=person.status == "reconnect_required",
             probing=probing,
             weather=weather,
             pair=person.pair,
@@ -232,6 +243,10 @@ class Model:
             flight.answer = self._ask(flight, again=False)
         person.locked = True
         return flight
+
+    def _is_healthy(self, key: str) -> bool:
+        person = self.people[key]
+        return person.status == "active" and not person.suspected and not person.failures
 
     def cut(self, flight: Flight) -> None:
         """The database session ends, and the lock with it, while the exchange goes on."""
@@ -256,7 +271,8 @@ class Model:
             else:
                 self._answer_again(flight)
         if flight.answer:
-            flight.unanswered |= flight.answer.unreadable
+            flight.lost_just_now |= flight.answer.unreadable
+        flight.unanswered |= flight.lost_just_now
         rescue = flight.rescue or self._granted(flight)
         known = flight.unanswered
         outcome = None if cut else self._write(flight, rescue)
@@ -268,7 +284,8 @@ class Model:
             if not self.hints.rescue(place, rescue) and cut:
                 self._store(flight, rescue, cause=Cause.RESCUE)
         elif outcome is Outcome.REFRESHED:
-            self.hints.stored(place)
+            assert rescue
+            self.hints.stored(place, rescue, self.now)
         elif not flight.in_doubt:
             self.hints.end(place, flight, unanswered=flight.unanswered)
         if flight.probing:
@@ -290,7 +307,7 @@ class Model:
     def _answer_again(self, flight: Flight) -> None:
         """No answer came, so Spotify is asked once more; a refusal then means "lost"."""
         flight.answer = self._ask(flight, again=True)
-        flight.unanswered |= flight.answer.kind is not Kind.GRANTED
+        flight.lost_just_now = flight.answer.kind is not Kind.GRANTED
 
     @staticmethod
     def _granted(flight: Flight) -> Rescue | None:
@@ -302,25 +319,48 @@ class Model:
         person, answer = self.people[flight.key], flight.answer
         if flight.in_doubt:
             person.nudged = False
+            if flight.appeal:
+                person.appeal_at = self.now + 2.0
             return Outcome.RETRY
         if rescue:
-            self._store(flight, rescue, cause=Cause.RESCUE if flight.rescue else flight.cause)
+            cause = Cause.APPEAL if flight.appeal else flight.cause
+            self._store(flight, rescue, cause=Cause.RESCUE if flight.rescue else cause)
             flight.unanswered = False
             return Outcome.REFRESHED
         assert answer
-        if answer.kind is Kind.LIMITED:
-            self.hints.start_pause(self.now, answer.seconds or PAUSE_WHEN_LIMITED)
-            return None
-        if answer.kind is Kind.CLIENT_REFUSED:
-            self.hints.start_pause(self.now, PAUSE_WHEN_REFUSED)
-            return None
+        if flight.appeal:
+            return self._appeal_again(flight, person, refused=answer.kind is Kind.REFUSED)
         if answer.kind is Kind.REFUSED:
             return self._refused(flight, person)
-        if flight.probing or self._nobody_is_answered():
+        error = answer.error
+        if answer.kind is Kind.LIMITED:
+            self.hints.start_pause(self.now, answer.seconds or PAUSE_WHEN_LIMITED)
+            error = "rate_limited"
+        elif answer.kind is Kind.CLIENT_REFUSED:
+            error = "invalid_client"
+            if self._client_refused_too_long(person):
+                return self._condemn(flight, person, "client_refused")
+            if flight.probing or self._clients_are_refused(person):
+                self.hints.start_pause(self.now, PAUSE_WHEN_REFUSED)
+        elif flight.probing or self._nobody_is_answered():
             self.hints.start_pause(self.now, PAUSE_WHEN_UNAVAILABLE)
-        unknown = answer.kind is Kind.UNKNOWN or answer.unreadable
-        outcome = Outcome.ANSWER_UNKNOWN if unknown else Outcome.RETRY
-        return self._fail(flight, person, outcome, answer.error)
+        lost = flight.lost_just_now
+        return self._fail(flight, person, Outcome.ANSWER_UNKNOWN if lost else Outcome.RETRY, error)
+
+    def _appeal_again(self, flight: Flight, person: Person, *, refused: bool) -> Outcome:
+        person.appeals += refused
+        if not refused:
+            person.appeal_at = self.now + APPEAL_AGAIN
+            return self._fail(flight, person, Outcome.RETRY, person.last_error)
+        left = APPEALS[person.appeals :]
+        person.appeal_at = self.now + left[0] if left else None
+        return self._fail(flight, person, Outcome.RECONNECT_REQUIRED, person.last_error)
+
+    def _condemn(self, flight: Flight, person: Person, error: str) -> Outcome:
+        person.status = "reconnect_required"
+        person.appeals, person.appeal_at = 0, self.now + APPEALS[0]
+        flight.unanswered = False
+        return self._fail(flight, person, Outcome.RECONNECT_REQUIRED, error)
 
     def _refused(self, flight: Flight, person: Person) -> Outcome:
         flight.unanswered |= any(
@@ -328,55 +368,83 @@ class Model:
             and (event.outcome == Outcome.ANSWER_UNKNOWN or event.error == "answer_lost")
             for _, event in person.events
         )
-        error = "answer_lost" if flight.unanswered else "invalid_grant"
         if self.now - person.authorized.at >= SIX_MONTHS:
-            error = "six_months_over"
-        outage = self._is_outage(person) or (flight.probing and not person.suspected)
-        if outage:
-            self.hints.start_pause(self.now, PAUSE_IN_AN_OUTAGE)
-        if person.suspected and not outage and self._others_were_served(person):
-            person.status = "reconnect_required"
-            return self._fail(flight, person, Outcome.RECONNECT_REQUIRED, error)
+            return self._condemn(flight, person, "six_months_over")
+        error = "answer_lost" if flight.unanswered else "invalid_grant"
+        if self._is_believed(person):
+            return self._condemn(flight, person, error)
         outcome = self._fail(flight, person, Outcome.SUSPECTED, error)
         person.suspected = person.suspected or self.moment()
         return outcome
 
-    def _is_outage(self, person: Person) -> bool:
-        recent = [
-            (each, event.outcome)
-            for each in self.people.values()
-            for at, event in each.events
-            if self.now - at < OUTAGE_WINDOW
-        ]
+    def _is_believed(self, person: Person) -> bool:
+        if person.suspected is None:
+            return False
+        since = self.now - person.suspected.at
+        before = sum(
+            event.outcome == Outcome.SUSPECTED and at >= person.suspected.at
+            for at, event in person.events
+        )
+        return (
+            self.now - person.refreshed.at > LIFETIME
+            and before + 1 >= REFUSALS_NEEDED
+            and since >= CONFIRMED
+            and (self._refusals_are_rare(person) or since >= OUTAGE_LONGEST)
+        )
+
+    def _refusals_are_rare(self, person: Person) -> bool:
+        assert person.suspected
         refusals = {Outcome.SUSPECTED, Outcome.RECONNECT_REQUIRED}
-        refused_people = {id(each) for each, outcome in recent if outcome in refusals}
-        refused = 1 + len(refused_people - {id(person)})
-        answered = refused + sum(outcome == Outcome.REFRESHED for _, outcome in recent)
-        return refused >= OUTAGE_REFUSALS and refused / answered >= OUTAGE_SHARE
+        recent = [
+            (id(other), event.outcome in refusals)
+            for other in self.people.values()
+            for at, event in other.events
+            if other is not person
+            and at > person.suspected.at - SHORTLY_BEFORE
+            and event.error != "six_months_over"
+            and event.outcome in {*refusals, Outcome.REFRESHED}
+        ]
+        refused = len({other for other, was_refused in recent if was_refused})
+        answered = len({other for other, _ in recent})
+        return refused < OUTAGE_REFUSALS or refused < OUTAGE_SHARE * answered
+
+    def _clients_are_refused(self, person: Person) -> bool:
+        refused = {id(person)}
+        for at, other, event in reversed(self._exchanges[-50:]):
+            if self.now - at >= 60 or event.outcome == Outcome.REFRESHED:
+                break
+            if event.error == "invalid_client":
+                refused.add(id(other))
+        return len(refused) >= CLIENTS_REFUSED
+
+    def _client_refused_too_long(self, person: Person) -> bool:
+        mine = [
+            at
+            for at, event in person.events
+            if event.before == person.generation and event.error == "invalid_client"
+        ]
+        served = any(
+            event.outcome == Outcome.REFRESHED and self.now - at < 600
+            for at, _, event in self._exchanges
+        )
+        return served and bool(mine) and self.now - min(mine) >= CLIENT_REFUSED_LONGEST
 
     def _nobody_is_answered(self) -> bool:
         failed = {Outcome.RETRY, Outcome.ANSWER_UNKNOWN}
         latest = self._exchanges[1 - FAILED_IN_A_ROW :]
         return len(latest) == FAILED_IN_A_ROW - 1 and all(
-            event.outcome in failed and self.now - at < 60 for at, event in latest
-        )
-
-    def _others_were_served(self, person: Person) -> bool:
-        assert person.suspected
-        others = [other for other in self.people.values() if other is not person and other.status]
-        return any(other.served > person.suspected for other in others) or not any(
-            other.status == "active" for other in others
+            event.outcome in failed and self.now - at < 60 for at, _, event in latest
         )
 
     def _store(self, flight: Flight, rescue: Rescue, *, cause: str) -> None:
         """Only over the generation that was claimed, and only while it is connected."""
         person = self.people[flight.key]
-        if (person.generation, person.status) != (flight.generation, "active"):
+        claimed = "reconnect_required" if flight.appeal else "active"
+        if (person.generation, person.status) != (flight.generation, claimed):
             return
+        person.status, person.appeal_at = "active", None
         person.generation += 1
         person.pair, person.refreshed = rescue.pair, rescue.claimed
-        if cause != Cause.RESCUE:
-            person.served = rescue.claimed
         self._forgive(person)
         self._happened(
             *(person, cause, Outcome.REFRESHED, flight.generation, person.generation),
@@ -406,7 +474,7 @@ class Model:
         rotated: bool = False,
         error: str = "",
     ) -> None:
-        happened = (self.now, Event(cause, outcome, before, after, rotated, error))
-        person.events.append(happened)
+        event = Event(cause, outcome, before, after, rotated, error)
+        person.events.append((self.now, event))
         if outcome not in {Outcome.CONNECTED, Outcome.DISCONNECTED, Outcome.REVOKED}:
-            self._exchanges.append(happened)
+            self._exchanges.append((self.now, person, event))
