@@ -14,6 +14,8 @@ from spotify_auth.models import SpotifyToken, TokenEvent
 
 EVENTS_SHOWN = 20
 EVENTS_DRAWN = 60
+MAY_RECONNECT = {"refused", "unavailable"}
+"""What delays a token that has a failure of its own: a page that waits offers to reconnect."""
 WARN_BEFORE = timedelta(days=30)
 """How long before the six months are over users are asked to reconnect."""
 URGENT_BEFORE = timedelta(days=7)
@@ -43,6 +45,11 @@ class Connection:
     events: Sequence[TokenEvent]
     timeline: Timeline | None
     reconnect_by: ReconnectBy | None
+
+    @property
+    def may_reconnect(self) -> bool:
+        """Whether reconnecting may end what waiting may not."""
+        return self.delay_reason in MAY_RECONNECT
 
     @property
     def content_version(self) -> str:
@@ -84,7 +91,7 @@ def reconnect_soon(user_id: int) -> ReconnectBy | None:
 def delay_reason_of(user_id: int) -> str:
     """Why a stale token has not been renewed yet, as far as that is known.
 
-    client_refused, rate_limited, unavailable, or blank: it simply takes a moment.
+    client_refused, rate_limited, refused, unavailable, or blank: it simply takes a moment.
     """
     token, _ = _token_and_now(user_id)
     return _delay_reason(token) if token else ""
@@ -105,6 +112,8 @@ def _delay_reason(token: SpotifyToken) -> str:
     reason = cooldown.reason()
     if reason in {cooldown.Reason.CLIENT_REFUSED, cooldown.Reason.RATE_LIMITED}:
         return reason
+    if token.suspected_at:
+        return "refused"
     return "unavailable" if reason or token.failures else ""
 
 

@@ -16,6 +16,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from accounts import dashboard as dashboard_data
 from accounts import deletion
 from accounts.connection_page import (
+    MAY_RECONNECT,
     connection_of,
     content_version,
     delay_reason_of,
@@ -128,6 +129,7 @@ def _dashboard_context(user_id: int) -> dict[str, object]:
         return {
             "state": "reconnecting",
             "delay_reason": delay_reason,
+            "may_reconnect": delay_reason in MAY_RECONNECT,
             "content_version": content_version("reconnecting", delay_reason),
             "ask_again": RETRY_SECONDS,
         }

@@ -235,7 +235,11 @@ class Attempts:
 
     def flush(self) -> None:
         """Clean up what the attempts left, and give the lane's place away: the lane ends."""
-        arguments = (self.name, saved_grants.STORED_MILLISECONDS, *self.stored_grants)
+        arguments: tuple[str | float | bytes, ...] = (
+            self.name,
+            saved_grants.STORED_MILLISECONDS,
+            *self.stored_grants,
+        )
         try:
             redis_client.run(_FLUSH, keys=[IN_FLIGHT, *self.stored], args=arguments)
         except redis.RedisError as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection as database
@@ -355,3 +356,32 @@ def test_a_tab_that_polls_during_a_log_in_does_not_undo_it(spotify: Sandbox) -> 
     assert "sessionid" not in answer.cookies
     assert browser.get("/connection/").status_code == 200
     assert browser.post("/logout/").cookies["sessionid"].value == ""
+
+
+@pytest.mark.parametrize("page", ["/connection/", "/dashboard/"])
+@pytest.mark.parametrize(
+    ("changes", "offered"),
+    [
+        ({}, False),  # it takes a moment
+        ({"failures": 1}, True),
+        ({"failures": 1, "suspected_at": Now()}, True),
+    ],
+)
+def test_who_cannot_see_their_music_may_reconnect_at_once(
+    client: Client, listener: User, page: str, changes: dict[str, Any], offered: bool
+) -> None:
+    make_due(listener, expired=True)
+    SpotifyToken.objects.update(**changes)
+
+    text = client.get(page).content.decode()
+
+    assert ("Reconnect now" in text) is offered
+    assert ("Spotify refuses to renew" in text) is ("suspected_at" in changes)
+
+
+def test_a_suspected_token_whose_access_lives_shows_nothing_of_it(
+    client: Client, listener: User
+) -> None:
+    SpotifyToken.objects.update(suspected_at=Now(), failures=1)
+
+    assert "Reconnect now" not in client.get("/connection/").content.decode()

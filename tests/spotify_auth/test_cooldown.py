@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 import redis
@@ -184,7 +185,7 @@ def test_our_own_credentials_pause_all_when_three_tokens_met_the_error(
     assert {token_of(user).status for user in users} == {"active"}
 
 
-ODD_ANSWERS = [
+ODD_ANSWERS: list[dict[str, Any]] = [
     {"fault": "garbage", "status": 400, "body": '{"error": "invalid_request"}'},
     {"fault": "garbage", "status": 401, "body": '{"error": "invalid_client"}'},
     {"fault": "rate_limited", "retry_after": "100"},
@@ -196,12 +197,12 @@ ODD_ANSWERS = [
 @pytest.mark.parametrize("odd", [["user-0"], ["user-0", "user-1"]])
 @pytest.mark.parametrize("fault", ODD_ANSWERS, ids=lambda fault: str(fault.get("body", fault)))
 def test_odd_rows_stop_nobody_else(
-    connect: Connect, spotify: Sandbox, settings: Settings, fault: dict[str, str], odd: list[str]
+    connect: Connect, spotify: Sandbox, settings: Settings, fault: dict[str, Any], odd: list[str]
 ) -> None:
     users = [connect(f"user-{n}") for n in range(50 if len(odd) > 1 else 6)]
     for user in users[: len(odd)]:
         SpotifyToken.objects.filter(pk=user.pk).update(due_at=Now() - timedelta(seconds=90))
-    spotify.faults(**fault, users=odd)  # type: ignore[arg-type]
+    spotify.faults(**fault, users=odd)
 
     for _ in range(10):
         while refresh_next() is not None:
@@ -216,11 +217,11 @@ def test_odd_rows_stop_nobody_else(
 
 @pytest.mark.parametrize("fault", ODD_ANSWERS, ids=lambda fault: str(fault.get("body", fault)))
 def test_an_odd_row_that_is_the_only_one_due_is_asked_for_again(
-    connect: Connect, spotify: Sandbox, settings: Settings, fault: dict[str, str]
+    connect: Connect, spotify: Sandbox, settings: Settings, fault: dict[str, Any]
 ) -> None:
     """It is no probe, so the cool-down that it may have started must end by itself."""
     user = connect("user-0")
-    spotify.faults(**fault, users=["user-0"], times=1)  # type: ignore[arg-type]
+    spotify.faults(**fault, users=["user-0"], times=1)
     assert refresh_next() in {Outcome.RETRY, Outcome.SUSPECTED}
     make_due(user)
     with redis.Redis.from_url(settings.REDIS_URL) as client:
