@@ -7,12 +7,13 @@ from typing import Any
 from spotify_auth.tokens import AccessToken, UserOrId
 from spotify_auth.web_api import reading, transport
 from spotify_auth.web_api.errors import Unauthorized, WebApiError
+from spotify_auth.web_api.response import json_object
 
 # Shared by all requests of this process, and so are its connections to Spotify.
 _pool = ThreadPoolExecutor(max_workers=24, thread_name_prefix="web-api")
 
 Answer = dict[str, Any] | None
-"""A call's JSON object, or None for 204 No Content."""
+"""A call's JSON object, or None if Spotify has nothing: 204, or an empty body."""
 
 Calls = Mapping[str, tuple[str, Mapping[str, str | int]]]
 
@@ -20,7 +21,7 @@ Calls = Mapping[str, tuple[str, Mapping[str, str | int]]]
 def get(access_token: str, path: str, **query: str | int) -> Answer:
     """GET one Web API resource, for example "/me". Raises WebApiError."""
     request = transport.get(path, query)
-    return transport.json_object(transport.send(request, access_token=access_token))
+    return json_object(transport.send(request, access_token=access_token))
 
 
 def get_all(

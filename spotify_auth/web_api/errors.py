@@ -4,6 +4,7 @@ WebApiError
 |-- Unauthorized        401: the access token is not accepted
 |-- InsufficientScope   403: the user did not grant what this call needs
 |-- NotAllowed          403: not on the list of users of an app in development mode
+|-- OwnerWithoutPremium 403: the app's owner has no Premium: every call of the app is refused
 |-- Forbidden           403 for any other reason: another user's playlist, no Premium
 |-- NotFound            404
 |-- BadRequest          400 and any other 4xx: the call itself is wrong
@@ -38,6 +39,12 @@ class NotAllowed(WebApiError):
     """403: the app is in development mode, and its owner has not listed this user."""
 
     code = "not_allowed"
+
+
+class OwnerWithoutPremium(WebApiError):
+    """403: the Premium subscription of the app's owner has lapsed. Only the owner can act."""
+
+    code = "owner_without_premium"
 
 
 class Forbidden(WebApiError):
@@ -99,6 +106,9 @@ def _forbidden(message: str) -> type[WebApiError]:
     # registered for this application. Please check your settings on https://…/dashboard."
     if "registered" in words and "dashboard" in words:
         return NotAllowed
+    # "Active premium subscription required for the owner of the app. When the subscription …"
+    if "premium" in words and "owner" in words:
+        return OwnerWithoutPremium
     return Forbidden
 
 
