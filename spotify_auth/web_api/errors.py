@@ -12,6 +12,8 @@ WebApiError
 `-- Unavailable         5xx, no answer in time, or not in a form that makes sense
 """
 
+from typing import Any
+
 import requests
 
 LONGEST_MESSAGE = 500
@@ -66,7 +68,7 @@ class BadRequest(WebApiError):
 
 
 class RateLimited(WebApiError):
-    """429, for the whole application. `retry_after` is in seconds."""
+    """429, for one endpoint or for the whole application. `retry_after` is in seconds."""
 
     code = "rate_limited"
 
@@ -112,10 +114,22 @@ def _forbidden(message: str) -> type[WebApiError]:
     return Forbidden
 
 
+def is_quota_spent(response: requests.Response) -> bool:
+    """Whether a 429 is about the application's quota, which is counted over about a day."""
+    return _error(response).get("reason") == "QUOTA_EXCEEDED"
+
+
 def _message(response: requests.Response) -> str:
     """`{"error": {"status": 403, "message": "…"}}`; some answers are the bare words."""
-    try:
-        message = response.json()["error"]["message"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return response.text[:LONGEST_MESSAGE]
+    error = _error(response)
+    message = error["message"] if "message" in error else response.text[:LONGEST_MESSAGE]
     return message if isinstance(message, str) else ""
+
+
+def _error(response: requests.Response) -> dict[str, Any]:
+    """The object in the answer, empty if there is none."""
+    try:
+        error = response.json()["error"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return error if isinstance(error, dict) else {}

@@ -9,11 +9,13 @@ import requests
 from spotify_auth.conf import settings
 from spotify_auth.http_client import retry_after, session_of_this_thread
 from spotify_auth.web_api import pause
+from spotify_auth.web_api.endpoints import endpoint_of
 from spotify_auth.web_api.errors import (
     OwnerWithoutPremium,
     RateLimited,
     Unavailable,
     error_of,
+    is_quota_spent,
 )
 from spotify_auth.web_api.response import SpotifyResponse
 
@@ -66,7 +68,8 @@ def send(
     """
     if not (request.url or "").startswith(_home()):
         raise ForeignAddress("not an address of the Web API")
-    pause.check()
+    endpoint = endpoint_of(request.url or "")
+    pause.check(endpoint)
     request.headers["Authorization"] = f"Bearer {access_token}"
     try:
         response = session_of_this_thread(total_seconds=CALL_SECONDS).send(
@@ -76,7 +79,8 @@ def send(
             return SpotifyResponse.of(response)
         with response:
             if response.status_code == 429:
-                raise RateLimited(retry_after=pause.start(retry_after(response.headers)))
+                seconds, quota = retry_after(response.headers), is_quota_spent(response)
+                raise RateLimited(retry_after=pause.start(endpoint, seconds, quota=quota))
             error = error_of(response)
             if isinstance(error, OwnerWithoutPremium):
                 _tell_the_operator()
