@@ -40,7 +40,9 @@ class SpotifySession(requests.Session):
                 request, access_token=token.value, deadline=deadline, stream=stream
             )
         except Unauthorized:
-            newer = reading.after_unauthorized(self._user, token, requested_by=self._requested_by)
+            newer = reading.after_unauthorized(
+                self._user, token, deadline=deadline, requested_by=self._requested_by
+            )
             # A body that is read from a file is used up.
             if newer is None or not isinstance(request.body, bytes | str | None):
                 raise

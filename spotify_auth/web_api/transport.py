@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from urllib.parse import urlencode
 
 import requests
@@ -47,7 +48,7 @@ def address_of(path: str) -> str:
     return f"{settings.SPOTIFY_API_URL}/v1{path}" if path.startswith("/") else path
 
 
-def get(path: str, query: dict[str, str | int]) -> requests.PreparedRequest:
+def get(path: str, query: Mapping[str, str | int]) -> requests.PreparedRequest:
     """A GET request, ready to be sent."""
     address = f"{address_of(path)}?{urlencode(query)}" if query else address_of(path)
     session = session_of_this_thread(total_seconds=CALL_SECONDS)
