@@ -51,8 +51,6 @@ class _Call(threading.local):
     """What the call that this thread is making knows; connections and pools read it."""
 
     deadline = 0.0
-    only_new = False
-    """No connection that was used before will do."""
     reused = False
     """Whether the call was sent over one."""
 
@@ -138,7 +136,7 @@ class _RestedMixin:
         connection = super()._get_conn(timeout)  # type: ignore[misc]  # from HTTPConnectionPool
         if connection.sock is not None:
             rested = time.monotonic() - connection.put_back_at
-            if _call.only_new or rested > LONGEST_REST_SECONDS:
+            if rested > LONGEST_REST_SECONDS:
                 connection.close()  # it connects again when it is used
         _call.reused = connection.sock is not None
         return connection
@@ -214,13 +212,13 @@ class BoundedSession(requests.Session):
         """
         begun = time.monotonic()
         _call.deadline = begun + self._total_seconds if deadline is None else deadline
-        _call.only_new = _call.reused = False
+        _call.reused = False
         try:
             response = self._send_once(request, stream=stream)
         except requests.ConnectionError:
             if not _call.reused or request.method not in _SAFE_METHODS or request.body:
                 raise
-            _call.only_new = True
+            # The pool is given an empty place for the failed connection, and fills it first.
             response = self._send_once(request, stream=stream)
         response.elapsed = timedelta(seconds=time.monotonic() - begun)
         if not stream:

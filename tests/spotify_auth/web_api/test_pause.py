@@ -133,6 +133,8 @@ def test_an_endpoint_whose_pause_is_over_counts_no_more(
 
     pause.start("/v1/me/playlists", 300)
 
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        assert client.zrange(pause._ENDPOINTS, 0, -1) == [b"/v1/me/playlists"]
     assert web_api.session_for(user).get(TOP).ok
     assert web_api.session_for(user).get(ME).ok
 
