@@ -10,7 +10,6 @@ from spotify_auth.conf import settings
 from spotify_auth.tokens import AccessToken, UserOrId
 from spotify_auth.web_api import reading, transport
 from spotify_auth.web_api.errors import Unauthorized, WebApiError
-from spotify_auth.web_api.response import json_object
 
 CALLS_OF_A_PAGE = 6
 """How many calls each thread of the web server can make at the same time, as a dashboard does."""
@@ -75,7 +74,9 @@ def _get(
     access_token: str, path: str, query: Mapping[str, str | int], *, deadline: float
 ) -> Answer:
     request = transport.get(path, query)
-    return json_object(transport.send(request, access_token=access_token, deadline=deadline))
+    return transport.json_object(
+        transport.send(request, access_token=access_token, deadline=deadline)
+    )
 
 
 @functools.cache

@@ -38,11 +38,3 @@ class SpotifyResponse(requests.Response):
         except requests.RequestException:
             # `from None`: the chained error carries the request.
             raise Unavailable("the answer was cut short") from None
-
-
-def json_object(response: requests.Response) -> dict[str, Any] | None:
-    """The answer's JSON object, or None for an answer without one. Raises Unavailable."""
-    answer = SpotifyResponse.of(response).json()
-    if answer is not None and not isinstance(answer, dict):
-        raise Unavailable("not a JSON object")
-    return answer

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlencode
 
 import requests
@@ -92,6 +93,14 @@ def send(
     finally:
         # The request goes on living in the response, and with it in logs and reports.
         del request.headers["Authorization"]
+
+
+def json_object(response: requests.Response) -> dict[str, Any] | None:
+    """The answer's JSON object, or None for an answer without one. Raises Unavailable."""
+    answer = SpotifyResponse.of(response).json()
+    if answer is not None and not isinstance(answer, dict):
+        raise Unavailable("not a JSON object")
+    return answer
 
 
 def _tell_the_operator() -> None:
