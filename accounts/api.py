@@ -38,7 +38,11 @@ def dashboard_data(request: HttpRequest) -> HttpResponseBase:
 
 def _as_json(part: Part) -> dict[str, object]:
     shown: dict[str, object] = {"state": part.state, "items": [asdict(item) for item in part.items]}
-    return {**shown, "code": part.error} if part.error else shown
+    if part.error:
+        shown["code"] = part.error
+    if part.retry_after is not None:
+        shown["retry_after"] = part.retry_after
+    return shown
 
 
 def _cached_for_a_moment(

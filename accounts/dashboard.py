@@ -1,17 +1,20 @@
 """What the dashboard shows, made from the Web API's answers.
 
 Every part has a state of its own, so that one call that fails never fails the page.
-Answers are read defensively: names, pictures and whole items may be null.
+Answers are read defensively: a field of another form than documented counts as missing, and
+an item that is no object costs that item alone.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from accounts import pictures
 from spotify_auth import web_api
+from spotify_auth.problems import lasting
 from spotify_auth.text import storable
 from spotify_auth.tokens import UserOrId
-from spotify_auth.web_api import Answer, WebApiError
+from spotify_auth.web_api import Answer, RateLimited, WebApiError
 
 CALLS: dict[str, tuple[str, Mapping[str, str | int]]] = {
     "profile": ("/me", {}),
@@ -39,13 +42,24 @@ class Part:
 
     items: tuple[Item, ...] = ()
     error: str = ""
+    paused: bool = False
+    """The player holds this item, and does not play it."""
+    retry_after: int | None = None
+    """Seconds until Spotify may be asked again, after a 429."""
 
     @property
     def state(self) -> str:
-        """ok, empty or error."""
+        """ok, paused, empty or error."""
         if self.error:
             return "error"
-        return "ok" if self.items else "empty"
+        if not self.items:
+            return "empty"
+        return "paused" if self.paused else "ok"
+
+    @property
+    def wait(self) -> str:
+        """`retry_after` in words: "about 14 hours"."""
+        return "" if self.retry_after is None else lasting(self.retry_after)
 
 
 def load(user: UserOrId, *, requested_by: str = "") -> dict[str, Part]:
@@ -54,88 +68,133 @@ def load(user: UserOrId, *, requested_by: str = "") -> dict[str, Part]:
     return {name: _part(answers[name], _READERS[name]) for name in CALLS}
 
 
-def _part(answer: Answer | WebApiError, read: Callable[[dict[str, Any]], list[Item]]) -> Part:
+def _part(answer: Answer | WebApiError, read: Callable[[dict[str, Any]], Part]) -> Part:
+    if isinstance(answer, RateLimited):
+        return Part(error=answer.code, retry_after=round(answer.retry_after) + 1)
     if isinstance(answer, WebApiError):
         return Part(error=answer.code)
     try:
-        return Part(items=tuple(read(answer or {})))
-    except (AttributeError, KeyError, TypeError, IndexError):
+        return Part() if answer is None else read(answer)
+    except _Unreadable:
         return Part(error=web_api.Unavailable.code)
 
 
-def _profile(answer: dict[str, Any]) -> list[Item]:
-    return [_item(answer, name=answer.get("display_name") or "Spotify listener")]
+class _Unreadable(Exception):
+    """Nothing of an answer, or of an item, has the documented form."""
 
 
-def _now_playing(answer: dict[str, Any]) -> list[Item]:
-    kind = answer.get("currently_playing_type")
-    if answer.get("item"):
-        return [_playable(answer["item"])]
-    return [Item(name="An advert")] if kind == "ad" else []
+def _profile(answer: dict[str, Any]) -> Part:
+    name = _text(answer.get("display_name")) or "Spotify listener"
+    return Part(items=(_item(answer, name=name),))
 
 
-def _artists(answer: dict[str, Any]) -> list[Item]:
-    return [
-        _item(artist, detail=", ".join((artist.get("genres") or [])[:2]))
-        for artist in answer["items"]
-        if artist
-    ]
+def _now_playing(answer: dict[str, Any]) -> Part:
+    item, plays = answer.get("item"), answer.get("is_playing")
+    advert = answer.get("currently_playing_type") == "ad"
+    if isinstance(item, dict) and item:
+        return Part(items=(_playable(item),), paused=plays is False)
+    if plays is False or not (plays or advert):
+        return Part()
+    return Part(items=(Item(name="An advert" if advert else "Something without a name"),))
 
 
-def _tracks(answer: dict[str, Any]) -> list[Item]:
-    return [_playable(track) for track in answer["items"] if track]
+def _each(read: Callable[[dict[str, Any]], Item | None]) -> Callable[[dict[str, Any]], Part]:
+    """A reader of lists: what `read` makes of each item; one that is unreadable is left out."""
+
+    def read_list(answer: dict[str, Any]) -> Part:
+        sources = answer.get("items")
+        if not isinstance(sources, list):
+            raise _Unreadable
+        found: list[Item] = []
+        unreadable = 0
+        for source in sources:
+            try:
+                item = read(_object(source)) if source else None
+            except _Unreadable:
+                unreadable += 1
+            else:
+                found += [item] if item else []
+        if unreadable and not found:
+            raise _Unreadable  # a form that we do not know, and not an empty list
+        return Part(items=tuple(found))
+
+    return read_list
 
 
-def _recently_played(answer: dict[str, Any]) -> list[Item]:
-    return [_playable(play["track"]) for play in answer["items"] if play and play.get("track")]
+def _artist(source: dict[str, Any]) -> Item:
+    genres = filter(None, map(_text, _list(source.get("genres"))))
+    return _item(source, detail=", ".join(list(genres)[:2]))
 
 
-def _playlists(answer: dict[str, Any]) -> list[Item]:
-    return [
-        _item(playlist, detail=_count(playlist.get("items") or playlist.get("tracks")))
-        for playlist in answer["items"]
-        if playlist
-    ]
+def _play(source: dict[str, Any]) -> Item | None:
+    track = source.get("track")
+    return _playable(_object(track)) if track else None
+
+
+def _playlist(source: dict[str, Any]) -> Item:
+    """A playlist of another user may have no `items`; formerly they were `tracks`."""
+    return _item(source, detail=_count(source.get("items") or source.get("tracks")))
 
 
 def _playable(source: dict[str, Any]) -> Item:
     """A track with its artists, or an episode with its show."""
-    names = [artist.get("name") for artist in source.get("artists") or []]
-    show = source.get("show") or {}
-    album = source.get("album") or {}
+    names = [_text(_fields(artist).get("name")) for artist in _list(source.get("artists"))]
+    show = _fields(source.get("show"))
+    album = _fields(source.get("album"))
     return _item(
         source,
-        detail=", ".join(name for name in names if name) or show.get("name") or "",
+        detail=", ".join(filter(None, names)) or _text(show.get("name")),
         images=source.get("images") or album.get("images") or show.get("images"),
     )
 
 
 def _item(source: dict[str, Any], *, name: str = "", detail: str = "", images: Any = None) -> Item:
-    pictures = images or source.get("images") or []
     return Item(
-        name=storable(name or source.get("name") or "").strip() or "Untitled",
-        detail=storable(detail),
-        picture=_web_address(pictures[0].get("url")) if pictures else "",
-        link=_web_address((source.get("external_urls") or {}).get("spotify")),
+        name=(name or _text(source.get("name"))).strip() or "Untitled",
+        detail=detail,
+        picture=pictures.first_allowed(_list(images or source.get("images"))),
+        link=_web_address(_fields(source.get("external_urls")).get("spotify")),
     )
 
 
 def _count(summary: Any) -> str:
-    total = summary.get("total") if isinstance(summary, dict) else None
-    return "" if total is None else f"{total} item{'' if total == 1 else 's'}"
+    total = _fields(summary).get("total")
+    # bool is an int in Python.
+    if not isinstance(total, int) or isinstance(total, bool):
+        return ""
+    return f"{total} item{'' if total == 1 else 's'}"
 
 
 def _web_address(value: object) -> str:
     """An http address, or nothing: names and links come from strangers."""
-    is_web = isinstance(value, str) and value.startswith(("https://", "http://"))
-    return str(value) if is_web else ""
+    address = _text(value)
+    return address if address.startswith(("https://", "http://")) else ""
 
 
-_READERS: dict[str, Callable[[dict[str, Any]], list[Item]]] = {
+def _text(value: object) -> str:
+    """Text that a page can hold; what is no text is blank."""
+    return storable(value) if isinstance(value, str) else ""
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _fields(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _object(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _Unreadable
+    return value
+
+
+_READERS: dict[str, Callable[[dict[str, Any]], Part]] = {
     "profile": _profile,
     "now_playing": _now_playing,
-    "top_artists": _artists,
-    "top_tracks": _tracks,
-    "recently_played": _recently_played,
-    "playlists": _playlists,
+    "top_artists": _each(_artist),
+    "top_tracks": _each(_playable),
+    "recently_played": _each(_play),
+    "playlists": _each(_playlist),
 }

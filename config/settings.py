@@ -51,6 +51,7 @@ SPOTIFY_API_URL = env.url("SPOTIFY_API_URL").rstrip("/")
 SPOTIFY_SCOPES = env.words("SPOTIFY_SCOPES")
 SPOTIFY_CONNECTION_URL = "accounts:connection"
 OUTBOUND_PROXY_URL = env.text("OUTBOUND_PROXY_URL")
+WEB_THREADS = env.integer("WEB_THREADS")  # gunicorn reads it too: config/gunicorn.py
 
 # --- Keeping tokens fresh (spotify_auth/conf.py has the defaults, and says what each is) --
 

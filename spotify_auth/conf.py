@@ -41,6 +41,8 @@ DEFAULTS: Final[dict[str, Any]] = {
     # Seconds that Spotify's access tokens live. The schedule goes by what was granted; this
     # is for the check that a refresh has time enough.
     "ACCESS_TOKEN_LIFETIME_SECONDS": 3600.0,
+    # Threads of a web server process: each may make the calls of a page to the Web API at once.
+    "WEB_THREADS": 8,
     # An access token with less life than this, in seconds, counts as stale for readers.
     "ACCESS_TOKEN_MINIMUM_SECONDS": 10.0,
     # How often beat looks for due tokens, in seconds.
@@ -79,6 +81,7 @@ class Settings:
     REDIS_URL: str
     HTTPS: bool
     OUTBOUND_PROXY_URL: str
+    WEB_THREADS: int
     ACCESS_TOKEN_LIFETIME_SECONDS: float
     ACCESS_TOKEN_MINIMUM_SECONDS: float
     REFRESH_SWEEP_SECONDS: float

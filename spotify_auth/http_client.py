@@ -3,6 +3,10 @@
 requests' time-outs apply to each read from the socket, so that a server which sends
 one byte every few seconds, in the headers or in the body, may hold a call, and with it
 a row lock, for ever. Here each read is allowed what is left of one deadline.
+
+A NAT or a load balancer forgets a connection that was idle for some minutes, and answers its
+next use with silence or a reset. So one that rested is not used again, TCP's own probes
+keep the others known, and a GET that a reused connection swallowed is sent once more.
 """
 
 import http.client
@@ -28,6 +32,30 @@ from spotify_auth.conf import settings
 LONGEST_CONNECT_SECONDS = 3.0
 LONGEST_READ_SECONDS = 10.0
 
+LONGEST_REST_SECONDS = 60.0
+"""A connection that was idle for longer is closed: NATs are known to forget after 350 s."""
+
+_KEEP_ALIVE = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        # Seconds until the first probe and between two, and how many may stay unanswered.
+        for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+        if hasattr(socket, name)  # macOS knows other names
+    ),
+]
+_SAFE_METHODS = {"GET", "HEAD"}
+
+
+class _Call(threading.local):
+    """What the call that this thread is making knows; connections and pools read it."""
+
+    deadline = 0.0
+    reused = False
+    """Whether the call was sent over one."""
+
+
+_call = _Call()
 _local = threading.local()
 
 
@@ -84,13 +112,13 @@ class _DeadlineMixin:
         except OSError as error:
             raise HandshakeFailed(self, "the handshake failed") from error  # type: ignore[arg-type]
         # Looking up the host, and trying each of its addresses, may take any time.
-        if time.monotonic() >= _local.deadline:
+        if time.monotonic() >= _call.deadline:
             self.close()  # type: ignore[attr-defined]
             raise ConnectTimeoutError(self, "the total deadline passed while connecting")
 
     def response_class(self, sock: socket.socket, **kwargs: Any) -> _DeadlineResponse:
         # http.client calls this for every answer, that of a proxy's CONNECT included.
-        return _DeadlineResponse(sock, deadline=_local.deadline, **kwargs)
+        return _DeadlineResponse(sock, deadline=_call.deadline, **kwargs)
 
 
 class _PlainConnection(_DeadlineMixin, HTTPConnection):  # type: ignore[misc]  # a method
@@ -101,11 +129,29 @@ class _TlsConnection(_DeadlineMixin, HTTPSConnection):  # type: ignore[misc]  # 
     pass
 
 
-class _PlainPool(HTTPConnectionPool):
+class _RestedMixin:
+    """A pool that closes a connection that rested too long, and makes it anew."""
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection = super()._get_conn(timeout)  # type: ignore[misc]  # from HTTPConnectionPool
+        if connection.sock is not None:
+            rested = time.monotonic() - connection.put_back_at
+            if rested > LONGEST_REST_SECONDS:
+                connection.close()  # it connects again when it is used
+        _call.reused = connection.sock is not None
+        return connection
+
+    def _put_conn(self, conn: Any) -> None:
+        if conn is not None:
+            conn.put_back_at = time.monotonic()
+        super()._put_conn(conn)  # type: ignore[misc]  # from HTTPConnectionPool
+
+
+class _PlainPool(_RestedMixin, HTTPConnectionPool):
     ConnectionCls = _PlainConnection
 
 
-class _TlsPool(HTTPSConnectionPool):
+class _TlsPool(_RestedMixin, HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 
@@ -116,11 +162,13 @@ class _DeadlineAdapter(HTTPAdapter):
     """Uses connections that know the deadline, also behind a proxy."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
+        options = [*HTTPConnection.default_socket_options, *_KEEP_ALIVE]
+        super().init_poolmanager(*args, **kwargs, socket_options=options)
         self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> PoolManager:
-        manager: PoolManager = super().proxy_manager_for(proxy, **kwargs)
+        options = [*HTTPConnection.default_socket_options, *_KEEP_ALIVE]
+        manager: PoolManager = super().proxy_manager_for(proxy, **kwargs, socket_options=options)
         manager.pool_classes_by_scheme = _POOLS
         return manager
 
@@ -131,9 +179,12 @@ class BoundedSession(requests.Session):
     Connecting takes a quarter of that for each address of the host, and the time of the
     look-up, which Python cannot bound; if that was too long, nothing is sent.
 
-    It keeps no cookie, follows no redirect, makes no retry and reads nothing from the
-    environment: the search for proxies and .netrc costs a quarter of a call's CPU, and a
-    stray .netrc would replace the Authorization header. OUTBOUND_PROXY_URL names a proxy.
+    It keeps no cookie, follows no redirect and reads nothing from the environment: the search
+    for proxies and .netrc costs a quarter of a call's CPU, and a stray .netrc would replace
+    the Authorization header. OUTBOUND_PROXY_URL names a proxy.
+
+    A GET or HEAD is repeated once, over a new connection and within the same deadline, if a
+    reused connection failed before an answer. Nothing else is: a POST may have been obeyed.
     """
 
     def __init__(self, *, total_seconds: float, proxy: str) -> None:
@@ -159,12 +210,26 @@ class BoundedSession(requests.Session):
 
         `deadline`, by `time.monotonic()`, is for a call that has begun before this one.
         """
-        now = time.monotonic()
-        left = self._total_seconds if deadline is None else deadline - now
+        begun = time.monotonic()
+        _call.deadline = begun + self._total_seconds if deadline is None else deadline
+        _call.reused = False
+        try:
+            response = self._send_once(request, stream=stream)
+        except requests.ConnectionError:
+            if not _call.reused or request.method not in _SAFE_METHODS or request.body:
+                raise
+            # The pool is given an empty place for the failed connection, and fills it first.
+            response = self._send_once(request, stream=stream)
+        response.elapsed = timedelta(seconds=time.monotonic() - begun)
+        if not stream:
+            response.content  # noqa: B018  (reads it, within the deadline)
+        return response
+
+    def _send_once(self, request: requests.PreparedRequest, *, stream: bool) -> requests.Response:
+        left = _call.deadline - time.monotonic()
         if left <= 0:
             raise requests.ConnectTimeout("the total deadline has passed", request=request)
-        _local.deadline = now + left
-        response = self.get_adapter(request.url or "").send(
+        return self.get_adapter(request.url or "").send(
             request,
             stream=stream,
             # A quarter at the most, and twice at the worst (TCP, then TLS): at least half
@@ -174,10 +239,6 @@ class BoundedSession(requests.Session):
             cert=self.cert,
             proxies=self.proxies,
         )
-        response.elapsed = timedelta(seconds=time.monotonic() - now)
-        if not stream:
-            response.content  # noqa: B018  (reads it, within the deadline)
-        return response
 
 
 def session_of_this_thread(*, total_seconds: float) -> BoundedSession:

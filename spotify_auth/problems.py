@@ -66,6 +66,11 @@ _OF_THE_WEB_API = {
         "Spotify does not let this account use the site yet: "
         "its operators must add it to their app.",
     ),
+    "owner_without_premium": (
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "Spotify has switched this site's app off: the app's owner has no Premium subscription. "
+        "Only the site's operators can change that.",
+    ),
     "forbidden": (HTTPStatus.FORBIDDEN, "Spotify does not allow this."),
     "not_found": (HTTPStatus.NOT_FOUND, "Spotify has nothing here."),
     "bad_request": (HTTPStatus.BAD_GATEWAY, "Spotify did not understand the request."),
@@ -96,5 +101,17 @@ def problem_of(error: TokenUnavailable | WebApiError) -> Problem:
     if isinstance(error, TokenUnavailable):
         return NOT_CONNECTED
     status, message = _OF_THE_WEB_API[error.code]
-    wait = round(error.retry_after) + 1 if isinstance(error, RateLimited) else None
+    if not isinstance(error, RateLimited):
+        return Problem(code=error.code, status=status, message=message)
+    wait = round(error.retry_after) + 1
+    message = f"{message} It may be asked again in {lasting(wait)}."
     return Problem(code=error.code, status=status, message=message, retry_after=wait)
+
+
+def lasting(seconds: int) -> str:
+    """How long a wait is, in words that stay true for a while: "about 14 hours"."""
+    if seconds < 120:
+        return "a minute or two"
+    if seconds < 2 * 3600:
+        return f"about {round(seconds / 60)} minutes"
+    return f"about {round(seconds / 3600)} hours"

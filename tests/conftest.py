@@ -10,6 +10,7 @@ import execnet
 import pytest
 import redis
 from celery import Celery
+from csp.constants import SELF
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection as database
@@ -23,7 +24,7 @@ from dev.process import free_port
 from spotify_auth import connections
 from spotify_auth.models import SpotifyToken
 from spotify_auth.refresh.process import process
-from spotify_auth.web_api import pause
+from spotify_auth.web_api import pause, transport
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Connect, Elsewhere, forget, grant_of, make_due
 
@@ -107,6 +108,7 @@ def sandbox_process() -> Iterator[Sandbox]:
 def no_cooldown(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Forget the pauses and marks of earlier tests, and leave none to later ones."""
     monkeypatch.setattr(pause, "_memory", pause._Memory())
+    monkeypatch.setattr(transport, "_memory", transport._Memory())
     process.reset()
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         forget(client, "spotify_auth:*")
@@ -119,6 +121,9 @@ def spotify(sandbox_process: Sandbox, settings: Settings, no_cooldown: None) -> 
     """A clean sandbox without a cool-down, and the settings pointing at it."""
     sandbox_process.reset()
     settings.SPOTIFY_ACCOUNTS_URL = settings.SPOTIFY_API_URL = sandbox_process.url
+    policy = settings.CONTENT_SECURITY_POLICY["DIRECTIVES"]
+    directives = {**policy, "img-src": [SELF, sandbox_process.url]}
+    settings.CONTENT_SECURITY_POLICY = {"DIRECTIVES": directives}
     return sandbox_process
 
 

@@ -117,6 +117,7 @@ WEB_API_FAULTS: Mapping[str, Mapping[str, Parameter]] = {
         "message": _text("Service unavailable"),
         "path": _text("/v1"),
         "retry_after": _text_or_null(None),
+        "reason": _text_or_null(None),
         "plain": _flag(default=False),
     },
     "web_api_latency": {"seconds": _seconds(), "path": _text("/v1")},

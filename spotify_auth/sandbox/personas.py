@@ -32,6 +32,9 @@ class Playing(Enum):
     TRACK = "track"
     EPISODE = "episode"
     ADVERT = "ad"
+    PAUSED = "paused"
+    UNKNOWN = "unknown"
+    """Something that Spotify does not name: a local file, for example."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +46,14 @@ class Persona:
     about: str
     picture: str
     has_picture: bool = True
+    picture_elsewhere: str = ""
+    """The address of the profile's picture, if it is on another company's host."""
     playing: Playing = Playing.TRACK
     records: tuple[Record, ...] = RECORDS
     playlist_names: tuple[str, ...] = _PLAYLIST_NAMES
     registered: bool = True
+    owns_playlists: bool = True
+    """False: others do, and Spotify then leaves `items` out in development mode."""
 
     def profile(self) -> Json:
         """/me, without the fields that Spotify has deprecated."""
@@ -56,10 +63,15 @@ class Persona:
             "external_urls": {"spotify": f"https://open.spotify.com/user/{self.id}"},
             "href": f"/v1/users/{self.id}",
             "id": self.id,
-            "images": images(self.picture)[1:] if self.has_picture else [],
+            "images": self._profile_images(),
             "type": "user",
             "uri": f"spotify:user:{self.id}",
         }
+
+    def _profile_images(self) -> list[Json]:
+        if self.picture_elsewhere:
+            return [{"url": self.picture_elsewhere, "height": None, "width": None}]
+        return images(self.picture)[1:] if self.has_picture else []
 
     def top_artists(self, time_range: str) -> list[Json]:
         return [artist(record) for record in self._in_taste_order(time_range)]
@@ -74,10 +86,9 @@ class Persona:
         return self.top_tracks("short_term")
 
     def playlists(self) -> list[Json]:
+        profile = self.profile() if self.owns_playlists else persona("user-1").profile()
         owner = {
-            key: value
-            for key, value in self.profile().items()
-            if key not in ("account_id", "images")
+            key: value for key, value in profile.items() if key not in ("account_id", "images")
         }
         return [self._playlist(name, owner) for name in self.playlist_names]
 
@@ -85,12 +96,13 @@ class Persona:
         """The summary of the tracks is `items` in development mode (formerly `tracks`)."""
         playlist = identity("playlist", f"{self.id}/{name}")
         random = Random(f"{self.id}/{name}")
+        summary = {"href": f"{playlist['href']}/items", "total": random.randint(8, 240)}
         return {
             **playlist,
             "collaborative": False,
             "description": "",
             "images": images(f"playlist-{random.randrange(10**6)}") if self.has_picture else None,
-            "items": {"href": f"{playlist['href']}/items", "total": random.randint(8, 240)},
+            **({"items": summary} if self.owns_playlists else {}),
             "name": name,
             "owner": owner,
             "primary_color": None,
@@ -150,6 +162,22 @@ PERSONAS = {
             about="Is hearing an advert: something plays, but no item.",
             picture="commuter",
             playing=Playing.ADVERT,
+        ),
+        Persona(
+            id="sleeper",
+            display_name="Noor Halvorsen",
+            about="Paused hours ago: the player holds a track, and follows other users' playlists.",
+            picture="sleeper",
+            playing=Playing.PAUSED,
+            owns_playlists=False,
+        ),
+        Persona(
+            id="archivist",
+            display_name="Anouk Ferrand",
+            about="Plays local files that Spotify does not name; the picture is from another host.",
+            picture="archivist",
+            picture_elsewhere="https://platform-lookaside.fbsbx.com/platform/profilepic/?asid=1",
+            playing=Playing.UNKNOWN,
         ),
         Persona(
             id="outsider",

@@ -29,23 +29,29 @@ class WebApiError(Exception):
     """
 
     def __init__(
-        self, status: int, message: str, retry_after: str | None = None, *, plain: bool = False
+        self,
+        status: int,
+        message: str,
+        retry_after: str | None = None,
+        *,
+        reason: str | None = None,
+        plain: bool = False,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.retry_after = retry_after
+        self.reason = reason
         self.plain = plain
 
     def response(self) -> web.Response:
         headers = {} if self.retry_after is None else {"Retry-After": self.retry_after}
         if self.plain:
             return web.Response(text=self.message, status=self.status, headers=headers)
-        return web.json_response(
-            {"error": {"status": self.status, "message": self.message}},
-            status=self.status,
-            headers=headers,
-        )
+        error: Json = {"status": self.status, "message": self.message}
+        if self.reason is not None:
+            error["reason"] = self.reason
+        return web.json_response({"error": error}, status=self.status, headers=headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +126,7 @@ def _currently_playing(call: Call) -> Json | None:
     now = now_ms()
     item: Json | None = None
     progress: int | None = None
-    if playing is Playing.TRACK:
+    if playing in (Playing.TRACK, Playing.PAUSED):
         rotation = call.persona.rotation()
         index, progress = track_at(rotation, now)
         item = rotation[index]
@@ -130,8 +136,8 @@ def _currently_playing(call: Call) -> Json | None:
     return {
         "actions": {"disallows": {"resuming": True}},
         "context": None,
-        "currently_playing_type": playing.value,
-        "is_playing": True,
+        "currently_playing_type": "track" if playing is Playing.PAUSED else playing.value,
+        "is_playing": playing is not Playing.PAUSED,
         "item": item,
         "progress_ms": progress,
         "timestamp": now,
@@ -188,7 +194,11 @@ async def _strike(path: str, memory: Memory, account: Account | None) -> None:
     if error:
         given = error.parameters
         raise WebApiError(
-            given["status"], given["message"], given["retry_after"], plain=given["plain"]
+            given["status"],
+            given["message"],
+            given["retry_after"],
+            reason=given["reason"],
+            plain=given["plain"],
         )
 
 

@@ -11,11 +11,13 @@ from spotify_auth.web_api.errors import (
     InsufficientScope,
     NotAllowed,
     NotFound,
+    OwnerWithoutPremium,
     RateLimited,
     Unauthorized,
     Unavailable,
     WebApiError,
 )
+from spotify_auth.web_api.response import SpotifyResponse
 from spotify_auth.web_api.session import SpotifySession, session_for
 from spotify_auth.web_api.transport import ForeignAddress
 
@@ -27,7 +29,9 @@ __all__ = [
     "InsufficientScope",
     "NotAllowed",
     "NotFound",
+    "OwnerWithoutPremium",
     "RateLimited",
+    "SpotifyResponse",
     "SpotifySession",
     "Unauthorized",
     "Unavailable",

@@ -1,26 +1,28 @@
 """Calls in one line: one with a token in hand, or several at once for one user."""
 
+import functools
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from spotify_auth.conf import settings
 from spotify_auth.tokens import AccessToken, UserOrId
 from spotify_auth.web_api import reading, transport
 from spotify_auth.web_api.errors import Unauthorized, WebApiError
 
-# Shared by all requests of this process, and so are its connections to Spotify.
-_pool = ThreadPoolExecutor(max_workers=24, thread_name_prefix="web-api")
+CALLS_OF_A_PAGE = 6
+"""How many calls each thread of the web server can make at the same time, as a dashboard does."""
 
 Answer = dict[str, Any] | None
-"""A call's JSON object, or None for 204 No Content."""
+"""A call's JSON object, or None if Spotify has nothing: 204, or an empty body."""
 
 Calls = Mapping[str, tuple[str, Mapping[str, str | int]]]
 
 
 def get(access_token: str, path: str, **query: str | int) -> Answer:
     """GET one Web API resource, for example "/me". Raises WebApiError."""
-    request = transport.get(path, query)
-    return transport.json_object(transport.send(request, access_token=access_token))
+    return _get(access_token, path, query, deadline=time.monotonic() + transport.CALL_SECONDS)
 
 
 def get_all(
@@ -32,13 +34,18 @@ def get_all(
     result maps each name to the answer or to the error, so that one call that fails does
     not fail the others. Raises what `tokens.access_token_for` raises, and nudges where a
     token turns out to be stale; `requested_by` names the page in the token's history.
+
+    All of it takes 8 s at the most, the wait for a thread of this process included.
     """
+    deadline = time.monotonic() + transport.CALL_SECONDS
     token = reading.read(user, requested_by=requested_by)
-    results = _get_each(token, calls)
+    results = _get_each(token, calls, deadline=deadline)
     if again := _refused(results, calls):
-        newer = reading.after_unauthorized(user, token, requested_by=requested_by)
+        newer = reading.after_unauthorized(
+            user, token, deadline=deadline, requested_by=requested_by
+        )
         if newer:
-            results |= _get_each(newer, again)
+            results |= _get_each(newer, again, deadline=deadline)
             if _refused(results, calls):
                 reading.refused(user, newer, requested_by=requested_by)
     return results
@@ -49,12 +56,33 @@ def _refused(results: Mapping[str, Answer | WebApiError], calls: Calls) -> Calls
     return {name: calls[name] for name, got in results.items() if isinstance(got, Unauthorized)}
 
 
-def _get_each(token: AccessToken, calls: Calls) -> dict[str, Answer | WebApiError]:
+def _get_each(
+    token: AccessToken, calls: Calls, *, deadline: float
+) -> dict[str, Answer | WebApiError]:
     def one(path: str, query: Mapping[str, str | int]) -> Answer | WebApiError:
         try:
-            return get(token.value, path, **query)
+            return _get(token.value, path, query, deadline=deadline)
         except WebApiError as error:
             return error
 
-    futures = {name: _pool.submit(one, *call) for name, call in calls.items()}
+    pool = _pool(settings.WEB_THREADS * CALLS_OF_A_PAGE)
+    futures = {name: pool.submit(one, *call) for name, call in calls.items()}
     return {name: future.result() for name, future in futures.items()}
+
+
+def _get(
+    access_token: str, path: str, query: Mapping[str, str | int], *, deadline: float
+) -> Answer:
+    request = transport.get(path, query)
+    return transport.json_object(
+        transport.send(request, access_token=access_token, deadline=deadline)
+    )
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """The threads of this process's calls: all requests share them, and their connections.
+
+    Made when it is first needed: gunicorn forks after it has loaded this module.
+    """
+    return ThreadPoolExecutor(max_workers=threads, thread_name_prefix="web-api")

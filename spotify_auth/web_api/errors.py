@@ -4,12 +4,15 @@ WebApiError
 |-- Unauthorized        401: the access token is not accepted
 |-- InsufficientScope   403: the user did not grant what this call needs
 |-- NotAllowed          403: not on the list of users of an app in development mode
+|-- OwnerWithoutPremium 403: the app's owner has no Premium: every call of the app is refused
 |-- Forbidden           403 for any other reason: another user's playlist, no Premium
 |-- NotFound            404
 |-- BadRequest          400 and any other 4xx: the call itself is wrong
 |-- RateLimited         429: fail fast, never sleep on Retry-After
 `-- Unavailable         5xx, no answer in time, or not in a form that makes sense
 """
+
+from typing import Any
 
 import requests
 
@@ -40,6 +43,12 @@ class NotAllowed(WebApiError):
     code = "not_allowed"
 
 
+class OwnerWithoutPremium(WebApiError):
+    """403: the Premium subscription of the app's owner has lapsed. Only the owner can act."""
+
+    code = "owner_without_premium"
+
+
 class Forbidden(WebApiError):
     """Any other 403."""
 
@@ -59,7 +68,7 @@ class BadRequest(WebApiError):
 
 
 class RateLimited(WebApiError):
-    """429, for the whole application. `retry_after` is in seconds."""
+    """429, for one endpoint or for the whole application. `retry_after` is in seconds."""
 
     code = "rate_limited"
 
@@ -99,13 +108,28 @@ def _forbidden(message: str) -> type[WebApiError]:
     # registered for this application. Please check your settings on https://…/dashboard."
     if "registered" in words and "dashboard" in words:
         return NotAllowed
+    # "Active premium subscription required for the owner of the app. When the subscription …"
+    if "premium" in words and "owner" in words:
+        return OwnerWithoutPremium
     return Forbidden
+
+
+def is_quota_spent(response: requests.Response) -> bool:
+    """Whether a 429 is about the application's quota, which is counted over about a day."""
+    return _error(response).get("reason") == "QUOTA_EXCEEDED"
 
 
 def _message(response: requests.Response) -> str:
     """`{"error": {"status": 403, "message": "…"}}`; some answers are the bare words."""
-    try:
-        message = response.json()["error"]["message"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return response.text[:LONGEST_MESSAGE]
+    error = _error(response)
+    message = error["message"] if "message" in error else response.text[:LONGEST_MESSAGE]
     return message if isinstance(message, str) else ""
+
+
+def _error(response: requests.Response) -> dict[str, Any]:
+    """The object in the answer, empty if there is none."""
+    try:
+        error = response.json()["error"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return error if isinstance(error, dict) else {}

@@ -1,9 +1,15 @@
-"""The Web API's rate limit: until when nobody of this application may call.
+"""The Web API's rate limits: until when which calls of this application may not be made.
 
-Spotify limits the application and not the user, and a call in spite of Retry-After
-makes the wait longer. So one 429 lets every call of every process fail fast until then.
-The pause is a key in Redis with a time limit. A process looks at it once a second, and
-while Redis is away it knows of its own 429 only. Nobody ever sleeps.
+A call in spite of Retry-After makes the wait longer, so a 429 lets calls fail fast until then.
+Some endpoints have limits of their own, and one that Spotify has given up may answer
+429 for ever. So a 429 pauses its endpoint; all calls pause while two endpoints say so, or
+when Spotify says that the application's quota is spent.
+
+Every pause ends by itself: at its Retry-After, within LONGEST_SECONDS; that of all which two
+endpoints caused within LONGEST_TOGETHER_SECONDS, since both may be limits of their own.
+
+Redis holds the pauses with their ends. A process looks at them once a second, and while
+Redis is away it knows of its own 429s only. Nobody ever sleeps.
 """
 
 import logging
@@ -17,58 +23,125 @@ from spotify_auth.web_api.errors import RateLimited
 logger = logging.getLogger(__name__)
 
 WITHOUT_RETRY_AFTER_SECONDS = 30.0
+QUOTA_WITHOUT_RETRY_AFTER_SECONDS = 900.0
 SHORTEST_SECONDS = 1.0
 """Spotify has been seen to send a Retry-After of 0."""
 LONGEST_SECONDS = 86_400.0
 """The longest that has been seen; one that is longer is a fault."""
+LONGEST_TOGETHER_SECONDS = 900.0
+"""After this, other endpoints than the two that are limited are tried again."""
 
 LOOK_SECONDS = 1.0
 LOOK_AGAIN_SECONDS = 30.0
 """After a Redis timeout, ask again only every 30 s, so that not every request waits for it."""
 
-_KEY = "spotify_auth:web_api:pause"
+_ALL = "spotify_auth:web_api:pause"
+_ENDPOINTS = "spotify_auth:web_api:paused_endpoints"
 
+_NOW = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
 # A pause is never shortened by a later, shorter one. 1 if it began or grew.
-_START = """
+_PAUSE_ALL = """
 if redis.call('PTTL', KEYS[1]) >= tonumber(ARGV[1]) then return 0 end
 redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
 return 1
+"""
+# Each endpoint with the end of its pause. How long the longest pause of another lasts, in ms.
+_PAUSE_ENDPOINT = f"""
+{_NOW}
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+local known = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or 0)
+local began = known < now + ARGV[2] and 1 or 0
+if began == 1 then redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1]) end
+local longest = redis.call('ZREVRANGE', KEYS[1], 0, 1, 'WITHSCORES')
+redis.call('PEXPIRE', KEYS[1], longest[2] - now)
+local other = longest[2]
+if longest[1] == ARGV[1] then other = longest[4] or now end
+return {{began, other - now}}
+"""
+# How long all pause, and then each endpoint and how long it does, in ms.
+_LOOK = f"""
+{_NOW}
+local left = {{redis.call('PTTL', KEYS[1])}}
+local paused = redis.call('ZRANGEBYSCORE', KEYS[2], now, '+inf', 'WITHSCORES')
+for index = 1, #paused, 2 do
+    left[#left + 1] = paused[index]
+    left[#left + 1] = paused[index + 1] - now
+end
+return left
 """
 
 
 class _Memory:
     """What this process knows. Times by `time.monotonic()`; a torn update costs a call."""
 
-    until = 0.0
-    look_at = 0.0
+    def __init__(self) -> None:
+        self.all_until = 0.0
+        self.endpoints: dict[str, float] = {}
+        self.look_at = 0.0
+
+    def pause(self, endpoint: str, seconds: float) -> float:
+        """Note a pause; for how many seconds the longest one of another endpoint lasts."""
+        now = time.monotonic()
+        paused = {name: until for name, until in self.endpoints.items() if until > now}
+        others = [until - now for name, until in paused.items() if name != endpoint]
+        paused[endpoint] = max(paused.get(endpoint, 0.0), now + seconds)
+        self.endpoints = paused
+        return max(others, default=0.0)
 
 
 _memory = _Memory()
 
 
-def check() -> None:
-    """Raise RateLimited while the pause lasts."""
+def check(endpoint: str) -> None:
+    """Raise RateLimited while this endpoint, or all, pause."""
     if time.monotonic() >= _memory.look_at:
         _look()
-    left = _memory.until - time.monotonic()
+    until = max(_memory.all_until, _memory.endpoints.get(endpoint, 0.0))
+    left = until - time.monotonic()
     if left > 0:
         raise RateLimited(retry_after=left)
 
 
-def start(seconds: float | None) -> float:
-    """Begin a pause after a 429; how long it is. None stands for no usable Retry-After."""
+def start(endpoint: str, seconds: float | None, *, quota: bool = False) -> float:
+    """Begin a pause after a 429; how long that of the endpoint is.
+
+    `seconds` is Retry-After, or None if that is not usable. `quota`: the application's quota
+    is spent, and so all calls pause.
+    """
     if seconds is None:
-        seconds = WITHOUT_RETRY_AFTER_SECONDS
+        seconds = QUOTA_WITHOUT_RETRY_AFTER_SECONDS if quota else WITHOUT_RETRY_AFTER_SECONDS
     seconds = min(max(seconds, SHORTEST_SECONDS), LONGEST_SECONDS)
-    now = time.monotonic()
-    _memory.until = max(_memory.until, now + seconds)
+    others = _memory.pause(endpoint, seconds)
     try:
-        if redis_client.run(_START, keys=[_KEY], args=[int(seconds * 1000)]):
-            logger.warning("web_api_paused seconds=%.0f", seconds)
+        others = max(others, _share(endpoint, seconds))
+        together = _together(seconds, others=others, quota=quota)
+        if together and redis_client.run(_PAUSE_ALL, keys=[_ALL], args=[int(together * 1000)]):
+            reason = "quota_exceeded" if quota else "two_endpoints"
+            logger.warning("web_api_paused_for_all seconds=%.0f reason=%s", together, reason)
     except redis.RedisError as error:
-        _memory.look_at = now + LOOK_AGAIN_SECONDS
+        together = _together(seconds, others=others, quota=quota)
+        _memory.look_at = time.monotonic() + LOOK_AGAIN_SECONDS
         logger.warning("web_api_pause_not_shared reason=%s", type(error).__name__)
+    _memory.all_until = max(_memory.all_until, time.monotonic() + together)
     return seconds
+
+
+def _share(endpoint: str, seconds: float) -> float:
+    """Tell all processes; for how many seconds the longest pause of another endpoint lasts."""
+    began, others = redis_client.run(
+        _PAUSE_ENDPOINT, keys=[_ENDPOINTS], args=[endpoint, int(seconds * 1000)]
+    )
+    if began:
+        logger.warning("web_api_paused endpoint=%s seconds=%.0f", endpoint, seconds)
+    return int(others) / 1000
+
+
+def _together(seconds: float, *, others: float, quota: bool) -> float:
+    """How long all pause: as long as two endpoints say so, or as the quota is spent."""
+    return seconds if quota else min(seconds, others, LONGEST_TOGETHER_SECONDS)
 
 
 def _look() -> None:
@@ -76,9 +149,13 @@ def _look() -> None:
     # First, so that no other thread of this process asks as well.
     _memory.look_at = time.monotonic() + LOOK_SECONDS
     try:
-        milliseconds = int(redis_client.client().pttl(_KEY))
+        left_of_all, *paused = redis_client.run(_LOOK, keys=[_ALL, _ENDPOINTS])
     except redis.RedisError as error:
         _memory.look_at = time.monotonic() + LOOK_AGAIN_SECONDS
         logger.warning("web_api_pause_unknown reason=%s", type(error).__name__)
         return
-    _memory.until = time.monotonic() + max(milliseconds, 0) / 1000
+    now = time.monotonic()
+    _memory.all_until = now + max(int(left_of_all), 0) / 1000
+    names = [name.decode() for name in paused[::2]]
+    ends = [now + int(left) / 1000 for left in paused[1::2]]
+    _memory.endpoints = dict(zip(names, ends, strict=True))

@@ -1,10 +1,16 @@
 """Reading a token for a call, and what a reader does when it is stale or refused."""
 
+import time
+from typing import Final
+
 from django.http import HttpRequest
 
 from spotify_auth import tokens
 from spotify_auth.models import Cause
 from spotify_auth.tokens import AccessToken, UserOrId
+
+READ_AGAIN_SECONDS: Final = (0.0, 0.25, 0.65)
+"""When the row is read again after a 401, in seconds from then."""
 
 
 def read(user: UserOrId, *, requested_by: str = "") -> AccessToken:
@@ -25,17 +31,23 @@ def read(user: UserOrId, *, requested_by: str = "") -> AccessToken:
 
 
 def after_unauthorized(
-    user: UserOrId, used: AccessToken, *, requested_by: str = ""
+    user: UserOrId, used: AccessToken, *, deadline: float, requested_by: str = ""
 ) -> AccessToken | None:
     """The token to repeat a refused call with, once; None if there is none but the refused.
 
-    Some servers kill the old access token at rotation, so a 401 may only mean that a
-    lane was faster than this page. Else the refused generation is nudged.
+    Some servers kill the old access token at rotation, so a 401 may only mean that a lane
+    was faster than this page, or is about to commit. So the row is read up to three times
+    within 0.7 s, none of them after the deadline. Then the refused generation is nudged.
     """
-    token = read(user, requested_by=requested_by)
-    if token.generation != used.generation:
-        return token
-    refused(user, token, requested_by=requested_by)
+    begun = time.monotonic()
+    for moment in READ_AGAIN_SECONDS:
+        if begun + moment >= deadline:
+            break
+        time.sleep(max(0.0, begun + moment - time.monotonic()))
+        token = read(user, requested_by=requested_by)
+        if token.generation != used.generation:
+            return token
+    refused(user, used, requested_by=requested_by)
     return None
 
 

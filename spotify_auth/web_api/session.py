@@ -8,6 +8,7 @@ import requests
 from spotify_auth.tokens import UserOrId
 from spotify_auth.web_api import reading, transport
 from spotify_auth.web_api.errors import Unauthorized
+from spotify_auth.web_api.response import SpotifyResponse
 
 
 class SpotifySession(requests.Session):
@@ -29,7 +30,7 @@ class SpotifySession(requests.Session):
         request.url = transport.address_of(request.url)
         return super().prepare_request(request)
 
-    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> SpotifyResponse:
         """Read the token, send the request, and look again if the token was refused."""
         deadline = time.monotonic() + transport.CALL_SECONDS
         stream = bool(kwargs.get("stream"))
@@ -39,7 +40,9 @@ class SpotifySession(requests.Session):
                 request, access_token=token.value, deadline=deadline, stream=stream
             )
         except Unauthorized:
-            newer = reading.after_unauthorized(self._user, token, requested_by=self._requested_by)
+            newer = reading.after_unauthorized(
+                self._user, token, deadline=deadline, requested_by=self._requested_by
+            )
             # A body that is read from a file is used up.
             if newer is None or not isinstance(request.body, bytes | str | None):
                 raise
@@ -57,7 +60,8 @@ def session_for(user: UserOrId, *, requested_by: str = "") -> SpotifySession:
 
     `user` is a user or a primary key. Each call reads the token from the database, takes
     8 s at the most, and raises TokenUnavailable, WebApiError or, for an address that is
-    not the Web API's, ForeignAddress; what it returns is an answer of 2xx or 304.
+    not the Web API's, ForeignAddress; what it returns is an answer of 2xx or 304, whose
+    `.json()` is None when Spotify has nothing to say, and raises Unavailable for what is no JSON.
     `requested_by` names the page in the token's history, if the call leads to a refresh.
     """
     return SpotifySession(user, requested_by=requested_by)

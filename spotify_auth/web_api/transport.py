@@ -1,5 +1,8 @@
 """The one way to the Web API: bounded in time, to one host only, with typed errors."""
 
+import logging
+import time
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -8,10 +11,33 @@ import requests
 from spotify_auth.conf import settings
 from spotify_auth.http_client import retry_after, session_of_this_thread
 from spotify_auth.web_api import pause
-from spotify_auth.web_api.errors import RateLimited, Unavailable, error_of
+from spotify_auth.web_api.endpoints import endpoint_of
+from spotify_auth.web_api.errors import (
+    OwnerWithoutPremium,
+    RateLimited,
+    Unavailable,
+    error_of,
+    is_quota_spent,
+)
+from spotify_auth.web_api.response import SpotifyResponse
+
+logger = logging.getLogger(__name__)
 
 CALL_SECONDS = 8.0
 """The longest that a call may take, the repetition after a 401 included."""
+
+
+LOG_AGAIN_SECONDS = 60.0
+"""A process logs no more often than this what every call is answered with."""
+
+
+class _Memory:
+    """By `time.monotonic()`."""
+
+    log_at = 0.0
+
+
+_memory = _Memory()
 
 
 class ForeignAddress(ValueError):
@@ -23,7 +49,7 @@ def address_of(path: str) -> str:
     return f"{settings.SPOTIFY_API_URL}/v1{path}" if path.startswith("/") else path
 
 
-def get(path: str, query: dict[str, str | int]) -> requests.PreparedRequest:
+def get(path: str, query: Mapping[str, str | int]) -> requests.PreparedRequest:
     """A GET request, ready to be sent."""
     address = f"{address_of(path)}?{urlencode(query)}" if query else address_of(path)
     session = session_of_this_thread(total_seconds=CALL_SECONDS)
@@ -36,7 +62,7 @@ def send(
     access_token: str,
     deadline: float | None = None,
     stream: bool = False,
-) -> requests.Response:
+) -> SpotifyResponse:
     """Send a request with this token; an answer of 2xx or 304.
 
     `deadline`, by `time.monotonic()`, is CALL_SECONDS from now unless the call began
@@ -44,18 +70,23 @@ def send(
     """
     if not (request.url or "").startswith(_home()):
         raise ForeignAddress("not an address of the Web API")
-    pause.check()
+    endpoint = endpoint_of(request.url or "")
+    pause.check(endpoint)
     request.headers["Authorization"] = f"Bearer {access_token}"
     try:
         response = session_of_this_thread(total_seconds=CALL_SECONDS).send(
             request, deadline=deadline, stream=stream
         )
         if 200 <= response.status_code < 300 or response.status_code == 304:
-            return response
+            return SpotifyResponse.of(response)
         with response:
             if response.status_code == 429:
-                raise RateLimited(retry_after=pause.start(retry_after(response.headers)))
-            raise error_of(response)
+                seconds, quota = retry_after(response.headers), is_quota_spent(response)
+                raise RateLimited(retry_after=pause.start(endpoint, seconds, quota=quota))
+            error = error_of(response)
+            if isinstance(error, OwnerWithoutPremium):
+                _tell_the_operator()
+            raise error
     except requests.RequestException:
         # `from None`: the chained error carries the request.
         raise Unavailable("no answer") from None
@@ -65,16 +96,19 @@ def send(
 
 
 def json_object(response: requests.Response) -> dict[str, Any] | None:
-    """The answer's JSON object, or None for 204 No Content. Raises Unavailable."""
-    if response.status_code == 204:
-        return None
-    try:
-        answer = response.json()
-    except (ValueError, RecursionError):
-        raise Unavailable("not JSON") from None
-    if not isinstance(answer, dict):
+    """The answer's JSON object, or None for an answer without one. Raises Unavailable."""
+    answer = SpotifyResponse.of(response).json()
+    if answer is not None and not isinstance(answer, dict):
         raise Unavailable("not a JSON object")
     return answer
+
+
+def _tell_the_operator() -> None:
+    """Each call of each user is refused until the owner acts: log it, but not each time."""
+    now = time.monotonic()
+    if now >= _memory.log_at:
+        _memory.log_at = now + LOG_AGAIN_SECONDS
+        logger.error("web_api_owner_without_premium")
 
 
 def _home() -> str:

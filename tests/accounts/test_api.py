@@ -30,6 +30,9 @@ ANSWER = Draft202012Validator(SCHEMA)
 PROBLEM = Draft202012Validator({"$defs": SCHEMA["$defs"], "$ref": "#/$defs/problem"})
 
 
+OWNER = "Active premium subscription required for the owner of the app. When the subscription"
+
+
 @pytest.fixture
 def listener(connect: Connect, client: Client) -> User:
     user = connect("listener", due=False, scope=SCOPES)
@@ -54,7 +57,10 @@ def test_holds_everything_that_the_dashboard_shows(client: Client, listener: Use
     assert body["reconnect_by"] is None
 
 
-@pytest.mark.parametrize("persona", ["newcomer", "commuter", "podcaster", "outsider"])
+@pytest.mark.parametrize(
+    "persona",
+    ["newcomer", "commuter", "podcaster", "sleeper", "archivist", "outsider"],
+)
 def test_every_listener_fits_the_schema(client: Client, connect: Connect, persona: str) -> None:
     client.force_login(connect(persona, due=False, scope=SCOPES))
 
@@ -73,6 +79,9 @@ def test_a_part_without_anything_is_empty(client: Client, connect: Connect) -> N
     ("fault", "code"),
     [
         ({"status": 403, "message": "Insufficient client scope"}, "insufficient_scope"),
+        ({"status": 403, "message": "x"}, "forbidden"),
+        ({"status": 403, "message": OWNER}, "owner_without_premium"),
+        ({"status": 403, "message": OWNER, "plain": True}, "owner_without_premium"),
         ({"status": 404, "message": "x"}, "not_found"),
         ({"status": 503, "message": "x"}, "unavailable"),
         ({"status": 429, "message": "x", "retry_after": "9"}, "rate_limited"),
@@ -90,7 +99,9 @@ def test_a_part_that_fails_fails_alone(
     body = answer.json()
     ANSWER.validate(body)
     assert answer.status_code == 200
-    assert body["parts"].pop("playlists") == {"state": "error", "code": code, "items": []}
+    wait = {"retry_after": 10} if code == "rate_limited" else {}
+    failed = {"state": "error", "code": code, "items": [], **wait}
+    assert body["parts"].pop("playlists") == failed
     assert set(states(body).values()) == {"ok"}
 
 

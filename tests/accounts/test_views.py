@@ -156,6 +156,15 @@ def test_without_redis_no_reason_is_known(
     [
         ({"status": 503}, "Spotify is not answering", True),
         ({"status": 429, "retry_after": "60"}, "asks us to slow down", True),
+        ({"status": 429, "retry_after": "48925"}, "in\n    about 14 hours", True),
+        (
+            {
+                "status": 403,
+                "message": "Active premium subscription required for the owner of the app. When",
+            },
+            "Spotify has switched this site's app off",
+            False,
+        ),
         (
             {"status": 403, "message": "User not registered in the Developer Dashboard"},
             "on its list of users",
@@ -178,6 +187,38 @@ def test_what_is_true_of_all_parts_is_said_once(
     assert content.count(words) == 1
     assert "Your top artists" not in content
     assert ("hx-trigger" in content) is asks_again
+
+
+def test_a_paused_track_is_not_playing_now(client: Client, connect: Connect) -> None:
+    client.force_login(connect("sleeper", due=False, scope=SCOPES))
+
+    top, rest = client.get("/dashboard/").content.decode().split("Your top artists")
+
+    assert "Nothing is playing" in top
+    assert "<h2>Paused</h2>" in rest
+    assert 'id="now_playing-1"' in rest
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ({"status": 403, "message": "x"}, "Spotify does not allow this account"),
+        ({"status": 400, "message": "x"}, "Spotify did not understand"),
+        ({"status": 404, "message": "x"}, "Spotify has nothing here"),
+        ({"status": 503, "message": "x"}, "Spotify is not answering"),
+        ({"status": 429, "retry_after": "900"}, "in about 15 minutes"),
+    ],
+)
+def test_a_part_that_fails_says_why_in_its_own_words(
+    client: Client, listener: User, spotify: Sandbox, fault: Mapping[str, object], words: str
+) -> None:
+    spotify.faults("web_api_together", calls=6)
+    spotify.faults("web_api_error", path="/v1/me/playlists", **fault)
+
+    content = client.get("/dashboard/").content.decode()
+
+    assert words in content.split("Your playlists")[1]
+    assert ("Spotify is not answering" in content) is (fault["status"] == 503)
 
 
 def test_a_page_comes_back_when_spotify_answers_again(

@@ -43,7 +43,10 @@ def user(connect: Connect) -> User:
     return connect("listener", due=False, scope=SCOPES)
 
 
-@pytest.mark.parametrize(("name", "shows"), [("top_artists", "artists"), ("overview", "shown")])
+@pytest.mark.parametrize(
+    ("name", "shows"),
+    [("top_artists", "artists"), ("now_playing", "playing"), ("overview", "shown")],
+)
 def test_the_views_work(user: User, name: str, shows: str) -> None:
     request = RequestFactory().get("/", headers={"accept": "application/json"})
     request.user = user

@@ -197,7 +197,10 @@ def test_an_episode_is_shown_to_those_who_ask_for_episodes(sandbox: Sandbox) -> 
     assert 0 <= playing["progress_ms"] < playing["item"]["duration_ms"]
 
 
-@pytest.mark.parametrize(("persona", "kind"), [("podcaster", "episode"), ("commuter", "ad")])
+@pytest.mark.parametrize(
+    ("persona", "kind"),
+    [("podcaster", "episode"), ("commuter", "ad"), ("archivist", "unknown")],
+)
 def test_the_item_can_be_null_while_something_plays(
     sandbox: Sandbox, persona: str, kind: str
 ) -> None:
@@ -206,6 +209,13 @@ def test_the_item_can_be_null_while_something_plays(
     assert playing["is_playing"] is True
     assert playing["currently_playing_type"] == kind
     assert (playing["item"], playing["progress_ms"]) == (None, None)
+
+
+def test_a_paused_player_still_holds_its_track(sandbox: Sandbox) -> None:
+    playing = call(sandbox, PLAYING, "sleeper")
+
+    assert playing["is_playing"] is False
+    assert playing["currently_playing_type"] == playing["item"]["type"] == "track"
 
 
 def test_artists_have_the_shape_of_development_mode(sandbox: Sandbox) -> None:
@@ -233,6 +243,20 @@ def test_playlists_summarise_their_tracks_as_items(sandbox: Sandbox) -> None:
     assert playlist["items"]["total"] > 0
     assert "tracks" not in playlist
     assert playlist["owner"]["display_name"] == "Maya Lindqvist"
+
+
+def test_playlists_of_others_have_no_items(sandbox: Sandbox) -> None:
+    playlist = call(sandbox, PLAYLISTS, "sleeper")["items"][0]
+
+    assert "items" not in playlist
+    assert playlist["owner"]["id"] == "user-1"
+
+
+def test_an_error_can_carry_a_reason(sandbox: Sandbox) -> None:
+    token = access_token(sandbox)
+    sandbox.faults("web_api_error", status=429, message="x", reason="QUOTA_EXCEEDED")
+
+    assert sandbox.get("/v1/me", token).json()["error"]["reason"] == "QUOTA_EXCEEDED"
 
 
 def test_each_time_range_has_an_order_of_its_own(sandbox: Sandbox) -> None:
@@ -289,7 +313,7 @@ def test_recent_plays_after_a_cursor_are_the_newer_ones(sandbox: Sandbox) -> Non
     assert len(newer["items"]) in {9, 10}  # a track may have ended between the two requests
 
 
-@pytest.mark.parametrize("persona", [*PERSONAS.keys() - {"outsider"}, "user-5"])
+@pytest.mark.parametrize("persona", [*PERSONAS.keys() - {"outsider", "archivist"}, "user-5"])
 def test_every_picture_is_in_the_sandbox_and_exists(sandbox: Sandbox, persona: str) -> None:
     token = access_token(sandbox, persona)
     paths = ("/v1/me", TOP_ARTISTS, TOP_TRACKS, PLAYLISTS, RECENT)

@@ -1,15 +1,20 @@
 """Calls to the Web API: one token read, typed errors, and what a 401 leads to."""
 
+import time
+
 import pytest
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
 
 from accounts.dashboard import CALLS
 from spotify_auth import tokens, web_api
+from spotify_auth.conf import DEFAULTS
 from spotify_auth.models import Cause
+from spotify_auth.web_api import calls, reading, transport
 from tests.support.lanes import refresh_next
-from tests.support.sandbox_client import Sandbox
-from tests.support.tokens import Connect, make_due, token_of
+from tests.support.sandbox_client import SCOPES, Sandbox
+from tests.support.tokens import Connect, Elsewhere, make_due, token_of
 
 pytestmark = pytest.mark.django_db
 
@@ -127,3 +132,98 @@ def test_an_error_carries_nothing_of_the_request(connect: Connect, spotify: Sand
 
     assert caught.value.__cause__ is None
     assert token.value not in str(caught.value)
+
+
+@pytest.mark.parametrize("at", [2, 3, 4])
+def test_a_rotation_that_is_about_to_commit_is_waited_for(
+    connect: Connect, spotify: Sandbox, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    user = connect()
+    spotify.expire_access_tokens()
+    reads = be_refreshed_at(at, monkeypatch)
+
+    answers = web_api.get_all(user.pk, ME)
+
+    assert isinstance(answers["profile"], dict)
+    assert len(reads) == at
+    assert token_of(user).due_cause == Cause.SCHEDULE  # nobody was nudged
+
+
+def test_waiting_for_a_rotation_is_bounded(
+    connect: Connect, spotify: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = connect(due=False)
+    spotify.expire_access_tokens()
+    reads = be_refreshed_at(0, monkeypatch)
+    begun = time.monotonic()
+
+    answers = web_api.get_all(user.pk, {**ME, "top": CALLS["top_artists"]})
+
+    assert isinstance(answers["profile"], web_api.Unauthorized)
+    assert len(reads) == 4
+    assert reading.READ_AGAIN_SECONDS[-1] < 0.7
+    assert reading.READ_AGAIN_SECONDS[-1] < time.monotonic() - begun < 2
+    assert token_of(user).due_cause == Cause.UNAUTHORIZED
+    assert spotify.stats()["totals"]["web_api_calls"] == 2
+
+
+def test_a_page_whose_time_is_up_does_not_wait_for_a_rotation(
+    connect: Connect, spotify: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = connect(due=False)
+    token = tokens.access_token_for(user)
+    reads = be_refreshed_at(0, monkeypatch)
+
+    deadline = time.monotonic() + 0.1
+    assert reading.after_unauthorized(user, token, deadline=deadline) is None
+
+    assert len(reads) == 1
+    assert token_of(user).due_cause == Cause.UNAUTHORIZED
+
+
+def be_refreshed_at(number: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let a lane commit just before this read of the token, counted from 1; the reads so far."""
+    read = tokens.access_token_for
+    reads: list[int] = []
+
+    def read_in_time(user: tokens.UserOrId) -> tokens.AccessToken:
+        reads.append(len(reads))
+        if len(reads) == number:
+            refresh_next()
+        return read(user)
+
+    monkeypatch.setattr(tokens, "access_token_for", read_in_time)
+    return reads
+
+
+def test_waiting_for_a_thread_counts(
+    connect: Connect, spotify: Sandbox, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = connect(due=False)
+    settings.WEB_THREADS = 1
+    monkeypatch.setattr(calls, "CALLS_OF_A_PAGE", 1)
+    monkeypatch.setattr(transport, "CALL_SECONDS", 1.0)
+    spotify.faults("web_api_latency", seconds=0.6)
+    begun = time.monotonic()
+
+    answers = web_api.get_all(user, {name: ("/me", {}) for name in "abcd"})
+
+    assert [type(answer) for answer in answers.values()] == [dict, *[web_api.Unavailable] * 3]
+    assert time.monotonic() - begun < 1.6  # and not 4 times 0.6 s
+    assert spotify.stats()["totals"]["web_api_calls"] == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_thread_of_the_web_server_makes_its_calls_at_once(
+    connect: Connect, spotify: Sandbox, elsewhere: Elsewhere
+) -> None:
+    user = connect(due=False, scope=SCOPES)
+    assert len(CALLS) == calls.CALLS_OF_A_PAGE
+    # None is answered before the last has arrived: one that waits for another would be too late.
+    spotify.faults("web_api_together", calls=DEFAULTS["WEB_THREADS"] * len(CALLS))
+
+    pages = [elsewhere(web_api.get_all, user.pk, CALLS) for _ in range(DEFAULTS["WEB_THREADS"])]
+
+    for page in pages:
+        answers = page.result()
+        assert {type(answer) for answer in answers.values()} == {dict}  # type: ignore[attr-defined]

@@ -31,6 +31,13 @@ pytestmark = pytest.mark.django_db
             web_api.NotAllowed,
         ),
         (403, "Player command failed: Premium required", web_api.Forbidden),
+        (
+            403,
+            "Active premium subscription required for the owner of the app. When the "
+            "subscription status changes, it can take a few hours before requests are allowed "
+            "again.",
+            web_api.OwnerWithoutPremium,
+        ),
         (403, "", web_api.Forbidden),
         (404, "Not found", web_api.NotFound),
         (400, "Invalid limit", web_api.BadRequest),
@@ -56,6 +63,21 @@ def test_each_answer_has_its_error(
         web_api.get(token.value, "/me")
 
     assert type(caught.value) is error
+
+
+def test_an_owner_without_premium_is_an_error_in_the_log_once_a_minute(
+    connect: Connect, spotify: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = tokens.access_token_for(connect(due=False))
+    message = "Active premium subscription required for the owner of the app."
+    spotify.faults("web_api_error", status=403, message=message, plain=True)
+
+    for _ in range(3):
+        with pytest.raises(web_api.OwnerWithoutPremium):
+            web_api.get(token.value, "/me")
+
+    lines = [record.levelname for record in caplog.records if "premium" in record.getMessage()]
+    assert lines == ["ERROR"]
 
 
 def test_a_person_who_is_not_listed_is_told_apart(connect: Connect) -> None:
