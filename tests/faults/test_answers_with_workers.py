@@ -45,6 +45,8 @@ SETTINGS = {
     "ACCESS_TOKEN_LIFETIME_SECONDS": str(LIFETIME),
     "REFRESH_SWEEP_SECONDS": "0.2",
     "TOKEN_ENDPOINT_DEADLINE_SECONDS": "1",
+    # The victims are refused at the same time, and must not be taken for a mass.
+    "OUTAGE_GUARD_REFUSALS": "20",
 }
 FAILURES = (Outcome.RETRY, Outcome.ANSWER_UNKNOWN, Outcome.SUSPECTED, Outcome.RECONNECT_REQUIRED)
 
@@ -153,8 +155,8 @@ def strike_all(stack: Stack, case: CaseOfAll, users: Sequence[User]) -> Paused:
     before = {user.pk: token_of(user) for user in users}
     due_now(users)
     wait_for(
-        lambda: f"cooldown_on reason={case.reason}" in stack.worker.logs()[log_begins:],
-        what="the cool-down",
+        lambda: case.log in stack.worker.logs()[log_begins:],
+        what="what the worker says",
     )
     time.sleep(0.5)  # lanes that were admitted before the pause
     wait_for(lambda: stack.sandbox.stats()["in_flight"] == 0, what="the lanes to end")
@@ -223,8 +225,10 @@ class Victims:
         if newest is None or user.token_events.count() == self._events[name]:
             return
         if newest.outcome == Outcome.SUSPECTED != case.outcome:
-            refresh_once(self._others[:1])  # a refusal counts when somebody else is served
-            due_now([user])  # the confirmation, early
+            # The next refusal early, and as if the first had been long ago.
+            long_ago = Now() - timedelta(seconds=LIFETIME)
+            row = SpotifyToken.objects.filter(pk=user.pk)
+            row.update(suspected_at=long_ago, due_at=Now())
             return
         state = state_of(user)
         if case.outcome is Outcome.RECONNECT_REQUIRED != state.events[0].outcome:
@@ -335,16 +339,16 @@ def test_the_others_are_refreshed_as_if_nothing_had_happened(played: Played) -> 
 
 
 @pytest.mark.parametrize("name", CASES_OF_ALL)
-def test_what_strikes_everybody_pauses_all_and_condemns_nobody(played: Played, name: str) -> None:
+def test_what_strikes_everybody_condemns_nobody(played: Played, name: str) -> None:
     case, paused = CASES_OF_ALL[name], played.paused[name]
 
     assert paused.attempts[0] == paused.attempts[1]
-    assert f"cooldown_on reason={case.reason}" in paused.log
-    assert "cooldown_off" in paused.log
+    assert case.log in paused.log
+    assert ("cooldown_off" in paused.log) is case.pauses
     assert paused.pages == ["Connected"] * PAGES_READ
     for pk, token in paused.during.items():
         assert token.status == "active"
         assert token.generation == paused.before[pk].generation
-        assert token.failures <= case.touches_rows
+        assert token.failures <= 1
         assert paused.after[pk].generation > token.generation
         assert (paused.after[pk].failures, paused.after[pk].last_error) == (0, "")

@@ -28,7 +28,7 @@ from spotify_auth.models import Cause, Outcome, SpotifyToken
 from tests.support.fault_stack import Stack, started_stack
 from tests.support.login import log_in
 from tests.support.processes import wait_for
-from tests.support.tokens import account_of, connect_users, make_due, token_of
+from tests.support.tokens import account_of, connect_users, make_due, make_long_refused, token_of
 
 # One process of pytest-xdist has the rounds that all of these tests look at.
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("kill_at_each_step")]
@@ -92,10 +92,9 @@ def documented() -> dict[tuple[str, str], str]:
 class Round:
     """One victim: five users at the five steps, the kill, and what came of it."""
 
-    def __init__(self, stack: Stack, users: Sequence[User], bystander: User) -> None:
+    def __init__(self, stack: Stack, users: Sequence[User]) -> None:
         self._stack = stack
         self._users = dict(zip(STEPS, users, strict=True))
-        self._bystander = bystander
         self._log_begins = len(stack.worker.logs())
 
     def stand(self) -> psycopg.Connection:
@@ -154,19 +153,8 @@ class Round:
             if token.status == "active" and token.generation == 1:
                 settled = False
                 if token.suspected_at:
-                    # A refusal counts when Spotify serves somebody else meanwhile.
-                    self._refresh_somebody_else()
-                    make_due(user)
+                    make_long_refused(user)
         return settled
-
-    def _refresh_somebody_else(self) -> None:
-        generation = token_of(self._bystander).generation
-        # Not `make_due`, which also makes the last refresh look older than it is.
-        SpotifyToken.objects.filter(pk=self._bystander.pk).update(due_at=Now())
-        wait_for(
-            lambda: token_of(self._bystander).generation > generation,
-            what="somebody else to be refreshed",
-        )
 
     def seen(self) -> dict[str, Survived]:
         return {step: self._seen(user) for step, user in self._users.items()}
@@ -333,7 +321,7 @@ class Rounds:
             self._begun.add(victim)
             first = 1 + VICTIMS.index(victim) * len(STEPS)
             users = self._users[first : first + len(STEPS)]
-            round_ = Round(self._stack, users, bystander=self._users[0])
+            round_ = Round(self._stack, users)
             KILL[victim](self._stack, round_, round_.stand())
             round_.wait_until_settled()
             self._played[victim] = round_, round_.seen()

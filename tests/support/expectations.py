@@ -86,8 +86,8 @@ CASES: dict[str, Case] = {
     "503": _tried_again("http_503", unavailable={}),
     "500 with an empty body": _tried_again("http_500", unavailable={"status": 500, "body": ""}),
     "not JSON": _unanswered("answer_without_access_token", garbage={}),
-    "an absurd lifetime": _unanswered(
-        "expires_in_absurd", garbage={"body": '{"access_token": "a", "expires_in": 0}'}
+    "an absurd lifetime": _refreshed(
+        rotated=False, garbage={"body": '{"access_token": "a", "expires_in": 0}', "times": 1}
     ),
     "one false invalid_grant": Case(
         faults={"false_invalid_grant": {"times": 1}},
@@ -124,22 +124,26 @@ CASES: dict[str, Case] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CaseOfAll:
-    """A fault that strikes everybody: all pause, and nobody pays for it."""
+    """A fault that strikes everybody: nobody pays for it."""
 
     fault: str
     parameters: Mapping[str, Any]
-    reason: str
-    """Of the cool-down."""
-    touches_rows: bool = False
+    log: str
+    """What the worker says."""
+    pauses: bool = True
+    """Whether nobody is asked about until it is over."""
 
 
-# The first while no success is in the history, as in an outage that goes on.
 CASES_OF_ALL: dict[str, CaseOfAll] = {
     "a mass of false invalid_grant": CaseOfAll(
-        fault="false_invalid_grant", parameters={}, reason="outage", touches_rows=True
+        fault="false_invalid_grant", parameters={}, log="mass_refusal refused=", pauses=False
     ),
-    "429": CaseOfAll(fault="rate_limited", parameters={"retry_after": "60"}, reason="rate_limited"),
+    "429": CaseOfAll(
+        fault="rate_limited",
+        parameters={"retry_after": "60"},
+        log="cooldown_on reason=rate_limited",
+    ),
     "a refused client secret": CaseOfAll(
-        fault="invalid_client", parameters={}, reason="client_refused"
+        fault="invalid_client", parameters={}, log="cooldown_on reason=client_refused"
     ),
 }
