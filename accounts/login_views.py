@@ -73,7 +73,7 @@ def _log_in(request: HttpRequest, completed: Completed) -> HttpResponse:
             raise LoginFailed(Reason.INACTIVE)
         # Store the grant even if another user is logged in here: it belongs to the Spotify
         # account that approved it.
-        spotify_views.store(completed, user_id=user.pk)
+        spotify_views.store(request, completed, user_id=user.pk)
     if here and here != user and not completed.switch:
         linked = users.account_of(here)
         raise LoginFailed(
@@ -95,7 +95,7 @@ def _connect(request: HttpRequest, completed: Completed) -> HttpResponse:
         raise LoginFailed(spotify_login.Reason.LINKED_TO_ANOTHER)
     with transaction.atomic():
         # The token first: a lane that holds its lock needs the user's row for the event.
-        stored = spotify_views.store(completed, user_id=user.pk)
+        stored = spotify_views.store(request, completed, user_id=user.pk)
         if stored and not users.note_account(user, completed.account_id):
             raise LoginFailed(spotify_login.Reason.LINKED_TO_ANOTHER)
     return redirect(completed.next_url or spotify_views.connection_url())

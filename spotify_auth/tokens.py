@@ -44,15 +44,16 @@ WHERE user_id = (
 """
 # SKIP LOCKED: a locked row is being refreshed at this moment, or its user is changing it.
 # "Due since its issue" puts the token before all that are due by the schedule, and marks
-# it: a hundred complaints about one generation change the row once.
+# it: a hundred complaints about one generation change the row once. A token that was refreshed
+# "in the future" dates from a clock that was ahead: it counts as old, and is due now.
 _NUDGE = """
 UPDATE spotify_auth_spotifytoken
-SET due_at = refreshed_at, due_cause = %(cause)s, asked_by = %(asked_by)s
+SET due_at = least(refreshed_at, now()), due_cause = %(cause)s, asked_by = %(asked_by)s
 WHERE user_id = (
     SELECT user_id FROM spotify_auth_spotifytoken
     WHERE user_id = %(user_id)s AND generation = %(generation)s AND status = 'active'
       AND due_at > refreshed_at
-      AND (%(by_admin)s OR
+      AND (%(by_admin)s OR refreshed_at > clock_timestamp() OR
            now() - refreshed_at > least(interval '30 seconds', (expires_at - refreshed_at) * 0.1))
       AND suspected_at IS NULL AND (failures = 0 OR %(by_admin)s)
     FOR UPDATE SKIP LOCKED

@@ -11,6 +11,7 @@ from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
+from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
@@ -30,6 +31,11 @@ logger = logging.getLogger(__name__)
 
 Doors: TypeAlias = Mapping[str, Callable[[HttpRequest, Completed], HttpResponse]]
 """What completes a login, for each door that may have begun it. May raise LoginFailed."""
+
+TOO_LATE = (
+    "Spotify was connected or disconnected a second time while this login was under way. "
+    "The later one counts, so this login changed nothing."
+)
 
 
 @require_POST
@@ -118,19 +124,19 @@ def come_back(
 
 def connect_user(request: HttpRequest, completed: Completed) -> HttpResponse:
     """The connect door: store the grant for the user who is logged in, who began the attempt."""
-    store(completed, user_id=request.user.pk)
+    store(request, completed, user_id=request.user.pk)
     return redirect(completed.next_url or connection_url())
 
 
-def store(completed: Completed, *, user_id: UserId | None) -> bool:
-    """Store a completed login's grant for a user; False if it came too late.
+def store(request: HttpRequest, completed: Completed, *, user_id: UserId | None) -> bool:
+    """Store a completed login's grant for a user; False if it came too late, which is told.
 
     Raises LoginFailed: DIFFERENT_ACCOUNT, LINKED_TO_ANOTHER or BUSY.
     """
     if user_id is None:
         raise LoginFailed(Reason.ANOTHER_USER)
     try:
-        return connections.connect(
+        stored = connections.connect(
             user_id=user_id,
             grant=completed.grant,
             issued_at=completed.issued_at,
@@ -142,6 +148,10 @@ def store(completed: Completed, *, user_id: UserId | None) -> bool:
         raise LoginFailed(Reason.LINKED_TO_ANOTHER) from None
     except OperationalError:
         raise LoginFailed(Reason.BUSY) from None
+    if not stored:
+        # A project without messages goes without: nothing is wrong.
+        messages.info(request, TOO_LATE, fail_silently=True)
+    return stored
 
 
 def safe_next(request: HttpRequest) -> str:

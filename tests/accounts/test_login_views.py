@@ -1,11 +1,13 @@
 """Logging in: the whole way to Spotify and back, and everything that can go wrong on it."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import pytest
 from django.conf import settings
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
@@ -327,6 +329,31 @@ def test_disconnecting_erases_our_copy(browser: Client, spotify: Sandbox) -> Non
     token = token_of(User.objects.get())
     assert (token.status, token.access_token, token.refresh_token) == ("disconnected", None, None)
     assert logged_in(browser)
+
+
+def test_a_login_reconnects_a_dead_token_of_a_clock_that_was_ahead(
+    browser: Client, spotify: Sandbox
+) -> None:
+    log_in(browser, spotify)
+    SpotifyToken.objects.update(
+        authorized_at=Now() + timedelta(days=1), status="reconnect_required", last_error="x"
+    )
+
+    log_in(browser, spotify)
+
+    assert SpotifyToken.objects.get().status == SpotifyToken.Status.ACTIVE
+
+
+def test_a_login_that_a_newer_one_overtook_says_so(browser: Client, spotify: Sandbox) -> None:
+    log_in(browser, spotify)
+    SpotifyToken.objects.update(authorized_at=RawSQL("clock_timestamp()", ()))
+
+    response = log_in(browser, spotify)  # by the clock of the test's transaction it began before
+
+    assert response.status_code == 302
+    assert token_of(User.objects.get()).generation == 1
+    page = browser.get(reverse("accounts:connection")).content.decode()
+    assert "this login changed nothing" in page
 
 
 def test_switching_asks_spotify_to_ask(browser: Client) -> None:
