@@ -1,17 +1,24 @@
 """One address for the site, sessions that polling does not end, and when users were seen."""
 
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.sessions import middleware as sessions
+from django.contrib.sessions.backends.base import SessionBase
+from django.db import Error
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from accounts.models import User
+from accounts.sessions import SessionStore
+from spotify_auth import htmx
 from spotify_auth import middleware as last_seen
 from spotify_auth.models import UserId
+
+logger = logging.getLogger(__name__)
 
 
 class LoopbackAddressMiddleware:
@@ -38,6 +45,10 @@ class SessionMiddleware(sessions.SessionMiddleware):
     A login gives the browser a new session and ends the old one. A tab that polls at that
     moment comes with the old cookie, and the deletion in its answer would hit the new one:
     the user would be logged out by logging in. Logging out is a POST, and deletes it.
+
+    A page that the user opens prolongs the session and its cookie, once a day: whoever comes
+    daily stays logged in. A database that refuses it costs a line in the log. A part of a page
+    prolongs nothing: its cookie could arrive after that of a login in another tab.
     """
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
@@ -45,7 +56,35 @@ class SessionMiddleware(sessions.SessionMiddleware):
         cookie = answer.cookies.get(settings.SESSION_COOKIE_NAME)
         if request.method == "GET" and cookie is not None and not cookie.value:
             del answer.cookies[settings.SESSION_COOKIE_NAME]
+        if cookie is None and answer.status_code < 500 and _opens_a_page(request):
+            _prolong(request.session, answer)
         return answer
+
+
+def _opens_a_page(request: HttpRequest) -> bool:
+    """Whether a user opens a page, and no script asks for a part of one."""
+    # Browsers without the header are few: they are believed.
+    mode = request.headers.get("Sec-Fetch-Mode", "navigate")
+    return request.method == "GET" and mode == "navigate" and not htmx.is_htmx(request)
+
+
+def _prolong(session: SessionBase, answer: HttpResponse) -> None:
+    try:
+        if not isinstance(session, SessionStore) or not session.prolong():
+            return
+    except Error as error:
+        logger.warning("session_not_prolonged reason=%s", type(error).__name__)
+        return
+    answer.set_cookie(
+        settings.SESSION_COOKIE_NAME,
+        session.session_key or "",
+        max_age=session.get_expiry_age(),
+        domain=settings.SESSION_COOKIE_DOMAIN,
+        path=settings.SESSION_COOKIE_PATH,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=settings.SESSION_COOKIE_HTTPONLY,
+        samesite=settings.SESSION_COOKIE_SAMESITE,
+    )
 
 
 class LastSeenMiddleware(last_seen.LastSeenMiddleware):

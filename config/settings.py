@@ -83,6 +83,7 @@ ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", _redirect.hostname or "")
 HTTPS = _redirect.scheme == "https"
 if env.flag("TRUST_X_FORWARDED_PROTO", False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SESSION_DAYS = env.integer("SESSION_DAYS", 90)
 LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
 if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
     env.problems.append("LOG_LEVEL is malformed: DEBUG, INFO, WARNING, ERROR or CRITICAL.")
@@ -190,6 +191,9 @@ EMAIL_TIMEOUT = 10
 
 # --- Security (https://docs.djangoproject.com/en/5.2/topics/security/) ------------------
 
+# Counted from the last day with a visit: accounts.sessions and its middleware prolong it.
+SESSION_ENGINE = "accounts.sessions"
+SESSION_COOKIE_AGE = SESSION_DAYS * 24 * 3600
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SECURE_SSL_REDIRECT = HTTPS
