@@ -16,6 +16,7 @@ from accounts.models import User
 from accounts.sessions import SessionStore
 from spotify_auth import htmx
 from spotify_auth import middleware as last_seen
+from spotify_auth.database_faults import leave_standby
 from spotify_auth.models import UserId
 
 logger = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ def _prolong(session: SessionBase, answer: HttpResponse) -> None:
         if not isinstance(session, SessionStore) or not session.prolong():
             return
     except Error as error:
+        leave_standby(error)
         logger.warning("session_not_prolonged reason=%s", type(error).__name__)
         return
     answer.set_cookie(

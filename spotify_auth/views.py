@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from django.conf import settings as django_settings
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
-from django.db import OperationalError
+from django.db import DatabaseError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -23,6 +23,8 @@ from django.views.decorators.http import require_GET, require_POST
 
 from spotify_auth import connections, login
 from spotify_auth.conf import settings
+from spotify_auth.database_fault_pages import answer_to
+from spotify_auth.database_faults import Fault, fault_of
 from spotify_auth.login import Completed, Door, LoginFailed, Reason
 from spotify_auth.login_problems import WORDS, Words
 from spotify_auth.models import UserId
@@ -57,10 +59,16 @@ def callback(request: HttpRequest) -> HttpResponse:
 @require_POST
 @never_cache
 def disconnect(request: HttpRequest) -> HttpResponse:
-    """Erase our copy of the user's tokens."""
+    """Erase our copy of the user's tokens; 503 if an exchange keeps their row for too long."""
     if not request.user.is_authenticated:
         return _to_login(request)
-    connections.disconnect(user_id=request.user.pk)
+    try:
+        connections.disconnect(user_id=request.user.pk)
+    except DatabaseError as error:
+        answer = answer_to(request, error)
+        if answer is None:
+            raise
+        return answer
     return redirect(safe_next(request) or connection_url())
 
 
@@ -131,7 +139,8 @@ def connect_user(request: HttpRequest, completed: Completed) -> HttpResponse:
 def store(request: HttpRequest, completed: Completed, *, user_id: UserId | None) -> bool:
     """Store a completed login's grant for a user; False if it came too late, which is told.
 
-    Raises LoginFailed: DIFFERENT_ACCOUNT, LINKED_TO_ANOTHER or BUSY.
+    Raises LoginFailed: DIFFERENT_ACCOUNT, LINKED_TO_ANOTHER or BUSY. Any other fault of the
+    database is raised as it is.
     """
     if user_id is None:
         raise LoginFailed(Reason.ANOTHER_USER)
@@ -146,7 +155,9 @@ def store(request: HttpRequest, completed: Completed, *, user_id: UserId | None)
         raise LoginFailed(Reason.DIFFERENT_ACCOUNT) from None
     except connections.AccountTaken:
         raise LoginFailed(Reason.LINKED_TO_ANOTHER) from None
-    except OperationalError:
+    except OperationalError as error:
+        if fault_of(error) is not Fault.BUSY:
+            raise
         raise LoginFailed(Reason.BUSY) from None
     if not stored:
         # A project without messages goes without: nothing is wrong.
