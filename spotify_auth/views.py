@@ -25,7 +25,8 @@ from spotify_auth import connections, login
 from spotify_auth.conf import settings
 from spotify_auth.database_fault_pages import answer_to
 from spotify_auth.database_faults import Fault, fault_of
-from spotify_auth.login import Completed, Door, LoginFailed, Reason
+from spotify_auth.login import Completed, Door
+from spotify_auth.login_failures import LoginFailed, Reason
 from spotify_auth.login_problems import WORDS, Words
 from spotify_auth.models import UserId
 
@@ -117,12 +118,14 @@ def come_back(
         logger.warning("login_failed reason=%s", failure.reason)
         context = {
             "reason": failure.reason.value,
-            "problem": words[failure.reason],
+            "problem": words[failure.reason].with_wait(failure.retry_after),
             "connection_url": connection_url(),
             "logged_in": request.user.is_authenticated,
         }
         status = words[failure.reason].status
         response = render(request, "spotify_auth/login_failed.html", context, status=status)
+        if failure.retry_after is not None:
+            response["Retry-After"] = str(round(failure.retry_after) + 1)
     # This page's address carries the code: no other may be told more than the host.
     # ("no-referrer" would also blank the Origin header, by which Django knows its forms.)
     response["Referrer-Policy"] = "strict-origin"

@@ -29,6 +29,7 @@ from spotify_auth.http_client import BoundedSession, HandshakeFailed, retry_afte
 
 ANSWER_BYTES = 64 * 1024
 LONGEST_LIFETIME = 24 * 3600
+LONGEST_DESCRIPTION = 500
 
 # Errors of RFC 6749, section 5.2, that speak of the client and never of the grant.
 _CLIENT_ERRORS = {
@@ -111,10 +112,12 @@ def _classify(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
     if status == 200:
         return _granted(answer)
     error = answer.get("error")
+    words = answer.get("error_description")
+    description = words[:LONGEST_DESCRIPTION] if isinstance(words, str) else ""
     if status == 400 and error == "invalid_grant":
-        return Refused()
+        return Refused(description=description)
     if status in {400, 401} and isinstance(error, str) and error in _CLIENT_ERRORS:
-        return ClientRefused(error)
+        return ClientRefused(error, description=description)
     return Unavailable(f"http_{status}")
 
 

@@ -208,6 +208,29 @@ def test_refusing_on_spotify_is_respected(browser: Client, spotify: Sandbox) -> 
     assert not User.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("error", "status", "words", "level"),
+    [
+        ("invalid_scope", 503, "not set up correctly", "ERROR"),
+        ("server_error", 502, "could not complete", "WARNING"),
+    ],
+)
+def test_spotifys_word_is_in_the_log(
+    browser: Client,
+    spotify: Sandbox,
+    caplog: pytest.LogCaptureFixture,
+    error: str,
+    status: int,
+    words: str,
+    level: str,
+) -> None:
+    query = urlencode({"error": error, "state": begin(browser)["state"]})
+
+    assert_clear_page(browser.get(f"{CALLBACK}?{query}"), status, words)
+    (line,) = [r for r in caplog.records if "login_refused_by_spotify" in r.getMessage()]
+    assert (line.levelname, line.getMessage().split("error=")[1]) == (level, f'"{error}"')
+
+
 @pytest.mark.parametrize("query", ["error=server_error", "error=%3Cscript%3Ealert(1)%3C/script%3E"])
 def test_any_other_error_of_spotify_is_told(browser: Client, spotify: Sandbox, query: str) -> None:
     state = begin(browser)["state"]
@@ -225,7 +248,7 @@ def test_any_other_error_of_spotify_is_told(browser: Client, spotify: Sandbox, q
         ({"fault": "garbage"}, 503, "not answering"),
         ({"fault": "connection_reset"}, 503, "not answering"),
         ({"fault": "answer_lost"}, 503, "not answering"),
-        ({"fault": "rate_limited", "retry_after": "3"}, 503, "not answering"),
+        ({"fault": "rate_limited", "retry_after": "3"}, 503, "again in about 1 minute."),
         ({"fault": "invalid_client"}, 503, "not set up correctly"),
         ({"fault": "false_invalid_grant"}, 400, "did not accept this login"),
         # the Web API, asked who this is
