@@ -22,11 +22,12 @@ from spotify_auth.models import UserId
 logger = logging.getLogger(__name__)
 
 
-class LoopbackAddressMiddleware:
-    """Sends visitors of "localhost" to the IP address that the redirect URI names.
+class OneAddressMiddleware:
+    """Sends visitors of every other served host to the host that the redirect URI names.
 
-    Spotify refuses "localhost", and cookies are per host: a login begun there would
-    find its cookie missing on the way back to 127.0.0.1.
+    Cookies are per host: a login begun on another one (www and the bare name, "localhost")
+    would find its cookie missing on the way back from Spotify. A form is not redirected: no
+    page with one is shown on another host.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -34,8 +35,9 @@ class LoopbackAddressMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         site = urlsplit(settings.SPOTIFY_REDIRECT_URI)
-        name = request.get_host().partition(":")[0]
-        if name == "localhost" != site.hostname and request.method == "GET":
+        # Without the port: cookies do not know it, and a proxy may listen on another.
+        name = urlsplit(f"//{request.get_host()}").hostname
+        if name != site.hostname and request.method in {"GET", "HEAD"}:
             return HttpResponseRedirect(f"{site.scheme}://{site.netloc}{request.get_full_path()}")
         return self._get_response(request)
 
