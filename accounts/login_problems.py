@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from enum import StrEnum
 from http import HTTPStatus
 
-from spotify_auth import login, login_problems
+from spotify_auth import login_failures, login_problems
 from spotify_auth.login_problems import Words
 
 
 class Reason(StrEnum):
-    """Why somebody with a grant is not logged in; `login.Reason` has the others."""
+    """Why somebody with a grant is not logged in; `login_failures.Reason` has the others."""
 
     INACTIVE = "inactive"
     ANOTHER_ACCOUNT = "another_account"
@@ -37,7 +37,7 @@ WORDS: Mapping[StrEnum, Words] = {
         "The user you are logged in as has no Spotify account, and this one belongs to nobody "
         "here yet. Nothing was stored. Connect it to yourself, or log out first.",
     ),
-    login.Reason.LINKED_TO_ANOTHER: Words(
+    login_failures.Reason.LINKED_TO_ANOTHER: Words(
         HTTPStatus.CONFLICT,
         "This Spotify account belongs to another user here",
         "You are still logged in as before. To become that user, switch to it. To connect a "

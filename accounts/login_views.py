@@ -13,9 +13,10 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts import users
 from accounts.login_problems import WORDS, Reason
 from accounts.models import User
-from spotify_auth import login as spotify_login
+from spotify_auth import login_failures
 from spotify_auth import views as spotify_views
-from spotify_auth.login import Completed, Door, LoginFailed
+from spotify_auth.login import Completed, Door
+from spotify_auth.login_failures import LoginFailed
 
 
 @require_POST
@@ -73,11 +74,11 @@ def _log_in(request: HttpRequest, completed: Completed) -> HttpResponse:
             raise LoginFailed(Reason.INACTIVE)
         # Store the grant even if another user is logged in here: it belongs to the Spotify
         # account that approved it.
-        spotify_views.store(completed, user_id=user.pk)
+        spotify_views.store(request, completed, user_id=user.pk)
     if here and here != user and not completed.switch:
         linked = users.account_of(here)
         raise LoginFailed(
-            Reason.ANOTHER_ACCOUNT if linked else spotify_login.Reason.LINKED_TO_ANOTHER
+            Reason.ANOTHER_ACCOUNT if linked else login_failures.Reason.LINKED_TO_ANOTHER
         )
     request.session.cycle_key()
     auth.login(request, user)
@@ -89,15 +90,15 @@ def _connect(request: HttpRequest, completed: Completed) -> HttpResponse:
     """Store the grant for the user who is logged in, and note the account for both versions."""
     user = request.user
     if not isinstance(user, User):
-        raise LoginFailed(spotify_login.Reason.ANOTHER_USER)
+        raise LoginFailed(login_failures.Reason.ANOTHER_USER)
     owner = users.user_of_account(completed.account_id)
     if owner and owner != user:
-        raise LoginFailed(spotify_login.Reason.LINKED_TO_ANOTHER)
+        raise LoginFailed(login_failures.Reason.LINKED_TO_ANOTHER)
     with transaction.atomic():
         # The token first: a lane that holds its lock needs the user's row for the event.
-        stored = spotify_views.store(completed, user_id=user.pk)
+        stored = spotify_views.store(request, completed, user_id=user.pk)
         if stored and not users.note_account(user, completed.account_id):
-            raise LoginFailed(spotify_login.Reason.LINKED_TO_ANOTHER)
+            raise LoginFailed(login_failures.Reason.LINKED_TO_ANOTHER)
     return redirect(completed.next_url or spotify_views.connection_url())
 
 

@@ -1,24 +1,33 @@
 """One address for the site, sessions that polling does not end, and when users were seen."""
 
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.sessions import middleware as sessions
+from django.contrib.sessions.backends.base import SessionBase
+from django.db import Error
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from accounts.models import User
+from accounts.sessions import SessionStore
+from spotify_auth import htmx
 from spotify_auth import middleware as last_seen
+from spotify_auth.database_faults import leave_standby
 from spotify_auth.models import UserId
 
+logger = logging.getLogger(__name__)
 
-class LoopbackAddressMiddleware:
-    """Sends visitors of "localhost" to the IP address that the redirect URI names.
 
-    Spotify refuses "localhost", and cookies are per host: a login begun there would
-    find its cookie missing on the way back to 127.0.0.1.
+class OneAddressMiddleware:
+    """Sends visitors of every other served host to the host that the redirect URI names.
+
+    Cookies are per host: a login begun on another one (www and the bare name, "localhost")
+    would find its cookie missing on the way back from Spotify. A form is not redirected: no
+    page with one is shown on another host.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -26,8 +35,9 @@ class LoopbackAddressMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         site = urlsplit(settings.SPOTIFY_REDIRECT_URI)
-        name = request.get_host().partition(":")[0]
-        if name == "localhost" != site.hostname and request.method == "GET":
+        # Without the port: cookies do not know it, and a proxy may listen on another.
+        name = urlsplit(f"//{request.get_host()}").hostname
+        if name != site.hostname and request.method in {"GET", "HEAD"}:
             return HttpResponseRedirect(f"{site.scheme}://{site.netloc}{request.get_full_path()}")
         return self._get_response(request)
 
@@ -38,6 +48,10 @@ class SessionMiddleware(sessions.SessionMiddleware):
     A login gives the browser a new session and ends the old one. A tab that polls at that
     moment comes with the old cookie, and the deletion in its answer would hit the new one:
     the user would be logged out by logging in. Logging out is a POST, and deletes it.
+
+    A page that the user opens prolongs the session and its cookie, once a day: whoever comes
+    daily stays logged in. A database that refuses it costs a line in the log. A part of a page
+    prolongs nothing: its cookie could arrive after that of a login in another tab.
     """
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
@@ -45,7 +59,36 @@ class SessionMiddleware(sessions.SessionMiddleware):
         cookie = answer.cookies.get(settings.SESSION_COOKIE_NAME)
         if request.method == "GET" and cookie is not None and not cookie.value:
             del answer.cookies[settings.SESSION_COOKIE_NAME]
+        if cookie is None and answer.status_code < 500 and _opens_a_page(request):
+            _prolong(request.session, answer)
         return answer
+
+
+def _opens_a_page(request: HttpRequest) -> bool:
+    """Whether a user opens a page, and no script asks for a part of one."""
+    # Browsers without the header are few: they are believed.
+    mode = request.headers.get("Sec-Fetch-Mode", "navigate")
+    return request.method == "GET" and mode == "navigate" and not htmx.is_htmx(request)
+
+
+def _prolong(session: SessionBase, answer: HttpResponse) -> None:
+    try:
+        if not isinstance(session, SessionStore) or not session.prolong():
+            return
+    except Error as error:
+        leave_standby(error)
+        logger.warning("session_not_prolonged reason=%s", type(error).__name__)
+        return
+    answer.set_cookie(
+        settings.SESSION_COOKIE_NAME,
+        session.session_key or "",
+        max_age=session.get_expiry_age(),
+        domain=settings.SESSION_COOKIE_DOMAIN,
+        path=settings.SESSION_COOKIE_PATH,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=settings.SESSION_COOKIE_HTTPONLY,
+        samesite=settings.SESSION_COOKIE_SAMESITE,
+    )
 
 
 class LastSeenMiddleware(last_seen.LastSeenMiddleware):

@@ -24,6 +24,7 @@ from accounts.connection_page import (
 )
 from accounts.forms import ReminderForm
 from accounts.requests import SignedInRequest
+from spotify_auth.database_faults import Fault, fault_of
 from spotify_auth.problems import RETRY_SECONDS
 from spotify_auth.tokens import NotConnected, ReconnectRequired, TokenStale
 from spotify_auth.web_api import NotAllowed, RateLimited, Unauthorized, Unavailable
@@ -88,7 +89,9 @@ def delete_account(request: SignedInRequest) -> HttpResponse:
         return render(request, "accounts/delete_account.html")
     try:
         deletion.delete_account(request.user)
-    except OperationalError:
+    except OperationalError as error:
+        if fault_of(error) is not Fault.BUSY:
+            raise
         context = {"busy": True}
         return render(request, "accounts/delete_account.html", context, status=503)
     logout(request)

@@ -2,7 +2,10 @@
 
 import os
 
-bind = f"{os.environ.get('HOST') or '0.0.0.0'}:{os.environ.get('PORT') or '8000'}"  # noqa: S104
+from config.addresses import bracketed
+
+_host = bracketed(os.environ.get("HOST") or "0.0.0.0")  # noqa: S104
+bind = f"{_host}:{os.environ.get('PORT') or '8000'}"
 workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
 threads = int(os.environ.get("WEB_THREADS") or 8)
 # Settings that do not hold stop the process at once, instead of each new worker for ever.

@@ -12,9 +12,11 @@ from urllib.parse import urlsplit
 import environ
 from csp.constants import NONE, SELF
 
+from config.addresses import bracketed
 from config.environment import Environment, email_config, postgresql_config, redis_url
 from spotify_auth.conf import DEFAULTS
 from spotify_auth.encryption import parse_keys
+from spotify_auth.redirect_uri import redirect_uri
 from spotify_auth.schedule import slack_problems
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -45,7 +47,13 @@ REDIS_URL = env.parsed(
 
 SPOTIFY_CLIENT_ID = env.text("SPOTIFY_CLIENT_ID")
 SPOTIFY_CLIENT_SECRET = env.text("SPOTIFY_CLIENT_SECRET")
-SPOTIFY_REDIRECT_URI = env.url("SPOTIFY_REDIRECT_URI")
+SPOTIFY_REDIRECT_URI = env.parsed(
+    "SPOTIFY_REDIRECT_URI",
+    redirect_uri,
+    placeholder="https://invalid.example",
+    expected="https://your.host/spotify/callback/, or http:// on 127.0.0.1 or [::1] "
+    '(never "localhost"), without a query',
+)
 SPOTIFY_ACCOUNTS_URL = env.url("SPOTIFY_ACCOUNTS_URL").rstrip("/")
 SPOTIFY_API_URL = env.url("SPOTIFY_API_URL").rstrip("/")
 SPOTIFY_SCOPES = env.words("SPOTIFY_SCOPES")
@@ -78,12 +86,13 @@ env.problems += slack_problems(
 
 DEBUG = env.flag("DEBUG", False)
 _redirect = urlsplit(SPOTIFY_REDIRECT_URI)
-ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", _redirect.hostname or "")
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", bracketed(_redirect.hostname or ""))
 # Spotify accepts plain http on a loopback address only, so the redirect URI says
 # whether this site is served over https.
 HTTPS = _redirect.scheme == "https"
 if env.flag("TRUST_X_FORWARDED_PROTO", False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SESSION_DAYS = env.integer("SESSION_DAYS", 90)
 LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
 if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
     env.problems.append("LOG_LEVEL is malformed: DEBUG, INFO, WARNING, ERROR or CRITICAL.")
@@ -119,7 +128,8 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
-    "accounts.middleware.LoopbackAddressMiddleware",
+    "spotify_auth.database_fault_pages.DatabaseFaultMiddleware",
+    "accounts.middleware.OneAddressMiddleware",
     "accounts.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -191,6 +201,9 @@ EMAIL_TIMEOUT = 10
 
 # --- Security (https://docs.djangoproject.com/en/5.2/topics/security/) ------------------
 
+# Counted from the last day with a visit: accounts.sessions and its middleware prolong it.
+SESSION_ENGINE = "accounts.sessions"
+SESSION_COOKIE_AGE = SESSION_DAYS * 24 * 3600
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SECURE_SSL_REDIRECT = HTTPS

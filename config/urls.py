@@ -8,6 +8,8 @@ from django.views.generic import RedirectView
 
 from spotify_auth.browser_token import browser_token
 
+handler500 = "spotify_auth.database_fault_pages.server_error"
+
 # Browsers ask for it on pages that name no icon, such as the admin's.
 _ICON = lazy(static, str)("images/icon.svg")
 

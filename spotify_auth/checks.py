@@ -13,6 +13,7 @@ from django.db.utils import load_backend
 from spotify_auth import conf
 from spotify_auth.conf import settings
 from spotify_auth.encryption import keys_of
+from spotify_auth.redirect_uri import redirect_uri, view_of
 from spotify_auth.schedule import slack_problems
 
 _NONE = "django.db.backends.dummy"
@@ -21,7 +22,7 @@ _NONE = "django.db.backends.dummy"
 
 def register_all() -> None:
     """Register every check of this app, when the app is ready."""
-    for check in (check_slack, check_required, check_keys, check_database):
+    for check in (check_slack, check_required, check_keys, check_database, check_redirect_uri):
         register(check)
 
 
@@ -93,6 +94,33 @@ def check_database(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
                 hint="A claim sends several statements in one message, which that forbids: "
                 "remove it from OPTIONS.",
                 id="spotify_auth.E004",
+            )
+        ]
+    return []
+
+
+def check_redirect_uri(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """E006 and E007: Spotify does not take the redirect URI, or no route here answers its path."""
+    try:
+        uri = redirect_uri(settings.SPOTIFY_REDIRECT_URI)
+    except ImproperlyConfigured:
+        return []  # E002 says so
+    except ValueError as error:
+        return [
+            Error(
+                f"SPOTIFY_REDIRECT_URI cannot work: {error}.",
+                hint="Spotify takes https, or http on 127.0.0.1 or [::1]; no query, no fragment.",
+                id="spotify_auth.E006",
+            )
+        ]
+    if view_of(uri) is None:
+        return [
+            Error(
+                "SPOTIFY_REDIRECT_URI cannot work: no route answers its path.",
+                hint='Include "spotify_auth.urls", and name the address of its "callback".',
+                id="spotify_auth.E007",
             )
         ]
     return []

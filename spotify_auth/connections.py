@@ -20,8 +20,11 @@ from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenEvent, UserId
 logger = logging.getLogger(__name__)
 
 # One statement, so that two first logins of one user cannot both insert. Left out is a grant
-# whose exchange began before the stored one's, or before the tokens were erased: it came too
-# late. So is one of another Spotify account, unless the tokens of the former were erased.
+# whose exchange began before that of an active token, or before the tokens were erased: it came
+# too late. A token that Spotify refuses protects nothing. Nor does a time in the future: the
+# database's clock was ahead when it was written. So is a grant of another Spotify account left
+# out, unless the tokens of the former were erased.
+# clock_timestamp(), since this statement may have waited for what is newer than its now().
 _CONNECT = """
 INSERT INTO spotify_auth_spotifytoken AS token (
     user_id, account_id, status, access_token, refresh_token, scope, generation, authorized_at,
@@ -40,8 +43,10 @@ ON CONFLICT (user_id) DO UPDATE SET
     expires_at = excluded.expires_at, due_at = excluded.due_at,
     due_cause = excluded.due_cause, asked_by = '',
     failures = 0, suspected_at = NULL, last_error = ''
-WHERE token.authorized_at <= excluded.authorized_at
-  AND (token.closed_at IS NULL OR token.closed_at <= excluded.authorized_at)
+WHERE (token.status <> 'active' OR token.authorized_at <= excluded.authorized_at
+       OR token.authorized_at > clock_timestamp())
+  AND (token.closed_at IS NULL OR token.closed_at <= excluded.authorized_at
+       OR token.closed_at > clock_timestamp())
   AND (token.account_id IS NULL OR excluded.account_id IS NULL
        OR token.account_id = excluded.account_id
        OR token.status IN ('disconnected', 'revoked'))
@@ -80,7 +85,8 @@ def connect(
     """Store what a login was granted: the first pair, or one in place of an older one.
 
     `issued_at` is `database_now()` from before the exchange. `account_id` is the Spotify
-    account, if it is known. False if a newer login, or the erasing of the tokens, came first.
+    account, if it is known. False if a newer login whose token is active, or the erasing of the
+    tokens, came first.
 
     Raises DifferentAccount or AccountTaken, django.db.OperationalError when a lane holds the
     row for longer than an exchange can take, ValueError when the grant has no refresh token.

@@ -15,27 +15,31 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 from django.db import connection
 from django.db.models.functions import Now
 from django.views.decorators.debug import sensitive_variables
 
-from spotify_auth import web_api
-from spotify_auth.accounts_service import authorization
-from spotify_auth.accounts_service.errors import (
-    AccountsServiceError,
-    ClientRefused,
-    GrantRefused,
-)
+from spotify_auth.accounts_service import answers, authorization
+from spotify_auth.accounts_service.errors import AccountsServiceError
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.connections import database_now
+from spotify_auth.login_failures import LoginFailed, Reason
 from spotify_auth.models import LoginAttempt, UserId
-from spotify_auth.text import storable
+from spotify_auth.profile import account_of
+from spotify_auth.text import for_the_log
 
 logger = logging.getLogger(__name__)
 
 LIFETIME = timedelta(minutes=10)
+
+# Errors of RFC 6749, section 4.1.2.1, that speak of what this site asks for.
+_REQUEST_ERRORS = {
+    "invalid_request",
+    "invalid_scope",
+    "unauthorized_client",
+    "unsupported_response_type",
+}
 
 _TAKE = """
 DELETE FROM spotify_auth_loginattempt
@@ -51,39 +55,6 @@ class Door(StrEnum):
     """Log in as the user of the Spotify account, whoever that is."""
     CONNECT = "connect"
     """Store the grant for the user who is logged in."""
-
-
-class Reason(StrEnum):
-    """Why a login came to no grant, or its grant was not stored."""
-
-    UNKNOWN_STATE = "unknown_state"
-    """The state is wrong, used already, too old, or from another browser."""
-    ANOTHER_USER = "another_user"
-    """Begun by a user who is not the one that is logged in now."""
-    ACCESS_DENIED = "access_denied"
-    """The user refused on Spotify's page."""
-    SPOTIFY_ERROR = "spotify_error"
-    CODE_REFUSED = "code_refused"
-    MISCONFIGURED = "misconfigured"
-    """Spotify refused this site's own credentials."""
-    NO_ANSWER = "no_answer"
-    NOT_ALLOWED = "not_allowed"
-    """The app is in development mode, and the account is not on its list."""
-    NO_ACCOUNT_ID = "no_account_id"
-    DIFFERENT_ACCOUNT = "different_account"
-    """The user has connected another Spotify account."""
-    LINKED_TO_ANOTHER = "linked_to_another"
-    """The Spotify account belongs to another user."""
-    BUSY = "busy"
-    """A refresh held the token for longer than a request can wait."""
-
-
-class LoginFailed(Exception):
-    """A login failed; `reason` is a word for the log and for choosing the page's words."""
-
-    def __init__(self, reason: StrEnum) -> None:
-        super().__init__(reason.value)
-        self.reason = reason
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,27 +128,21 @@ def complete(
     if attempt.for_user and attempt.for_user != str(user_id):
         raise LoginFailed(Reason.ANOTHER_USER)
     if error:
-        denied = error == "access_denied"
-        raise LoginFailed(Reason.ACCESS_DENIED if denied else Reason.SPOTIFY_ERROR)
+        raise LoginFailed(_reason_of(error))
     if not code:
         raise LoginFailed(Reason.SPOTIFY_ERROR)
     issued_at = database_now()
     try:
         grant = authorization.exchange_code(code=code, code_verifier=attempt.code_verifier)
-    except GrantRefused:
-        raise LoginFailed(Reason.CODE_REFUSED) from None
-    except ClientRefused as refusal:
-        logger.error("client_refused error=%s", refusal.code)
-        raise LoginFailed(Reason.MISCONFIGURED) from None
-    except AccountsServiceError:
-        raise LoginFailed(Reason.NO_ANSWER) from None
-    account_id, display_name = _owner_of(grant.access_token)
+    except AccountsServiceError as failure:
+        raise _failed_exchange(failure) from None
+    account = account_of(grant.access_token)
     return Completed(
         door=attempt.door,
         next_url=attempt.next_url,
         switch=attempt.switch,
-        account_id=account_id,
-        display_name=display_name,
+        account_id=account.account_id,
+        display_name=account.display_name,
         grant=grant,
         issued_at=issued_at,
     )
@@ -211,23 +176,33 @@ def _take(*, state: str, cookie: str) -> _Taken:
     )
 
 
-@sensitive_variables()
-def _owner_of(access_token: str) -> tuple[str, str]:
-    """The account ID and the display name behind an access token. Raises LoginFailed."""
-    try:
-        profile: dict[str, Any] = web_api.get(access_token, "/me") or {}
-    except web_api.NotAllowed:
-        raise LoginFailed(Reason.NOT_ALLOWED) from None
-    except web_api.WebApiError:
-        raise LoginFailed(Reason.NO_ANSWER) from None
-    account_id, name = profile.get("account_id"), profile.get("display_name")
-    if (
-        not isinstance(account_id, str)
-        or not 0 < len(account_id) <= 255
-        or account_id != storable(account_id)
-    ):
-        raise LoginFailed(Reason.NO_ACCOUNT_ID)
-    return account_id, storable(name)[:255] if isinstance(name, str) else ""
+def _reason_of(error: str) -> Reason:
+    """What `error` at the callback means; Spotify's own word is for the log."""
+    if error == "access_denied":
+        return Reason.ACCESS_DENIED
+    ours = error in _REQUEST_ERRORS
+    level = logging.ERROR if ours else logging.WARNING
+    logger.log(level, "login_refused_by_spotify error=%s", for_the_log(error))
+    return Reason.REQUEST_REFUSED if ours else Reason.SPOTIFY_ERROR
+
+
+def _failed_exchange(failure: AccountsServiceError) -> LoginFailed:
+    answer = failure.answer
+    match answer:
+        case answers.RateLimited():
+            return LoginFailed(Reason.RATE_LIMITED, retry_after=answer.retry_after)
+        case answers.Refused():
+            # The same invalid_grant as for a code that is used or old.
+            ours = "redirect" in answer.description.casefold()
+            level = logging.ERROR if ours else logging.WARNING
+            logger.log(level, "login_code_refused description=%s", for_the_log(answer.description))
+            return LoginFailed(Reason.REDIRECT_URI_REFUSED if ours else Reason.CODE_REFUSED)
+        case answers.ClientRefused():
+            said = for_the_log(answer.description)
+            logger.error("client_refused error=%s description=%s", answer.code, said)
+            return LoginFailed(Reason.MISCONFIGURED)
+    logger.warning("login_not_answered error=%s", answer.code)
+    return LoginFailed(Reason.NO_ANSWER)
 
 
 def _digest(secret: str) -> str:

@@ -1,11 +1,11 @@
 """Why a login did not succeed, in words for the user whom it happened to."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from http import HTTPStatus
 
-from spotify_auth.login import Reason
+from spotify_auth.login_failures import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,18 @@ class Words:
     status: HTTPStatus
     title: str
     text: str
+
+    def with_wait(self, seconds: float | None) -> "Words":
+        """The same, with when Spotify answers again, if that is known."""
+        if seconds is None:
+            return self
+        return replace(self, text=f"{self.text} Spotify answers again in about {_span(seconds)}.")
+
+
+def _span(seconds: float) -> str:
+    minutes = max(1, round(seconds / 60))
+    number, unit = (round(minutes / 60), "hour") if minutes > 90 else (minutes, "minute")
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
 
 
 WORDS: Mapping[StrEnum, Words] = {
@@ -39,6 +51,43 @@ WORDS: Mapping[StrEnum, Words] = {
         HTTPStatus.BAD_GATEWAY,
         "Spotify could not complete the login",
         "Spotify reported an error and gave no access. Please try again in a moment.",
+    ),
+    Reason.REQUEST_REFUSED: Words(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "This site is not set up correctly",
+        "Spotify refused what this site asks for. Only its operators can correct that: "
+        "their log says login_refused_by_spotify. Your account is not affected.",
+    ),
+    Reason.REDIRECT_URI_REFUSED: Words(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "This site is not set up correctly",
+        "Spotify does not accept the address that it should send you back to. Only this site's "
+        "operators can correct that: their log says login_code_refused. Your account is not "
+        "affected.",
+    ),
+    Reason.RATE_LIMITED: Words(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "Spotify asks this site to slow down",
+        "Spotify limits how often this site may ask, and did not say who you are. "
+        "Nothing was stored. Please try again later.",
+    ),
+    Reason.QUOTA_SPENT: Words(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "This site has used up its calls to Spotify",
+        "Spotify allows this site's app a number of calls, and they are spent, so it did not say "
+        "who you are. Nothing was stored. That takes hours: please try again later.",
+    ),
+    Reason.OWNER_WITHOUT_PREMIUM: Words(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "This site cannot use Spotify at present",
+        "Spotify answers an app only while its owner has a Premium subscription, and this site's "
+        "owner has none. Only the operators can correct that. Your account is not affected.",
+    ),
+    Reason.PROFILE_REFUSED: Words(
+        HTTPStatus.BAD_GATEWAY,
+        "Spotify refused to say who you are",
+        "Nothing was stored, and trying again will not help. Please tell the operators of this "
+        "site: their log says login_profile_refused.",
     ),
     Reason.CODE_REFUSED: Words(
         HTTPStatus.BAD_REQUEST,

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.functional import empty
 
 from spotify_auth import tokens
+from spotify_auth.database_faults import leave_standby
 from spotify_auth.models import UserId
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class LastSeenMiddleware:
             with transaction.atomic():
                 due_in = self.note(user_id)
         except Error as error:
+            leave_standby(error)
             self._paused_until = now + AFTER_A_FAILURE_SECONDS
             logger.warning("last_seen_not_noted reason=%s", type(error).__name__)
             return

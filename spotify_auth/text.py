@@ -1,5 +1,12 @@
 """Text from elsewhere."""
 
+import re
+
+LONGEST_IN_THE_LOG = 200
+
+_SECRET = re.compile(r"[^\s\"']{30,}")
+"""Tokens and codes have no spaces; the words of a message are short."""
+
 
 def storable(text: str) -> str:
     """Text that UTF-8, and so the database and a page, can hold.
@@ -7,3 +14,9 @@ def storable(text: str) -> str:
     JSON may carry half of a surrogate pair (an emoji that was cut) and NUL.
     """
     return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def for_the_log(text: str) -> str:
+    """Somebody else's words as one quoted value of a log line: short, visible, without secrets."""
+    visible = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
+    return '"' + _SECRET.sub("...", visible.replace('"', "'"))[:LONGEST_IN_THE_LOG] + '"'

@@ -14,10 +14,11 @@ from uuid import UUID
 from celery import current_app
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
-from django.db import connection, transaction
+from django.db import Error, connection, transaction
 from kombu.exceptions import OperationalError as BrokerError
 
 from spotify_auth.conf import settings
+from spotify_auth.database_faults import leave_standby
 from spotify_auth.encryption import DecryptionError
 from spotify_auth.failure_codes import FailureCode
 from spotify_auth.models import Cause, SpotifyToken, UserId
@@ -44,15 +45,16 @@ WHERE user_id = (
 """
 # SKIP LOCKED: a locked row is being refreshed at this moment, or its user is changing it.
 # "Due since its issue" puts the token before all that are due by the schedule, and marks
-# it: a hundred complaints about one generation change the row once.
+# it: a hundred complaints about one generation change the row once. A token that was refreshed
+# "in the future" dates from a clock that was ahead: it counts as old, and is due now.
 _NUDGE = """
 UPDATE spotify_auth_spotifytoken
-SET due_at = refreshed_at, due_cause = %(cause)s, asked_by = %(asked_by)s
+SET due_at = least(refreshed_at, now()), due_cause = %(cause)s, asked_by = %(asked_by)s
 WHERE user_id = (
     SELECT user_id FROM spotify_auth_spotifytoken
     WHERE user_id = %(user_id)s AND generation = %(generation)s AND status = 'active'
       AND due_at > refreshed_at
-      AND (%(by_admin)s OR
+      AND (%(by_admin)s OR refreshed_at > clock_timestamp() OR
            now() - refreshed_at > least(interval '30 seconds', (expires_at - refreshed_at) * 0.1))
       AND suspected_at IS NULL AND (failures = 0 OR %(by_admin)s)
     FOR UPDATE SKIP LOCKED
@@ -158,8 +160,21 @@ def nudge(user_id: UserId, *, generation: int, cause: Cause, requested_by: str =
     does one about a token that is backing off after a failure, or that was refreshed a
     moment ago (30 s, or a tenth of its life): a Web API that refuses good tokens must not
     cause a refresh at each page. A lost broker costs time only: the next sweep finds the
-    row.
+    row. A database that refuses costs a line in the log; only an administrator's nudge
+    raises django.db.Error.
     """
+    try:
+        return _nudge(user_id, generation=generation, cause=cause, requested_by=requested_by)
+    except Error as error:
+        if cause is Cause.ADMIN:
+            raise
+        leave_standby(error)
+        logger.warning("nudge_refused user_id=%s reason=%s", user_id, type(error).__name__)
+        return False
+
+
+def _nudge(user_id: UserId, *, generation: int, cause: Cause, requested_by: str) -> bool:
+    # A savepoint, if a transaction is open: an error must not spoil that.
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute(
@@ -190,7 +205,7 @@ def nudge(user_id: UserId, *, generation: int, cause: Cause, requested_by: str =
 def wake(user_id: UserId) -> bool:
     """Let a dormant token be due now, and do not wait for it; True if it was dormant.
 
-    It is, once its user was not seen for REFRESH_DORMANT_AFTER days.
+    It is, once its user was not seen for REFRESH_DORMANT_AFTER days. Raises django.db.Error.
     """
     with connection.cursor() as cursor:
         cursor.execute(_WAKE, [user_id])

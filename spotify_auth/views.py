@@ -11,8 +11,9 @@ from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
+from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
-from django.db import OperationalError
+from django.db import DatabaseError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -22,7 +23,10 @@ from django.views.decorators.http import require_GET, require_POST
 
 from spotify_auth import connections, login
 from spotify_auth.conf import settings
-from spotify_auth.login import Completed, Door, LoginFailed, Reason
+from spotify_auth.database_fault_pages import answer_to
+from spotify_auth.database_faults import Fault, fault_of
+from spotify_auth.login import Completed, Door
+from spotify_auth.login_failures import LoginFailed, Reason
 from spotify_auth.login_problems import WORDS, Words
 from spotify_auth.models import UserId
 
@@ -30,6 +34,11 @@ logger = logging.getLogger(__name__)
 
 Doors: TypeAlias = Mapping[str, Callable[[HttpRequest, Completed], HttpResponse]]
 """What completes a login, for each door that may have begun it. May raise LoginFailed."""
+
+TOO_LATE = (
+    "Spotify was connected or disconnected a second time while this login was under way. "
+    "The later one counts, so this login changed nothing."
+)
 
 
 @require_POST
@@ -51,10 +60,16 @@ def callback(request: HttpRequest) -> HttpResponse:
 @require_POST
 @never_cache
 def disconnect(request: HttpRequest) -> HttpResponse:
-    """Erase our copy of the user's tokens."""
+    """Erase our copy of the user's tokens; 503 if an exchange keeps their row for too long."""
     if not request.user.is_authenticated:
         return _to_login(request)
-    connections.disconnect(user_id=request.user.pk)
+    try:
+        connections.disconnect(user_id=request.user.pk)
+    except DatabaseError as error:
+        answer = answer_to(request, error)
+        if answer is None:
+            raise
+        return answer
     return redirect(safe_next(request) or connection_url())
 
 
@@ -103,12 +118,14 @@ def come_back(
         logger.warning("login_failed reason=%s", failure.reason)
         context = {
             "reason": failure.reason.value,
-            "problem": words[failure.reason],
+            "problem": words[failure.reason].with_wait(failure.retry_after),
             "connection_url": connection_url(),
             "logged_in": request.user.is_authenticated,
         }
         status = words[failure.reason].status
         response = render(request, "spotify_auth/login_failed.html", context, status=status)
+        if failure.retry_after is not None:
+            response["Retry-After"] = str(round(failure.retry_after) + 1)
     # This page's address carries the code: no other may be told more than the host.
     # ("no-referrer" would also blank the Origin header, by which Django knows its forms.)
     response["Referrer-Policy"] = "strict-origin"
@@ -118,19 +135,20 @@ def come_back(
 
 def connect_user(request: HttpRequest, completed: Completed) -> HttpResponse:
     """The connect door: store the grant for the user who is logged in, who began the attempt."""
-    store(completed, user_id=request.user.pk)
+    store(request, completed, user_id=request.user.pk)
     return redirect(completed.next_url or connection_url())
 
 
-def store(completed: Completed, *, user_id: UserId | None) -> bool:
-    """Store a completed login's grant for a user; False if it came too late.
+def store(request: HttpRequest, completed: Completed, *, user_id: UserId | None) -> bool:
+    """Store a completed login's grant for a user; False if it came too late, which is told.
 
-    Raises LoginFailed: DIFFERENT_ACCOUNT, LINKED_TO_ANOTHER or BUSY.
+    Raises LoginFailed: DIFFERENT_ACCOUNT, LINKED_TO_ANOTHER or BUSY. Any other fault of the
+    database is raised as it is.
     """
     if user_id is None:
         raise LoginFailed(Reason.ANOTHER_USER)
     try:
-        return connections.connect(
+        stored = connections.connect(
             user_id=user_id,
             grant=completed.grant,
             issued_at=completed.issued_at,
@@ -140,8 +158,14 @@ def store(completed: Completed, *, user_id: UserId | None) -> bool:
         raise LoginFailed(Reason.DIFFERENT_ACCOUNT) from None
     except connections.AccountTaken:
         raise LoginFailed(Reason.LINKED_TO_ANOTHER) from None
-    except OperationalError:
+    except OperationalError as error:
+        if fault_of(error) is not Fault.BUSY:
+            raise
         raise LoginFailed(Reason.BUSY) from None
+    if not stored:
+        # A project without messages goes without: nothing is wrong.
+        messages.info(request, TOO_LATE, fail_silently=True)
+    return stored
 
 
 def safe_next(request: HttpRequest) -> str:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 import execnet
@@ -16,6 +17,7 @@ from django.core.management import call_command
 from django.db import connection as database
 from django.db.backends.base.creation import TEST_DATABASE_PREFIX
 from django.db.models.functions import Now
+from django.test import RequestFactory
 from pytest_django import DjangoDbBlocker, Settings
 
 from accounts.models import User
@@ -102,6 +104,17 @@ def sandbox_process() -> Iterator[Sandbox]:
     sandbox = Sandbox()
     yield sandbox
     sandbox.stop()
+
+
+@pytest.fixture(autouse=True)
+def browsers_come_to_the_address_of_the_site(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not to Django's "testserver": visitors of another host are redirected."""
+    environ: Callable[..., dict[str, Any]] = RequestFactory._base_environ  # type: ignore[attr-defined]
+
+    def at_home(self: RequestFactory, **request: Any) -> dict[str, Any]:
+        return environ(self, **{"SERVER_NAME": "127.0.0.1", **request})
+
+    monkeypatch.setattr(RequestFactory, "_base_environ", at_home)
 
 
 @pytest.fixture

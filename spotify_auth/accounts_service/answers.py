@@ -11,7 +11,7 @@ AnswerLost      the request went out and no whole answer came: Spotify may have 
 `code` is a short word for events and logs. No answer but Granted carries a token.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.failure_codes import FailureCode
@@ -41,6 +41,8 @@ class Refused:
     """400 `invalid_grant` (RFC 6749, section 5.2)."""
 
     code: str = FailureCode.INVALID_GRANT
+    description: str = field(default="", compare=False, repr=False)
+    """Spotify's `error_description`, as it came: for `text.for_the_log`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class ClientRefused:
     """Any other error of RFC 6749, section 5.2. `code` is the name that the RFC gives it."""
 
     code: str
+    description: str = field(default="", compare=False, repr=False)
+    """As that of `Refused`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 ANSWER_BYTES = 64 * 1024
 LONGEST_LIFETIME = 24 * 3600
+LONGEST_DESCRIPTION = 500
 
 
 def session_of_this_thread() -> BoundedSession:
@@ -107,10 +108,12 @@ def _classify(status: int, headers: Mapping[str, str], body: bytes, lifetime: fl
     if status == 200:
         return _granted(answer, lifetime)
     error = answer.get("error")
+    words = answer.get("error_description")
+    description = words[:LONGEST_DESCRIPTION] if isinstance(words, str) else ""
     if status == 400 and error == "invalid_grant":
-        return Refused()
+        return Refused(description=description)
     if status in {400, 401} and isinstance(error, str) and error in CLIENT_ERRORS:
-        return ClientRefused(error)
+        return ClientRefused(error, description=description)
     return Unavailable(f"http_{status}")
 
 

@@ -1,11 +1,13 @@
 """Logging in: the whole way to Spotify and back, and everything that can go wrong on it."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import pytest
 from django.conf import settings
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
@@ -206,6 +208,29 @@ def test_refusing_on_spotify_is_respected(browser: Client, spotify: Sandbox) -> 
     assert not User.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("error", "status", "words", "level"),
+    [
+        ("invalid_scope", 503, "not set up correctly", "ERROR"),
+        ("server_error", 502, "could not complete", "WARNING"),
+    ],
+)
+def test_spotifys_word_is_in_the_log(
+    browser: Client,
+    spotify: Sandbox,
+    caplog: pytest.LogCaptureFixture,
+    error: str,
+    status: int,
+    words: str,
+    level: str,
+) -> None:
+    query = urlencode({"error": error, "state": begin(browser)["state"]})
+
+    assert_clear_page(browser.get(f"{CALLBACK}?{query}"), status, words)
+    (line,) = [r for r in caplog.records if "login_refused_by_spotify" in r.getMessage()]
+    assert (line.levelname, line.getMessage().split("error=")[1]) == (level, f'"{error}"')
+
+
 @pytest.mark.parametrize("query", ["error=server_error", "error=%3Cscript%3Ealert(1)%3C/script%3E"])
 def test_any_other_error_of_spotify_is_told(browser: Client, spotify: Sandbox, query: str) -> None:
     state = begin(browser)["state"]
@@ -223,7 +248,7 @@ def test_any_other_error_of_spotify_is_told(browser: Client, spotify: Sandbox, q
         ({"fault": "garbage"}, 503, "not answering"),
         ({"fault": "connection_reset"}, 503, "not answering"),
         ({"fault": "answer_lost"}, 503, "not answering"),
-        ({"fault": "rate_limited", "retry_after": "3"}, 503, "not answering"),
+        ({"fault": "rate_limited", "retry_after": "3"}, 503, "again in about 1 minute."),
         ({"fault": "invalid_client"}, 503, "not set up correctly"),
         ({"fault": "false_invalid_grant"}, 400, "did not accept this login"),
         # the Web API, asked who this is
@@ -327,6 +352,31 @@ def test_disconnecting_erases_our_copy(browser: Client, spotify: Sandbox) -> Non
     token = token_of(User.objects.get())
     assert (token.status, token.access_token, token.refresh_token) == ("disconnected", None, None)
     assert logged_in(browser)
+
+
+def test_a_login_reconnects_a_dead_token_of_a_clock_that_was_ahead(
+    browser: Client, spotify: Sandbox
+) -> None:
+    log_in(browser, spotify)
+    SpotifyToken.objects.update(
+        authorized_at=Now() + timedelta(days=1), status="reconnect_required", last_error="x"
+    )
+
+    log_in(browser, spotify)
+
+    assert SpotifyToken.objects.get().status == SpotifyToken.Status.ACTIVE
+
+
+def test_a_login_that_a_newer_one_overtook_says_so(browser: Client, spotify: Sandbox) -> None:
+    log_in(browser, spotify)
+    SpotifyToken.objects.update(authorized_at=RawSQL("clock_timestamp()", ()))
+
+    response = log_in(browser, spotify)  # by the clock of the test's transaction it began before
+
+    assert response.status_code == 302
+    assert token_of(User.objects.get()).generation == 1
+    page = browser.get(reverse("accounts:connection")).content.decode()
+    assert "this login changed nothing" in page
 
 
 def test_switching_asks_spotify_to_ask(browser: Client) -> None:

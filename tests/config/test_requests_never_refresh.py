@@ -24,7 +24,7 @@ from tests.support.sandbox_client import SCOPES, Sandbox
 
 pytestmark = pytest.mark.django_db
 
-OUR_PAGE = {"origin": "http://testserver", "sec-fetch-site": "same-origin"}
+OUR_PAGE = {"origin": "http://127.0.0.1", "sec-fetch-site": "same-origin"}
 
 SAMPLES = {
     "object_id": "1",

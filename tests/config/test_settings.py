@@ -86,6 +86,9 @@ def test_every_process_refuses_settings_that_leave_no_slack(process: str) -> Non
         ("DATABASE_URL", "postgres://u:p@h"),  # no database named
         ("REDIS_URL", "http://127.0.0.1"),
         ("SPOTIFY_REDIRECT_URI", "127.0.0.1:8000"),
+        ("SPOTIFY_REDIRECT_URI", "http://localhost:8000/spotify/callback/"),
+        ("SPOTIFY_REDIRECT_URI", "http://example.com/spotify/callback/"),
+        ("SPOTIFY_REDIRECT_URI", "https://example.com/spotify/callback/?a=b"),
         ("SPOTIFY_API_URL", "ftp://example.com"),
         ("DEBUG", "perhaps"),  # neither yes nor no
         ("REFRESH_LANES", "many"),
@@ -104,6 +107,39 @@ def test_a_malformed_setting_is_named_without_its_value(name: str, value: str) -
     assert f"{name} is malformed" in ended.stderr
     assert value not in ended.stderr or value == "0"
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("path", ["/callback", "/dashboard/", ""])
+def test_the_web_server_does_not_start_with_a_redirect_uri_that_nothing_answers(path: str) -> None:
+    uri = f"http://127.0.0.1:8000{path}"
+
+    ended = start(PROCESSES["web"], **{**REQUIRED, "SPOTIFY_REDIRECT_URI": uri})
+
+    output = ended.stdout + ended.stderr
+    assert ended.returncode != 0
+    assert "its path must be /spotify/callback/" in output
+    assert "Traceback" not in output
+
+
+def test_a_site_on_an_ipv6_address_serves_it() -> None:
+    uri = "http://[::1]:8000/spotify/callback/"
+    show = [sys.executable, "-c", "from config import settings; print(settings.ALLOWED_HOSTS)"]
+
+    ended = start(show, **{**REQUIRED, "SPOTIFY_REDIRECT_URI": uri})
+
+    assert ended.stdout.strip() == "['[::1]']"
+
+
+@pytest.mark.parametrize(
+    ("host", "bound"),
+    [("::", "[::]:8000"), ("::1", "[::1]:8000"), ("", "0.0.0.0:8000"), ("[::1]", "[::1]:8000")],
+)
+def test_gunicorn_binds_to_ipv6_addresses(host: str, bound: str) -> None:
+    show = [sys.executable, "-c", "from config import gunicorn; print(gunicorn.bind)"]
+
+    ended = start(show, **{**REQUIRED, "HOST": host, "PORT": "8000"})
+
+    assert ended.stdout.strip() == bound
 
 
 def test_a_secret_that_begins_with_a_dollar_sign_is_taken_literally() -> None:

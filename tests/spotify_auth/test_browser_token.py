@@ -18,7 +18,7 @@ from tests.support.tokens import Connect, make_due, token_of
 pytestmark = pytest.mark.django_db
 
 ADDRESS = "/api/spotify/token"
-OUR_PAGE = {"origin": "http://testserver", "sec-fetch-site": "same-origin"}
+OUR_PAGE = {"origin": "http://127.0.0.1", "sec-fetch-site": "same-origin"}
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_no_answer_ever_holds_the_refresh_token(client: Client, user: User) -> N
 @pytest.mark.parametrize(
     "headers",
     [
-        {"origin": "http://testserver"},  # a browser without Sec-Fetch-Site
+        {"origin": "http://127.0.0.1"},  # a browser without Sec-Fetch-Site
         {"sec-fetch-site": "same-origin"},
     ],
 )
@@ -67,8 +67,8 @@ def test_one_sign_of_our_own_page_is_enough(
         {},  # nobody says where this comes from
         {"origin": "null"},
         {"origin": "https://evil.example"},
-        {"origin": "https://testserver"},  # another scheme
-        {"origin": "http://testserver:8000"},  # another port
+        {"origin": "https://127.0.0.1"},  # another scheme
+        {"origin": "http://127.0.0.1:8000"},  # another port
         {**OUR_PAGE, "sec-fetch-site": "cross-site"},
         {**OUR_PAGE, "sec-fetch-site": "same-site"},
         {**OUR_PAGE, "sec-fetch-site": "none"},

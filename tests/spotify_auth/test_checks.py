@@ -33,6 +33,8 @@ def test_the_settings_of_the_tests_are_in_order() -> None:
         # readers ask for more life than a token has left when it is due
         ("ACCESS_TOKEN_MINIMUM_SECONDS", 3000, ["E001"]),
         *((name, None, ["E002"]) for name in REQUIRED),
+        ("SPOTIFY_REDIRECT_URI", "http://localhost:8000/spotify/callback/", ["E006"]),
+        ("SPOTIFY_REDIRECT_URI", "http://127.0.0.1:8000/callback", ["E007"]),
         ("TOKEN_ENCRYPTION_KEYS", [], ["E002"]),
         ("TOKEN_ENCRYPTION_KEYS", [b"short"], ["E003"]),
         ("TOKEN_ENCRYPTION_KEYS", ["k" * 32], ["E003"]),  # text where bytes belong

@@ -7,6 +7,7 @@ from threading import Event
 import pytest
 from django.db import IntegrityError, transaction
 from django.db.models import F
+from django.db.models.expressions import RawSQL
 
 from accounts.models import User
 from spotify_auth import connections
@@ -93,8 +94,8 @@ def test_reconnecting_replaces_in_place_and_forgives_everything(
 
 def test_a_login_that_began_earlier_does_not_overwrite_a_later_one() -> None:
     user = User.objects.create(account_id="a")
-    earlier = connections.database_now()
-    later = earlier + timedelta(seconds=1)
+    later = connections.database_now()
+    earlier = later - timedelta(seconds=1)
     newer = Grant(access_token="new", refresh_token="new", expires_in=3600, scope="")
     connections.connect(user_id=user.pk, grant=newer, issued_at=later)
 
@@ -102,6 +103,59 @@ def test_a_login_that_began_earlier_does_not_overwrite_a_later_one() -> None:
 
     assert token_of(user).access_token == "new"
     assert len(outcomes(user)) == 1
+
+
+@pytest.mark.parametrize("generation", [1, 2])
+def test_a_token_that_spotify_refuses_keeps_no_login_out(generation: int) -> None:
+    user = User.objects.create(account_id="a")
+    later = connections.database_now()
+    dead = Grant(access_token="dead", refresh_token="dead", expires_in=3600, scope="")
+    connections.connect(user_id=user.pk, grant=dead, issued_at=later)
+    SpotifyToken.objects.update(
+        status=SpotifyToken.Status.RECONNECT_REQUIRED, generation=generation
+    )
+
+    connected = connections.connect(
+        user_id=user.pk, grant=GRANT, issued_at=later - timedelta(seconds=1)
+    )
+
+    token = token_of(user)
+    assert (connected, token.status, token.access_token) == (True, "active", "access")
+    assert token.generation == generation + 1
+
+
+def test_a_time_in_the_future_keeps_no_login_out() -> None:
+    # PostgreSQL's clock was a day ahead, and is right again.
+    user = User.objects.create(account_id="a")
+    now = connections.database_now()
+    connections.connect(user_id=user.pk, grant=GRANT, issued_at=now + timedelta(days=1))
+
+    newer = Grant(access_token="new", refresh_token="new", expires_in=3600, scope="")
+    assert connections.connect(user_id=user.pk, grant=newer, issued_at=now)
+
+    assert token_of(user).access_token == "new"
+    connections.disconnect(user_id=user.pk)
+    SpotifyToken.objects.update(closed_at=now + timedelta(days=1))
+    assert connections.connect(user_id=user.pk, grant=GRANT, issued_at=now)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_login_that_waited_for_a_newer_one_does_not_replace_it(elsewhere: Elsewhere) -> None:
+    # The newer time is later than the beginning of the waiting transaction: not "in the future".
+    user = User.objects.create(account_id="a")
+    earlier = connections.database_now()
+    connections.connect(user_id=user.pk, grant=GRANT, issued_at=earlier)
+    with transaction.atomic():
+        SpotifyToken.objects.select_for_update().get(pk=user.pk)
+        late = elsewhere(connections.connect, user_id=user.pk, grant=GRANT, issued_at=earlier)
+        wait_for(lambda: waiting_for_a_lock() == 1, what="the older login")
+        SpotifyToken.objects.filter(pk=user.pk).update(
+            authorized_at=RawSQL("clock_timestamp()", ()),
+            access_token="new",
+        )
+
+    assert late.result(10) is False
+    assert token_of(user).access_token == "new"
 
 
 @pytest.mark.parametrize("close", [connections.disconnect, connections.revoke])

@@ -7,7 +7,8 @@ import pytest
 from django.db.models.functions import Now
 
 from spotify_auth import login
-from spotify_auth.login import Begun, Door, LoginFailed, Reason
+from spotify_auth.login import Begun, Door
+from spotify_auth.login_failures import LoginFailed, Reason
 from spotify_auth.models import LoginAttempt, UserId
 from tests.support.sandbox_client import Sandbox
 

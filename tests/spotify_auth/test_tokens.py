@@ -189,6 +189,18 @@ def test_a_token_that_was_refreshed_a_moment_ago_is_left_alone(connect: Connect)
     assert tokens.nudge(user.pk, generation=2, cause=Cause.ADMIN)
 
 
+def test_a_token_that_was_refreshed_in_the_future_is_refreshed_at_once(connect: Connect) -> None:
+    # PostgreSQL's clock was a day ahead, and is right again: the token looks fresh, and is dead.
+    user = connect(due=False)
+    ahead = {name: F(name) + timedelta(days=1) for name in ("refreshed_at", "expires_at", "due_at")}
+    SpotifyToken.objects.filter(pk=user.pk).update(**ahead)
+
+    changed = [tokens.nudge(user.pk, generation=1, cause=Cause.UNAUTHORIZED) for _ in range(2)]
+
+    assert changed == [True, False]
+    assert SpotifyToken.objects.filter(pk=user.pk, due_at__lte=Now()).exists()
+
+
 def test_a_token_that_cannot_be_decrypted_asks_for_a_reconnect(
     connect: Connect, settings: Settings
 ) -> None:

@@ -220,3 +220,37 @@ def test_a_failure_is_told_without_a_secret(
     assert "login_failed reason=misconfigured" in caplog.text
     code = dict(parse_qsl(urlsplit(address).query))["code"]
     assert code not in caplog.text + response.content.decode()
+
+
+def test_a_limit_is_told_with_its_end(browser: Client, spotify: Sandbox) -> None:
+    address = approve(spotify, begin(browser))
+    spotify.faults("web_api_error", status=429, message="x", retry_after="48925")
+
+    response = browser.get(address)
+
+    assert (response.status_code, response["Retry-After"]) == (503, "48926")
+    assert "in about 14 hours" in response.content.decode()
+
+
+def test_a_redirect_uri_that_spotify_refuses_is_the_operators_to_mend(
+    browser: Client, spotify: Sandbox, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = approve(spotify, begin(browser))
+    settings.SPOTIFY_REDIRECT_URI += "?changed"  # between the way there and the exchange
+
+    response = browser.get(address)
+
+    assert response.status_code == 503
+    assert "not set up correctly" in response.content.decode()
+    assert 'login_code_refused description="Invalid redirect URI"' in caplog.text
+
+
+def test_a_code_that_is_refused_is_no_fault_of_the_site(
+    browser: Client, spotify: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = approve(spotify, begin(browser))
+    spotify.faults("false_invalid_grant")
+
+    assert browser.get(address).status_code == 400
+    (line,) = [r for r in caplog.records if "login_code_refused" in r.getMessage()]
+    assert line.levelname == "WARNING"
