@@ -110,12 +110,13 @@ def test_a_user_who_is_refused_again_and_again_counts_once(suspected: Claim) -> 
     assert history.evidence(suspected, Refused()).refused_before == 50
 
 
+@pytest.mark.parametrize("seconds_ago", [1201, 1199])
 def test_an_outage_that_is_over_is_still_seen_where_the_first_refusal_was(
-    suspected: Claim, monkeypatch: pytest.MonkeyPatch
+    suspected: Claim, monkeypatch: pytest.MonkeyPatch, seconds_ago: float
 ) -> None:
     """In a large service the newest events say nothing about twenty minutes ago."""
     monkeypatch.setattr(history, "SAMPLE", 20)
-    happened(Outcome.SUSPECTED, 10, seconds_ago=1201)
+    happened(Outcome.SUSPECTED, 10, seconds_ago=seconds_ago)
     happened(Outcome.REFRESHED, 60, seconds_ago=1)
 
     assert not rare(suspected)
