@@ -4,12 +4,28 @@ import os
 from logging.config import dictConfig
 from typing import Any
 
+import redis
 from celery import Celery
 from celery.signals import setup_logging, task_prerun
 from django.conf import settings
 from django.db import close_old_connections
+from kombu.transport import TRANSPORT_ALIASES
+from kombu.transport.redis import Transport
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+
+class RedisTransport(Transport):
+    """Celery's transport, to which a demoted or full Redis is one that is away.
+
+    Celery's own ends the worker when a primary becomes a replica under it, and lets the
+    error through to a page that sends a nudge.
+    """
+
+    connection_errors = (*Transport.connection_errors, redis.ResponseError)
+
+
+TRANSPORT_ALIASES |= dict.fromkeys(("redis", "rediss"), "config.celery:RedisTransport")
 
 app = Celery("spotify_token_keeper")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import environ
 from csp.constants import NONE, SELF
 
-from config.environment import Environment, email_config, postgresql_config, redis_url
+from config.environment import Environment, email_config, postgresql_config
+from spotify_auth import redis_url
 from spotify_auth.conf import DEFAULTS
 from spotify_auth.encryption import parse_keys
 from spotify_auth.schedule import slack_problems
@@ -38,7 +39,11 @@ DATABASE: dict[str, Any] = env.parsed(
     expected="postgres://user:password@host:port/name",
 )
 REDIS_URL = env.parsed(
-    "REDIS_URL", redis_url, placeholder="redis://", expected="redis://host:port/number"
+    "REDIS_URL",
+    redis_url.parse,
+    placeholder="redis://",
+    expected="redis://host:port/number, rediss://… for TLS or unix:///path of the primary "
+    "(sentinel:// is not supported; ssl_cert_reqs is none, optional or required)",
 )
 
 # --- Spotify ---------------------------------------------------------------------------
@@ -220,7 +225,8 @@ CONTENT_SECURITY_POLICY = {
 
 # --- Celery (https://docs.celeryq.dev/en/stable/userguide/configuration.html) -----------
 
-CELERY_BROKER_URL = REDIS_URL
+# Celery spells the same address differently.
+CELERY_BROKER_URL = redis_url.for_celery(REDIS_URL)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A page that nudges while the broker is away must not wait for it: the row is marked
 # already, and the next sweep finds it. Workers and beats reconnect on their own terms.
@@ -256,7 +262,14 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"once_per_outage": {"()": "spotify_auth.redis_health.OncePerOutage"}},
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["once_per_outage"],
+        }
+    },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
         # urllib3 writes request lines at DEBUG, and redis its commands: never ours to show.

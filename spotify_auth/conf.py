@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 
+from spotify_auth import redis_url
+
 REQUIRED: Final = {
     "TOKEN_ENCRYPTION_KEYS": "the keys that encrypt the stored tokens: 32 random bytes each",
     "SPOTIFY_CLIENT_ID": "the client ID from the Spotify Developer Dashboard",
@@ -106,7 +108,7 @@ def _fallback(name: str) -> Any:
         # Spotify takes plain http on a loopback address only, so the redirect URI tells.
         return urlsplit(settings.SPOTIFY_REDIRECT_URI).scheme == "https"
     broker = str(getattr(django_settings, "CELERY_BROKER_URL", None) or "")
-    if name == "REDIS_URL" and urlsplit(broker).scheme in {"redis", "rediss", "unix"}:
+    if name == "REDIS_URL" and urlsplit(broker).scheme in redis_url.SCHEMES:
         return broker
     if name in REQUIRED:
         raise ImproperlyConfigured(missing(name))

@@ -37,7 +37,7 @@ def save(claim: Claim, saved: SavedGrant) -> bool:
     plain = json.dumps({**dataclasses.asdict(saved.grant), "issued_at": saved.issued_at})
     sealed = cipher().encrypt(plain, place=_place(claim))
     try:
-        redis_client.client().set(key_of(claim), sealed, px=KEPT_MILLISECONDS)
+        redis_client.client(urgent=True).set(key_of(claim), sealed, px=KEPT_MILLISECONDS)
     except redis.RedisError as error:
         logger.warning(
             "grant_save_failed user_id=%s reason=%s", claim.user_id, type(error).__name__
