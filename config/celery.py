@@ -6,11 +6,13 @@ from typing import Any
 
 import redis
 from celery import Celery
-from celery.signals import setup_logging, task_prerun
+from celery.signals import setup_logging, task_postrun, task_prerun, worker_ready
 from django.conf import settings
 from django.db import close_old_connections
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport.redis import Transport
+
+from config.idle_connections import IdleConnections
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -42,3 +44,9 @@ def log_as_django_does(**kwargs: Any) -> None:
 def close_broken_connections(**kwargs: Any) -> None:
     """What Django does at each request: a connection that has failed is not used again."""
     close_old_connections()
+
+
+idle_connections = IdleConnections()
+task_prerun.connect(idle_connections.task_begins)
+task_postrun.connect(idle_connections.task_ended)
+worker_ready.connect(idle_connections.start)

@@ -71,6 +71,16 @@ REFRESH_DORMANT_AFTER = env.integer("REFRESH_DORMANT_AFTER", minimum=0)
 WORKER_MAX_MEMORY_MIB = env.integer("WORKER_MAX_MEMORY_MIB", minimum=0)
 TOKEN_EVENT_RETENTION_DAYS = env.integer("TOKEN_EVENT_RETENTION_DAYS")
 
+# The most connections to PostgreSQL that this deployment opens, for `check --database default`:
+# one for each thread, one for each worker's own looks, and five for people and migrations.
+MOST_DATABASE_CONNECTIONS = (
+    env.integer("WORKER_PROCESSES", 1) * (env.integer("WORKER_CONCURRENCY", 64) + 1)
+    + env.integer("WEB_SERVERS", 1)
+    * env.integer("WEB_CONCURRENCY", 2)
+    * env.integer("WEB_THREADS", 8)
+    + 5
+)
+
 env.problems += slack_problems(
     lifetime=ACCESS_TOKEN_LIFETIME_SECONDS,
     sweep=REFRESH_SWEEP_SECONDS,
@@ -152,7 +162,8 @@ TEMPLATES = [
 DATABASES = {
     "default": {
         **DATABASE,
-        # One connection a thread, kept: a lane must not pay for a new one each time.
+        # One connection a thread, kept: a lane must not pay for a new one each time. In a
+        # worker config/idle_connections.py closes those of threads without work.
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
         # Detect a dead PostgreSQL host within 5 to 11 s, so that a worker can save its grant
@@ -248,12 +259,10 @@ CELERY_TASK_ROUTES = {"spotify_auth.lane": {"queue": "lanes"}}
 # Lanes are long: a worker whose threads are all busy reserves no more than one for each.
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_REDIRECT_STDOUTS = False
-# Every entry is an interval or a time of day: nothing needs to be remembered in a file.
+# A sweep enqueues what is hourly (spotify_auth/chores.py): nothing needs to be remembered.
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "spotify_auth.sweep", "schedule": REFRESH_SWEEP_SECONDS},
-    "house-keeping": {"task": "spotify_auth.house_keeping", "schedule": 3600},
-    "remind": {"task": "accounts.remind", "schedule": 600},
 }
 
 # --- Logging ---------------------------------------------------------------------------

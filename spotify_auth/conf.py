@@ -62,6 +62,9 @@ DEFAULTS: Final[dict[str, Any]] = {
     "WORKER_MAX_MEMORY_MIB": 0,
     # Days for which the history of a token is kept.
     "TOKEN_EVENT_RETENTION_DAYS": 90,
+    # The most connections to PostgreSQL that all processes together may open, for
+    # `manage.py check --database default`. 0: not checked.
+    "MOST_DATABASE_CONNECTIONS": 0,
 }
 """The value of each setting that a project does not set."""
 
@@ -92,6 +95,7 @@ class Settings:
     REFRESH_DORMANT_AFTER: int
     WORKER_MAX_MEMORY_MIB: int
     TOKEN_EVENT_RETENTION_DAYS: int
+    MOST_DATABASE_CONNECTIONS: int
 
     def __getattr__(self, name: str) -> Any:
         """One setting. Raises ImproperlyConfigured for a required one that is missing."""
