@@ -239,6 +239,11 @@ CONTENT_SECURITY_POLICY = {
 # Celery spells the same address differently.
 CELERY_BROKER_URL = redis_url.for_celery(REDIS_URL)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# For ever: an attempt every two seconds (config/celery.py) soon makes Celery's hundred.
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# No task here is acknowledged late, so there is none to cancel, and nothing to warn of.
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_WORKER_ENABLE_PREFETCH_COUNT_REDUCTION = False
 # A page that nudges while the broker is away must not wait for it: the row is marked
 # already, and the next sweep finds it. Workers and beats reconnect on their own terms.
 CELERY_BROKER_TRANSPORT_OPTIONS = {
@@ -271,7 +276,10 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "filters": {"once_per_outage": {"()": "spotify_auth.redis_health.OncePerOutage"}},
+    "filters": {
+        "once_per_outage": {"()": "spotify_auth.redis_health.OncePerOutage"},
+        "one_line_an_outage": {"()": "config.outage_lines.OneLineAnOutage"},
+    },
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",
@@ -285,8 +293,13 @@ LOGGING = {
         **{name: {"level": "INFO"} for name in ("urllib3", "requests", "redis", "kombu")},
         # Three lines for each sweep, a sweep every few seconds: our own lines say what changed.
         **{
-            name: {"level": "WARNING"}
+            name: {"level": "WARNING", "filters": ["one_line_an_outage"]}
             for name in ("celery.app.trace", "celery.beat", "celery.worker.strategy")
+        },
+        # Each lane and each attempt to reconnect has a line of its own while a server is lost.
+        **{
+            name: {"filters": ["one_line_an_outage"]}
+            for name in ("celery.worker.consumer.consumer", "spotify_auth.refresh.lanes")
         },
         # runserver's request lines carry the query, and the log-in callback's the code.
         "django.server": {"handlers": [], "level": "CRITICAL", "propagate": False},
