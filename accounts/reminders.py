@@ -26,6 +26,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 
 from accounts.models import ReconnectReminder
+from spotify_auth import chores
 from spotify_auth.models import SpotifyToken
 
 logger = logging.getLogger(__name__)
@@ -51,19 +52,22 @@ def remind() -> int:
     """Send what is to be sent by now; how many mails went out.
 
     Ends at the first mail that fails for the mail server's own reasons, and after
-    LONGEST_SECONDS, since a worker that is told to stop waits for it: the rest waits for
-    the next call.
+    LONGEST_SECONDS, or when the worker is told to stop: the rest waits for the next call.
     """
     give_up = time.monotonic() + LONGEST_SECONDS
     with connection.cursor() as cursor:
         cursor.execute(_DECIDE)
     sent = 0
     try:
-        while time.monotonic() < give_up and (outcome := _send_next()) is not None:
+        while not _must_end(give_up) and (outcome := _send_next()) is not None:
             sent += outcome
     except (OSError, SMTPException) as error:
         logger.error("reminder_not_sent reason=%s", type(error).__name__)
     return sent
+
+
+def _must_end(give_up: float) -> bool:
+    return chores.stopping.is_set() or time.monotonic() > give_up
 
 
 @transaction.atomic

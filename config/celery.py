@@ -4,14 +4,52 @@ import os
 from logging.config import dictConfig
 from typing import Any
 
+import redis
 from celery import Celery
-from celery.signals import setup_logging, task_prerun
+from celery.app.amqp import AMQP
+from celery.signals import setup_logging, task_postrun, task_prerun, worker_init, worker_ready
 from django.conf import settings
 from django.db import close_old_connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from kombu import Connection
+from kombu.transport import TRANSPORT_ALIASES
+from kombu.transport.redis import Transport
+
+from config.idle_connections import IdleConnections
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-app = Celery("spotify_token_keeper")
+RECONNECT_SECONDS = 2.0
+
+
+class RedisTransport(Transport):
+    """Celery's transport, to which a demoted or full Redis is one that is away.
+
+    Celery's own ends the worker when a primary becomes a replica under it, and lets the
+    error through to a page that sends a nudge.
+    """
+
+    connection_errors = (*Transport.connection_errors, redis.ResponseError)
+
+
+class BrokerConnection(Connection):
+    """Looks for a lost broker every two seconds, where Celery's own waits half a minute."""
+
+    def ensure_connection(self, *args: Any, **kwargs: Any) -> Connection:  # type: ignore[override]
+        """Wait until the broker is there."""
+        steady = {"interval_start": RECONNECT_SECONDS, "interval_step": 0}
+        return super().ensure_connection(*args, **{**steady, **kwargs})
+
+
+class Broker(AMQP):
+    """Celery's messaging over connections of our own."""
+
+    Connection = BrokerConnection
+
+
+TRANSPORT_ALIASES |= dict.fromkeys(("redis", "rediss"), "config.celery:RedisTransport")
+
+app = Celery("spotify_token_keeper", amqp=Broker)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
@@ -26,3 +64,15 @@ def log_as_django_does(**kwargs: Any) -> None:
 def close_broken_connections(**kwargs: Any) -> None:
     """What Django does at each request: a connection that has failed is not used again."""
     close_old_connections()
+
+
+idle_connections = IdleConnections()
+task_prerun.connect(idle_connections.task_begins)
+task_postrun.connect(idle_connections.task_ended)
+worker_ready.connect(idle_connections.start)
+
+
+@worker_init.connect
+def collect_no_queries(**kwargs: Any) -> None:
+    """With DEBUG Django keeps the last 9000 statements of each thread, which no request clears."""
+    BaseDatabaseWrapper.queries_limit = 0

@@ -164,13 +164,6 @@ def postgresql_config(raw: str) -> dict[str, Any]:
     return config
 
 
-def redis_url(raw: str) -> str:
-    """The address of a Redis server. Raises ValueError for any other."""
-    if urlsplit(raw).scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError("not Redis")
-    return raw
-
-
 def _at_least(minimum: float, value: Any) -> Any:
     # `not >=` also refuses NaN, which compares false with everything.
     if not value >= minimum or value == float("inf"):

@@ -13,7 +13,8 @@ import environ
 from csp.constants import NONE, SELF
 
 from config.addresses import bracketed
-from config.environment import Environment, email_config, postgresql_config, redis_url
+from config.environment import Environment, email_config, postgresql_config
+from spotify_auth import redis_url
 from spotify_auth.conf import DEFAULTS
 from spotify_auth.encryption import parse_keys
 from spotify_auth.redirect_uri import redirect_uri
@@ -40,7 +41,11 @@ DATABASE: dict[str, Any] = env.parsed(
     expected="postgres://user:password@host:port/name",
 )
 REDIS_URL = env.parsed(
-    "REDIS_URL", redis_url, placeholder="redis://", expected="redis://host:port/number"
+    "REDIS_URL",
+    redis_url.parse,
+    placeholder="redis://",
+    expected="redis://host:port/number, rediss://… for TLS or unix:///path of the primary "
+    "(sentinel:// is not supported; ssl_cert_reqs is none, optional or required)",
 )
 
 # --- Spotify ---------------------------------------------------------------------------
@@ -74,6 +79,14 @@ OUTAGE_GUARD_LONGEST_SECONDS = env.seconds("OUTAGE_GUARD_LONGEST_SECONDS")
 REFRESH_DORMANT_AFTER = env.integer("REFRESH_DORMANT_AFTER", minimum=0)
 WORKER_MAX_MEMORY_MIB = env.integer("WORKER_MAX_MEMORY_MIB", minimum=0)
 TOKEN_EVENT_RETENTION_DAYS = env.integer("TOKEN_EVENT_RETENTION_DAYS")
+
+# The most connections to PostgreSQL that this deployment opens, for `check --database default`:
+# one for each thread, one for each worker's own looks, and five for people and migrations.
+MOST_DATABASE_CONNECTIONS = (
+    env.integer("WORKER_PROCESSES", 1) * (env.integer("WORKER_CONCURRENCY", 64) + 1)
+    + env.integer("WEB_SERVERS", 1) * env.integer("WEB_CONCURRENCY", 2) * WEB_THREADS
+    + 5
+)
 
 env.problems += slack_problems(
     lifetime=ACCESS_TOKEN_LIFETIME_SECONDS,
@@ -158,7 +171,8 @@ TEMPLATES = [
 DATABASES = {
     "default": {
         **DATABASE,
-        # One connection a thread, kept: a lane must not pay for a new one each time.
+        # One connection a thread, kept: a lane must not pay for a new one each time. In a
+        # worker config/idle_connections.py closes those of threads without work.
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
         # Detect a dead PostgreSQL host within 5 to 11 s, so that a worker can save its grant
@@ -234,8 +248,14 @@ CONTENT_SECURITY_POLICY = {
 
 # --- Celery (https://docs.celeryq.dev/en/stable/userguide/configuration.html) -----------
 
-CELERY_BROKER_URL = REDIS_URL
+# Celery spells the same address differently.
+CELERY_BROKER_URL = redis_url.for_celery(REDIS_URL)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# For ever: an attempt every two seconds (config/celery.py) soon makes Celery's hundred.
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# No task here is acknowledged late, so there is none to cancel, and nothing to warn of.
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_WORKER_ENABLE_PREFETCH_COUNT_REDUCTION = False
 # A page that nudges while the broker is away must not wait for it: the row is marked
 # already, and the next sweep finds it. Workers and beats reconnect on their own terms.
 CELERY_BROKER_TRANSPORT_OPTIONS = {
@@ -256,12 +276,10 @@ CELERY_TASK_ROUTES = {"spotify_auth.lane": {"queue": "lanes"}}
 # Lanes are long: a worker whose threads are all busy reserves no more than one for each.
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_REDIRECT_STDOUTS = False
-# Every entry is an interval or a time of day: nothing needs to be remembered in a file.
+# A sweep enqueues what is hourly (spotify_auth/chores.py): nothing needs to be remembered.
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "spotify_auth.sweep", "schedule": REFRESH_SWEEP_SECONDS},
-    "house-keeping": {"task": "spotify_auth.house_keeping", "schedule": 3600},
-    "remind": {"task": "accounts.remind", "schedule": 600},
 }
 
 # --- Logging ---------------------------------------------------------------------------
@@ -270,15 +288,30 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {
+        "once_per_outage": {"()": "spotify_auth.redis_health.OncePerOutage"},
+        "one_line_an_outage": {"()": "config.outage_lines.OneLineAnOutage"},
+    },
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["once_per_outage"],
+        }
+    },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
         # urllib3 writes request lines at DEBUG, and redis its commands: never ours to show.
         **{name: {"level": "INFO"} for name in ("urllib3", "requests", "redis", "kombu")},
         # Three lines for each sweep, a sweep every few seconds: our own lines say what changed.
         **{
-            name: {"level": "WARNING"}
+            name: {"level": "WARNING", "filters": ["one_line_an_outage"]}
             for name in ("celery.app.trace", "celery.beat", "celery.worker.strategy")
+        },
+        # Each lane and each attempt to reconnect has a line of its own while a server is lost.
+        **{
+            name: {"filters": ["one_line_an_outage"]}
+            for name in ("celery.worker.consumer.consumer", "spotify_auth.refresh.lanes")
         },
         # runserver's request lines carry the query, and the log-in callback's the code.
         "django.server": {"handlers": [], "level": "CRITICAL", "propagate": False},

@@ -5,9 +5,9 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings as django_settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.utils import load_backend
 
 from spotify_auth import conf
@@ -24,6 +24,7 @@ def register_all() -> None:
     """Register every check of this app, when the app is ready."""
     for check in (check_slack, check_required, check_keys, check_database, check_redirect_uri):
         register(check)
+    register(check_connections, Tags.database)
 
 
 def check_slack(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
@@ -124,3 +125,36 @@ def check_redirect_uri(
             )
         ]
     return []
+
+
+_CONNECTIONS = """
+SELECT sum(setting::int) FILTER (WHERE name = 'max_connections')
+     - sum(setting::int) FILTER (WHERE name <> 'max_connections')
+FROM pg_settings
+WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')
+"""
+
+
+def check_connections(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """W001: all threads of all processes together are more than PostgreSQL takes.
+
+    Asks PostgreSQL, so only with `check --database default`, and before `migrate`.
+    """
+    if DEFAULT_DB_ALIAS not in (databases or ()) or check_database(app_configs):
+        return []
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+        cursor.execute(_CONNECTIONS)
+        allowed = int(cursor.fetchone()[0])
+    most = settings.MOST_DATABASE_CONNECTIONS
+    if most <= allowed:
+        return []
+    return [
+        Warning(
+            f"Up to {most} connections are opened, and PostgreSQL takes {allowed}.",
+            hint="Lower WORKER_CONCURRENCY, raise max_connections, or put a pooler before "
+            "PostgreSQL (docs/how-to/scale.md).",
+            id="spotify_auth.W001",
+        )
+    ]

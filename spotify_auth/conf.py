@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 
+from spotify_auth import redis_url
+
 REQUIRED: Final = {
     "TOKEN_ENCRYPTION_KEYS": "the keys that encrypt the stored tokens: 32 random bytes each",
     "SPOTIFY_CLIENT_ID": "the client ID from the Spotify Developer Dashboard",
@@ -62,6 +64,9 @@ DEFAULTS: Final[dict[str, Any]] = {
     "WORKER_MAX_MEMORY_MIB": 0,
     # Days for which the history of a token is kept.
     "TOKEN_EVENT_RETENTION_DAYS": 90,
+    # The most connections to PostgreSQL that all processes together may open, for
+    # `manage.py check --database default`. 0: not checked.
+    "MOST_DATABASE_CONNECTIONS": 0,
 }
 """The value of each setting that a project does not set."""
 
@@ -93,6 +98,7 @@ class Settings:
     REFRESH_DORMANT_AFTER: int
     WORKER_MAX_MEMORY_MIB: int
     TOKEN_EVENT_RETENTION_DAYS: int
+    MOST_DATABASE_CONNECTIONS: int
 
     def __getattr__(self, name: str) -> Any:
         """One setting. Raises ImproperlyConfigured for a required one that is missing."""
@@ -109,7 +115,7 @@ def _fallback(name: str) -> Any:
         # Spotify takes plain http on a loopback address only, so the redirect URI tells.
         return urlsplit(settings.SPOTIFY_REDIRECT_URI).scheme == "https"
     broker = str(getattr(django_settings, "CELERY_BROKER_URL", None) or "")
-    if name == "REDIS_URL" and urlsplit(broker).scheme in {"redis", "rediss", "unix"}:
+    if name == "REDIS_URL" and urlsplit(broker).scheme in redis_url.SCHEMES:
         return broker
     if name in REQUIRED:
         raise ImproperlyConfigured(missing(name))

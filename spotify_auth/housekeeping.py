@@ -1,27 +1,35 @@
 """Deleting what has outlived its use. Ages are measured by PostgreSQL's clock."""
 
 from datetime import timedelta
+from importlib import import_module
 
+from django.conf import settings as django_settings
 from django.core.management import call_command
 from django.db.models.functions import Now
 
-from spotify_auth import login
+from spotify_auth import chores, login
 from spotify_auth.conf import settings
 from spotify_auth.models import TokenEvent
 from spotify_auth.refresh import saved_grants
 
 AT_ONCE = 5000
-"""Events deleted per transaction. A long transaction would stop vacuum from removing the dead
+"""Rows deleted per transaction. A long transaction would stop vacuum from removing the dead
 rows that refreshes leave."""
 
 
-def delete_expired() -> None:
-    """Delete old events, logins that never came back, orphaned grants and expired sessions."""
-    while _delete_some_events():
-        pass
+def delete_expired() -> bool:
+    """Delete old events, logins that never came back, orphaned grants and expired sessions.
+
+    False if this process was told to stop in the middle.
+    """
+    for delete_some in (_delete_some_events, _delete_some_sessions):
+        while delete_some():
+            if chores.stopping.is_set():
+                return False
     login.delete_expired()
     saved_grants.delete_orphans()
     call_command("clearsessions")
+    return True
 
 
 def _delete_some_events() -> bool:
@@ -30,4 +38,16 @@ def _delete_some_events() -> bool:
     old = TokenEvent.objects.filter(at__lt=oldest).order_by("at").values_list("pk", flat=True)
     found = list(old[:AT_ONCE])
     TokenEvent.objects.filter(pk__in=found).delete()
+    return len(found) == AT_ONCE
+
+
+def _delete_some_sessions() -> bool:
+    """Delete sessions that expired, if they are in the database; whether there may be more."""
+    store = import_module(django_settings.SESSION_ENGINE).SessionStore
+    if not hasattr(store, "get_model_class"):
+        return False
+    sessions = store.get_model_class().objects
+    expired = sessions.filter(expire_date__lt=Now()).order_by("expire_date")
+    found = list(expired.values_list("pk", flat=True)[:AT_ONCE])
+    sessions.filter(pk__in=found).delete()
     return len(found) == AT_ONCE

@@ -266,3 +266,14 @@ class LoginAttempt(models.Model):
 
     def __str__(self) -> str:
         return f"Login under way since {self.created_at:%Y-%m-%d %H:%M:%S}"
+
+
+class Chore(models.Model):
+    """Work that some worker does every so often, whichever finds it due (`chores`)."""
+
+    name = models.CharField(primary_key=True, max_length=100, help_text="Celery's name for it.")
+    done_at = models.DateTimeField(null=True, help_text="When it was last begun. Empty: it is due.")
+    times = models.BigIntegerField(db_default=0, help_text="How often it was begun so far.")
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,11 +1,12 @@
 """The connection to Redis for what workers tell each other: pauses, marks, rescued grants.
 
-Nothing here is a truth: every caller goes on without Redis.
+Nothing here is a truth: every caller goes on without Redis. What a process knows of a Redis
+that is away is in `redis_health`.
 """
 
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import redis
 from redis.backoff import NoBackoff
@@ -13,8 +14,39 @@ from redis.commands.core import Script
 from redis.retry import Retry
 
 from spotify_auth.conf import settings
+from spotify_auth.redis_health import Health
+from spotify_auth.redis_url import for_redis
 
 TIMEOUT_SECONDS = 1.0
+
+_READS = {"GET", "PTTL", "SCAN"}
+"""The commands of this service that a read-only replica answers as well."""
+
+
+class Client(redis.Redis):
+    """One connection, which remembers for all threads whether the server answers."""
+
+    health: Health
+    urgent = False
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Send one command. Raises redis.RedisError, also without asking (`Health`)."""
+        with self.health.asking(urgent=self.urgent, reads=args[0] in _READS):
+            try:
+                return self._ask(*args, **options)
+            except redis.ReadOnlyError:
+                return self._ask(*args, **options)
+
+    def _ask(self, *args: Any, **options: Any) -> Any:
+        """Once; hangs up on a demoted primary, whose address may lead to the new one by now."""
+        try:
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except redis.ResponseError as error:
+            if not _is_read_only(error):
+                raise
+            if self.connection:
+                self.connection.disconnect()  # type: ignore[no-untyped-call]
+            raise redis.ReadOnlyError("Redis is a read-only replica") from error
 
 
 class _Local(threading.local):
@@ -22,19 +54,30 @@ class _Local(threading.local):
 
     def __init__(self) -> None:
         self.url = ""
-        self.client: redis.Redis | None = None
+        self.client: Client | None = None
         self.scripts: dict[str, Script] = {}
 
 
 _local = _Local()
+_health: dict[str, Health] = {}
+"""One for each address. There is one address in a process that is no test."""
 
 
-def client() -> redis.Redis:
-    """This thread's client; a dead server costs a second or two. Raises redis.RedisError."""
-    if _local.client is None or _local.url != settings.REDIS_URL:
-        _local.client = _connected(settings.REDIS_URL)
-        _local.url = settings.REDIS_URL
+def client(*, urgent: bool = False) -> redis.Redis:
+    """This thread's client. Raises redis.RedisError.
+
+    A server that is gone costs a second or two. After that, calls fail at once for
+    half a minute. An `urgent` call always asks: it carries what exists nowhere else.
+    """
+    url = settings.REDIS_URL
+    if _local.client is None or _local.url != url:
+        health = _health.setdefault(url, Health())
+        with health.asking(urgent=urgent, reads=True):
+            _local.client = _connected(url)
+        _local.client.health = health
+        _local.url = url
         _local.scripts.clear()
+    _local.client.urgent = urgent
     return _local.client
 
 
@@ -49,12 +92,18 @@ def run(script: str, *, keys: Sequence[str], args: Sequence[str | float | bytes]
     return _local.scripts[script](keys=keys, args=args)
 
 
-def _connected(url: str) -> redis.Redis:
-    return redis.Redis.from_url(
-        url,
+def _connected(url: str) -> Client:
+    connected = Client.from_url(
+        for_redis(url),
         single_connection_client=True,
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS,
         # Once more for a connection that was lost while it was idle; not after a time-out.
         retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
     )
+    return cast(Client, connected)
+
+
+def _is_read_only(error: redis.ResponseError) -> bool:
+    # Before version 7 the refusal of a script comes as another error with this word in it.
+    return isinstance(error, redis.ReadOnlyError) or "-READONLY" in str(error)

@@ -1,19 +1,20 @@
 """Celery's side: primary keys in, one call each. Never a token in an argument or result."""
 
+from datetime import timedelta
 from typing import Any
 
 from celery import shared_task
-from celery.signals import worker_shutting_down
+from celery.signals import worker_ready, worker_shutting_down
 
-from spotify_auth import housekeeping
+from spotify_auth import chores, housekeeping
 from spotify_auth.models import UserId
-from spotify_auth.refresh import lanes, refresher
+from spotify_auth.refresh import lanes, refresher, sweep_watch
 
 
 @shared_task(name="spotify_auth.sweep")
 def sweep() -> None:
-    """Beat's tick: open lanes for what is due."""
-    lanes.open_lanes()
+    """Beat's tick: open lanes for due tokens, and enqueue due chores."""
+    sweep_watch.sweep()
 
 
 @shared_task(name="spotify_auth.lane")
@@ -30,11 +31,22 @@ def refresh(user_id: UserId) -> None:
 
 @shared_task(name="spotify_auth.house_keeping")
 def house_keeping() -> None:
-    """Delete what has outlived its use."""
-    housekeeping.delete_expired()
+    """Delete what has outlived its use, if an hour has passed."""
+    if chores.take(house_keeping.name) and not housekeeping.delete_expired():
+        chores.give_back(house_keeping.name)
+
+
+chores.register(house_keeping.name, every=timedelta(hours=1))
+
+
+@worker_ready.connect
+def watch_sweeps(**kwargs: Any) -> None:
+    """Sweep without beat if need be."""
+    sweep_watch.SweepWatch().start()
 
 
 @worker_shutting_down.connect
 def stop_lanes(**kwargs: Any) -> None:
-    """On SIGTERM, lanes finish the exchange in hand and begin no other."""
+    """On SIGTERM, lanes and chores finish what is in hand and begin no other."""
     lanes.stop_lanes()
+    chores.stopping.set()

@@ -45,7 +45,7 @@ def save(claim: Claim, saved: SavedGrant) -> bool:
     """Save a grant that is not stored yet in Redis, encrypted; False without Redis."""
     sealed = seal(claim, saved)
     try:
-        redis_client.client().set(key_of(claim), sealed, px=KEPT_MILLISECONDS)
+        redis_client.client(urgent=True).set(key_of(claim), sealed, px=KEPT_MILLISECONDS)
     except redis.RedisError as error:
         logger.warning(
             "grant_save_failed user_id=%s reason=%s", claim.user_id, type(error).__name__

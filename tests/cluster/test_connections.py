@@ -3,12 +3,12 @@
 import time
 from collections.abc import Iterator
 
-import psutil
 import pytest
 from django.db import connection as database
 from pytest_celery import CeleryTestSetup
 
 from accounts.models import User
+from tests.support.cluster import sessions
 from tests.support.processes import LocalProcess, wait_for, worker_process
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import connect_users, make_due, token_of
@@ -42,18 +42,6 @@ def refresh(user: User) -> None:
     before = token_of(user).generation
     make_due(user)
     wait_for(lambda: token_of(user).generation == before + 1, what="the refresh")
-
-
-def sessions(worker: LocalProcess) -> list[int]:
-    """The process ids of the worker's sessions on the test database."""
-    ports = [socket.laddr.port for socket in psutil.Process(worker.pid).net_connections()]
-    with database.cursor() as cursor:
-        cursor.execute(
-            "SELECT pid FROM pg_stat_activity "
-            "WHERE datname = current_database() AND client_port = ANY(%s)",
-            [ports],
-        )
-        return [pid for (pid,) in cursor.fetchall()]
 
 
 def test_a_thread_keeps_its_connection(worker: LocalProcess, fast_sandbox: Sandbox) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 from django.conf import settings as django_settings
-from django.core.checks import CheckMessage, run_checks
+from django.core.checks import CheckMessage, Tags, run_checks
+from django.db import connection
 from pytest_django import Settings
 
 from spotify_auth.conf import REQUIRED
@@ -85,3 +86,25 @@ def test_a_database_that_cannot_hold_the_tokens_is_found(
 
     assert ids() == found
     assert all(error.hint for error in errors())
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("spare", "found"), [(0, []), (-1, ["spotify_auth.W001"])])
+def test_more_connections_than_postgresql_takes_are_a_warning(
+    settings: Settings, spare: int, found: list[str]
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW max_connections")
+        most = int(cursor.fetchone()[0])
+        cursor.execute("SHOW superuser_reserved_connections")
+        settings.MOST_DATABASE_CONNECTIONS = most - int(cursor.fetchone()[0]) - spare
+
+    warnings = run_checks(tags=[Tags.database], databases=["default"])
+
+    assert [warning.id for warning in warnings] == found
+
+
+def test_connections_are_counted_when_a_database_is_named_only(settings: Settings) -> None:
+    settings.MOST_DATABASE_CONNECTIONS = 10**6
+
+    assert errors() == []

@@ -1,12 +1,13 @@
 """House-keeping deletes what is old, and nothing else."""
 
 from datetime import timedelta
+from threading import Event
 
 import pytest
 from django.contrib.sessions.models import Session
 from django.db.models.functions import Now
 
-from spotify_auth import connections, housekeeping, login
+from spotify_auth import chores, connections, housekeeping, login, tasks
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.housekeeping import delete_expired
 from spotify_auth.models import LoginAttempt, SpotifyToken, TokenEvent
@@ -76,3 +77,41 @@ def test_deletes_expired_sessions() -> None:
     delete_expired()
 
     assert [session.session_key for session in Session.objects.all()] == ["new"]
+
+
+def test_ends_between_two_steps_when_the_worker_stops(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "AT_ONCE", 1)
+    monkeypatch.setattr(chores, "stopping", Event())
+    for n in range(3):
+        connect(f"user-{n}")
+    TokenEvent.objects.update(at=Now() - timedelta(days=91))
+    chores.stopping.set()
+
+    tasks.house_keeping()
+
+    assert TokenEvent.objects.count() == 2
+    chores.stopping.clear()
+    tasks.house_keeping()  # it was given back
+    assert TokenEvent.objects.count() == 0
+
+
+def test_keeps_house_once_an_hour(connect: Connect) -> None:
+    tasks.house_keeping()
+    connect("user-1")
+    TokenEvent.objects.update(at=Now() - timedelta(days=91))
+
+    tasks.house_keeping()
+
+    assert TokenEvent.objects.count() == 1
+
+
+def test_deletes_many_sessions_in_several_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(housekeeping, "AT_ONCE", 2)
+    for n in range(5):
+        Session.objects.create(session_key=str(n), expire_date=Now() - timedelta(days=1))
+
+    delete_expired()
+
+    assert not Session.objects.exists()

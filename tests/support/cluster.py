@@ -1,6 +1,10 @@
 """The cluster that tests/cluster starts: its size, its tokens' lifetime, its nodes."""
 
+import psutil
+from django.db import connection as database
 from pytest_celery import CeleryTestNode
+
+from tests.support.processes import LocalProcess
 
 LIFETIME = 12
 """Seconds that an access token of the cluster's sandbox lives."""
@@ -10,3 +14,15 @@ WORKERS, BEATS = 3, 2
 
 def has_ended(node: CeleryTestNode) -> bool:
     return bool(node.container.status == "exited")
+
+
+def sessions(worker: LocalProcess) -> list[int]:
+    """The process ids of the worker's sessions on the test database."""
+    ports = [socket.laddr.port for socket in psutil.Process(worker.pid).net_connections()]
+    with database.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity "
+            "WHERE datname = current_database() AND client_port = ANY(%s)",
+            [ports],
+        )
+        return [pid for (pid,) in cursor.fetchall()]

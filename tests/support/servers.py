@@ -106,6 +106,42 @@ def speaking(talk: Callable[[socket.socket], None]) -> Iterator[int]:
             thread.join()
 
 
+@contextmanager
+def relaying(to_port: int, *, tls: ssl.SSLContext) -> Iterator[int]:
+    """The port of a TLS proxy, as hosts put one before a Redis, to a port of this machine."""
+
+    def talk(connection: socket.socket) -> None:
+        with (
+            tls.wrap_socket(connection.dup(), server_side=True) as inside,
+            socket.create_connection(("127.0.0.1", to_port)) as outside,
+        ):
+            back = threading.Thread(target=_copy, args=(outside, inside))
+            back.start()
+            _copy(inside, outside)
+            back.join()
+
+    def each_by_itself(connection: socket.socket) -> None:
+        thread = threading.Thread(target=_quietly, args=(talk, connection.dup()), daemon=True)
+        thread.start()
+
+    with speaking(each_by_itself) as port:
+        yield port
+
+
+def _quietly(talk: Callable[[socket.socket], None], connection: socket.socket) -> None:
+    with connection, suppress(OSError):
+        talk(connection)
+
+
+def _copy(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    for end in (source, sink):
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+
+
 class Authority:
     """A certificate authority of the test's own."""
 

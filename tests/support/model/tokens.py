@@ -133,7 +133,7 @@ class Model:
     def login_returns(self, key: str, login: Login) -> bool:
         """False when it is older than what is stored, or than the closing of it."""
         person = self.people[key]
-        if person.status and person.authorized > login.began:
+        if person.status == "active" and person.authorized > login.began:
             return False
         if person.closed and person.closed > login.began:
             return False

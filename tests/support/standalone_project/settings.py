@@ -64,5 +64,4 @@ CELERY_TASK_ROUTES = {"spotify_auth.lane": {"queue": "lanes"}}
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "spotify_auth.sweep", "schedule": REFRESH_SWEEP_SECONDS},
-    "house-keeping": {"task": "spotify_auth.house_keeping", "schedule": 3600},
 }

@@ -1,0 +1,117 @@
+"""A worker that sees no sweep for three intervals sweeps itself.
+
+Beat sends nothing while it is down, and nothing for an hour after its host's clock was set
+back by an hour. Each worker looks whether the count of sweeps in PostgreSQL still grows, and
+measures the time between by its own monotonic clock, which nobody sets.
+"""
+
+import logging
+import threading
+import time
+from datetime import timedelta
+
+import redis
+from django.db import Error, connection
+from kombu.exceptions import OperationalError as BrokerError
+
+from spotify_auth import chores
+from spotify_auth.conf import settings
+from spotify_auth.models import Chore
+from spotify_auth.refresh import lanes
+from spotify_auth.refresh.process import process
+
+logger = logging.getLogger(__name__)
+
+BEAT, OWN = "spotify_auth.sweep", "spotify_auth.sweep_without_beat"
+"""The chores that stand for a sweep of beat's and for one that a worker did by itself."""
+
+PATIENCE = 3
+"""Intervals without a sweep, after which a worker sweeps itself. As many fit into the last
+part of a token's life (`schedule.slack_problems`)."""
+
+
+LOST = (Error, BrokerError, redis.RedisError, OSError)
+"""What a sweep may raise while PostgreSQL or the broker is away."""
+
+
+def sweep() -> None:
+    """Open lanes for what is due, and enqueue the chores that are due, because beat says so."""
+    try:
+        chores.take(BEAT, every=timedelta(0))
+        _sweep()
+    except LOST as error:
+        _failures.note(error)
+    else:
+        _failures.clear()
+
+
+class _Failures:
+    """Whether sweeps of this process fail: one line when they begin to, one when they end."""
+
+    def __init__(self) -> None:
+        self._failing = False
+
+    def note(self, error: Exception) -> None:
+        """A sweep failed; the next one comes after an interval."""
+        if not self._failing:
+            logger.error("sweep_failed reason=%s", type(error).__name__)
+        self._failing = True
+
+    def clear(self) -> None:
+        """A sweep went well."""
+        if self._failing:
+            logger.warning("sweep_works")
+        self._failing = False
+
+
+_failures = _Failures()
+
+
+def _sweep() -> None:
+    lanes.open_lanes()
+    chores.enqueue_due()
+
+
+class SweepWatch:
+    """What one worker process has seen of beat's sweeps."""
+
+    def __init__(self) -> None:
+        self._count: int | None = None
+        self._seen_at = time.monotonic()
+        self._missed = False
+
+    def start(self) -> None:
+        """Look once an interval, in a thread of its own, until the process stops."""
+        threading.Thread(target=self._run, name="sweep-watch", daemon=True).start()
+
+    def _run(self) -> None:
+        while not process.stopping.wait(settings.REFRESH_SWEEP_SECONDS):
+            try:
+                if self.look():
+                    _failures.clear()
+            except LOST as error:
+                _failures.note(error)
+            finally:
+                connection.close()  # in between it would be one more for PostgreSQL to hold
+
+    def look(self) -> bool:
+        """Sweep if beat's sweeps stay away and no other worker has just done so; whether it did.
+
+        Raises django.db.Error, and kombu's OperationalError without a broker.
+        """
+        count = Chore.objects.filter(name=BEAT).values_list("times", flat=True).first()
+        if count != self._count:
+            if self._missed:
+                logger.warning("sweep_seen")
+            self._count, self._seen_at, self._missed = count, time.monotonic(), False
+            return False
+        interval, silence = settings.REFRESH_SWEEP_SECONDS, time.monotonic() - self._seen_at
+        if silence < PATIENCE * interval:
+            return False
+        if not self._missed:
+            logger.warning("sweep_missed seconds=%.0f look_at=beat", silence)
+            self._missed = True
+        if not chores.take(OWN, every=timedelta(seconds=interval * 0.9)):
+            return False
+        _sweep()
+        return True

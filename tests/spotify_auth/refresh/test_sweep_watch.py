@@ -1,0 +1,97 @@
+"""A worker sweeps by itself once beat's sweeps stay away, and says so once."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import redis
+from django.conf import settings as live_settings
+from pytest_django import Settings
+
+from spotify_auth.models import Chore
+from spotify_auth.refresh import lanes, sweep_watch
+from spotify_auth.refresh.sweep_watch import SweepWatch
+from tests.support.processes import wait_for
+from tests.support.tokens import Connect
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _frequent_sweeps(settings: Settings) -> None:
+    settings.REFRESH_SWEEP_SECONDS = 0.1
+
+
+@pytest.fixture(autouse=True)
+def waiting() -> Iterator[redis.Redis]:
+    """The broker, with empty queues."""
+    with redis.Redis.from_url(live_settings.REDIS_URL) as broker:
+        broker.delete(lanes.QUEUE, "keeper")
+        yield broker
+        broker.delete(lanes.QUEUE, "keeper")
+
+
+def test_opens_lanes_and_enqueues_chores_when_no_sweep_comes(
+    connect: Connect, waiting: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    connect()
+    watch = SweepWatch()
+
+    assert not watch.look()  # not yet
+    wait_for(watch.look, what="a sweep", seconds=5)
+    wait_for(watch.look, what="another one", seconds=5)
+
+    assert waiting.llen(lanes.QUEUE) == 1
+    assert waiting.llen("keeper") > 0
+    missed = [line for line in caplog.messages if line.startswith("sweep_missed")]
+    assert len(missed) == 1
+
+
+def test_sweeps_of_beat_keep_it_quiet(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+    watch, until = SweepWatch(), time.monotonic() + 0.6
+
+    while time.monotonic() < until:
+        sweep_watch.sweep()
+        assert not watch.look()
+
+    assert "sweep_missed" not in caplog.text
+
+
+def test_of_several_workers_one_sweeps_in_an_interval(connect: Connect, settings: Settings) -> None:
+    watches = [SweepWatch() for _ in range(3)]
+    wait_for(lambda: sum(watch.look() for watch in watches), what="a sweep", seconds=5)
+    settings.REFRESH_SWEEP_SECONDS = 10.0
+    for watch in watches:
+        watch._seen_at -= 100
+
+    assert [watch.look() for watch in watches] == [False] * 3
+
+
+def test_says_when_beat_is_back(caplog: pytest.LogCaptureFixture) -> None:
+    watch = SweepWatch()
+    wait_for(watch.look, what="a sweep", seconds=5)
+
+    sweep_watch.sweep()
+
+    assert not watch.look()
+    assert caplog.messages[-1] == "sweep_seen"
+    assert Chore.objects.get(name=sweep_watch.BEAT).times == 1
+
+
+def test_sweeps_that_fail_are_one_line(
+    connect: Connect,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    lost_broker: object,
+) -> None:
+    connect()
+    with monkeypatch.context() as patch:
+        patch.setattr(lanes, "current_app", lost_broker)
+        for _ in range(3):
+            sweep_watch.sweep()
+
+    sweep_watch.sweep()
+
+    lines = [line for line in caplog.messages if line.startswith("sweep_")]
+    assert [line.split()[0] for line in lines] == ["sweep_failed", "sweep_works"]

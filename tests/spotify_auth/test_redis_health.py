@@ -1,0 +1,161 @@
+"""A Redis that hangs, is away or was demoted: what a call costs, and what the log says."""
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from pytest_django import Settings
+
+from dev.process import free_port
+from dev.redis import Redis
+from spotify_auth import cooldown, redis_client, redis_health
+from spotify_auth.cooldown import Reason
+from tests.support.processes import wait_for
+
+
+@pytest.fixture
+def server(tmp_path: Path, settings: Settings) -> Iterator[Redis]:
+    """A Redis of the test's own, which it may stop, freeze or demote."""
+    server = Redis(tmp_path / "redis", port=free_port(), password="x", options=['save ""'])
+    server.start()
+    settings.REDIS_URL = server.url
+    yield server
+    thaw(server)
+    server.stop()
+
+
+def freeze(server: Redis) -> None:
+    """It accepts connections as before, and never answers."""
+    assert server.server
+    os.kill(server.server.pid, signal.SIGSTOP)
+
+
+def thaw(server: Redis) -> None:
+    if server.server and server.server.returncode is None:
+        os.kill(server.server.pid, signal.SIGCONT)
+
+
+def admin(server: Redis) -> redis.Redis:
+    return redis.Redis.from_url(server.url)
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the client said about Redis itself."""
+    return [record.getMessage() for record in caplog.records if "health" in record.name]
+
+
+def demote(server: Redis) -> None:
+    with admin(server) as client:
+        client.replicaof("127.0.0.1", free_port())
+
+
+def promote(server: Redis) -> None:
+    with admin(server) as client:
+        client.replicaof("NO", "ONE")
+
+
+def test_a_redis_that_hangs_costs_one_timeout(
+    server: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert redis_client.client().get("key") is None
+    freeze(server)
+    with pytest.raises(redis.TimeoutError):
+        redis_client.client().get("key")
+
+    began = time.monotonic()
+    for _ in range(50):
+        with pytest.raises(redis_health.StillAway):
+            redis_client.run("return 1", keys=[])
+
+    assert time.monotonic() - began < redis_client.TIMEOUT_SECONDS / 2
+    assert lines(caplog) == ["redis_away reason=TimeoutError"]
+
+
+def test_a_redis_that_hung_is_asked_again(
+    server: Redis,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(redis_health, "ASK_AGAIN_SECONDS", 0.5)
+    assert redis_client.client().get("key") is None
+    freeze(server)
+    with pytest.raises(redis.TimeoutError):
+        redis_client.client().get("key")
+    thaw(server)
+
+    def answers() -> bool:
+        try:
+            return redis_client.client().get("key") is None
+        except redis.RedisError:
+            return False
+
+    assert not answers()
+    wait_for(answers, what="Redis to be asked again", seconds=5)
+    assert lines(caplog) == ["redis_away reason=TimeoutError", "redis_back"]
+
+
+def test_an_urgent_call_always_asks(server: Redis) -> None:
+    assert redis_client.client().get("key") is None
+    freeze(server)
+    with pytest.raises(redis.TimeoutError):
+        redis_client.client().get("key")
+    thaw(server)
+
+    assert redis_client.client(urgent=True).set("key", "grant")
+
+    assert redis_client.client().get("key") == b"grant"  # and that was a sign of life
+
+
+def test_a_redis_that_refuses_is_asked_at_each_call(
+    server: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert redis_client.client().get("key") is None
+    server.stop()
+    with pytest.raises(redis.ConnectionError):
+        redis_client.client().get("key")
+    with pytest.raises(redis_health.StillAway):
+        redis_client.client().get("key")
+
+    server.start()
+
+    assert redis_client.client().get("key") is None
+    assert lines(caplog) == ["redis_away reason=ConnectionError", "redis_back"]
+
+
+def test_a_demoted_redis_is_left(server: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    assert redis_client.client().set("key", "value")
+    first = redis_client.client().client_id()
+    demote(server)
+
+    for _ in range(3):
+        with pytest.raises(redis.RedisError):
+            redis_client.run("return redis.call('SET', KEYS[1], 'x')", keys=["key"])
+        with pytest.raises(redis.RedisError):
+            redis_client.client().set("key", "x")
+        assert redis_client.client().get("key") == b"value"  # a replica reads: no sign of life
+
+    assert lines(caplog) == ["redis_away reason=ReadOnlyError"]
+    promote(server)
+    assert redis_client.client().set("key", "new")
+    # Each refusal ended the connection, since its address may lead to another server by now.
+    assert redis_client.client().client_id() > first + 1
+    assert lines(caplog) == ["redis_away reason=ReadOnlyError", "redis_back"]
+
+
+def test_callers_say_once_what_they_miss(server: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    server.stop()
+    caplog.handler.addFilter(redis_health.OncePerOutage())
+
+    with caplog.at_level(logging.INFO):
+        for _ in range(3):
+            cooldown.start(Reason.OUTAGE, seconds=5)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "redis_away reason=ConnectionError",
+        "cooldown_not_shared reason=outage error=ConnectionError",
+    ]
