@@ -42,9 +42,6 @@ def for_celery(url: str) -> str:
         return _joined("redis+socket", parts, query)
     if "db" in query:
         parts = parts._replace(path=f"/{query.pop('db')}")
-    if parts.scheme == "rediss":
-        # redis-py compares the name in the certificate unless it verifies nothing.
-        query.setdefault("ssl_check_hostname", str(query["ssl_cert_reqs"] != "none").lower())
     return _joined(parts.scheme, parts, query)
 
 

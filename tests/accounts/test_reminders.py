@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from smtplib import SMTPDataError, SMTPRecipientsRefused, SMTPServerDisconnected
-from threading import Barrier
+from threading import Barrier, Event
 
 import pytest
 from django.core import mail
@@ -18,7 +18,7 @@ from pytest_django import Settings
 
 from accounts.models import ReconnectReminder, User
 from accounts.reminders import remind
-from spotify_auth import connections
+from spotify_auth import chores, connections
 from spotify_auth.models import SpotifyToken
 from tests.support.tokens import Connect
 
@@ -190,3 +190,16 @@ def test_people_enter_their_address(
 
     assert response.status_code == status
     assert User.objects.get().email == stored
+
+
+def test_sends_no_more_when_the_worker_stops(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener(connect, left=timedelta(days=20))
+    monkeypatch.setattr(chores, "stopping", Event())
+    chores.stopping.set()
+
+    assert remind() == 0
+
+    chores.stopping.clear()
+    assert remind() == 1  # the rest waits for the next call

@@ -14,7 +14,11 @@ from pytest_django import Settings
 from dev.process import free_port
 from dev.redis import Redis
 from spotify_auth import cooldown, redis_client, redis_health
+from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.cooldown import Reason
+from spotify_auth.refresh import saved_grants
+from spotify_auth.refresh.decisions import SavedGrant
+from tests.support.claims import claim_of
 from tests.support.processes import wait_for
 
 
@@ -159,3 +163,14 @@ def test_callers_say_once_what_they_miss(server: Redis, caplog: pytest.LogCaptur
         "redis_away reason=ConnectionError",
         "cooldown_not_shared reason=outage error=ConnectionError",
     ]
+
+
+def test_a_grant_is_saved_in_spite_of_an_earlier_timeout(server: Redis) -> None:
+    assert redis_client.client().get("key") is None
+    freeze(server)
+    with pytest.raises(redis.TimeoutError):
+        redis_client.client().get("key")
+    thaw(server)
+    grant = Grant(access_token="a", refresh_token="r", expires_in=3600, scope="")
+
+    assert saved_grants.save(claim_of(1, 2), SavedGrant(grant=grant, issued_at="2026-11-26"))

@@ -8,6 +8,7 @@ import redis
 from django.conf import settings as live_settings
 from pytest_django import Settings
 
+from spotify_auth import tasks  # noqa: F401  (registers the chores)
 from spotify_auth.models import Chore
 from spotify_auth.refresh import lanes, sweep_watch
 from spotify_auth.refresh.sweep_watch import SweepWatch
