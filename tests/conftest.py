@@ -106,15 +106,17 @@ def sandbox_process() -> Iterator[Sandbox]:
     sandbox.stop()
 
 
-@pytest.fixture(autouse=True)
-def browsers_come_to_the_address_of_the_site(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def browsers_come_to_the_address_of_the_site() -> Iterator[None]:
     """Not to Django's "testserver": visitors of another host are redirected."""
     environ: Callable[..., dict[str, Any]] = RequestFactory._base_environ  # type: ignore[attr-defined]
 
     def at_home(self: RequestFactory, **request: Any) -> dict[str, Any]:
         return environ(self, **{"SERVER_NAME": "127.0.0.1", **request})
 
-    monkeypatch.setattr(RequestFactory, "_base_environ", at_home)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RequestFactory, "_base_environ", at_home)
+        yield
 
 
 @pytest.fixture

@@ -157,11 +157,11 @@ def test_callers_say_once_what_they_miss(server: Redis, caplog: pytest.LogCaptur
 
     with caplog.at_level(logging.INFO):
         for _ in range(3):
-            cooldown.start(Reason.OUTAGE, seconds=5)
+            cooldown.start(Reason.UNAVAILABLE, seconds=5)
 
     assert [record.getMessage() for record in caplog.records] == [
         "redis_away reason=ConnectionError",
-        "cooldown_not_shared reason=outage error=ConnectionError",
+        "cooldown_not_shared reason=unavailable error=ConnectionError",
     ]
 
 
