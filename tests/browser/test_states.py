@@ -90,15 +90,21 @@ def test_reconnect_required(stack: Stack, visitor: Visitor, reason: str, words: 
 
 
 @pytest.mark.parametrize(
-    ("pause", "failures", "words"),
+    ("pause", "failures", "words", "buttons"),
     [
-        (cooldown.Reason.CLIENT_REFUSED, 0, "This site is not set up correctly"),
-        (cooldown.Reason.RATE_LIMITED, 0, "Spotify asks this site to slow down"),
-        (None, 3, "Spotify does not answer as it should"),
+        (cooldown.Reason.CLIENT_REFUSED, 0, "This site is not set up correctly", 0),
+        (cooldown.Reason.RATE_LIMITED, 0, "Spotify asks this site to slow down", 0),
+        # A token's own trouble may end sooner with a log-in.
+        (None, 3, "Spotify does not answer as it should", 1),
     ],
 )
 def test_reconnecting_says_why_and_recovers_by_itself(
-    stack: Stack, visitor: Visitor, pause: cooldown.Reason | None, failures: int, words: str
+    stack: Stack,
+    visitor: Visitor,
+    pause: cooldown.Reason | None,
+    failures: int,
+    words: str,
+    buttons: int,
 ) -> None:
     page = visitor.page
     visitor.log_in()
@@ -110,7 +116,7 @@ def test_reconnecting_says_why_and_recovers_by_itself(
     for tab, path in ((page, "/dashboard/"), (other, "/connection/")):
         tab.goto(stack.url + path)
         expect(tab.get_by_text(words)).to_be_visible()
-        expect(tab.locator("main .primary")).to_have_count(0)
+        expect(tab.get_by_role("button", name="Reconnect now")).to_have_count(buttons)
     visitor.look(f"reconnecting-{pause or 'unavailable'}")
     keep_as_it_is(stack, expires_at=Now() + timedelta(hours=1), failures=0)
 

@@ -401,6 +401,7 @@ def test_what_survives_a_kill(rounds: Rounds, step: str, victim: str) -> None:
         assert (after.status, after.last_error) == ("reconnect_required", "answer_lost")
         assert [outcome for _, outcome in after.events] == [
             Outcome.SUSPECTED,
+            Outcome.SUSPECTED,
             Outcome.RECONNECT_REQUIRED,
         ]
         round_.log_in_again(step)

@@ -150,12 +150,11 @@ def test_a_login_that_waited_for_a_newer_one_does_not_replace_it(elsewhere: Else
         late = elsewhere(connections.connect, user_id=user.pk, grant=GRANT, issued_at=earlier)
         wait_for(lambda: waiting_for_a_lock() == 1, what="the older login")
         SpotifyToken.objects.filter(pk=user.pk).update(
-            authorized_at=RawSQL("clock_timestamp()", ()),
-            access_token="new",
+            authorized_at=RawSQL("clock_timestamp()", ()), scope="of the newer login"
         )
 
     assert late.result(10) is False
-    assert token_of(user).access_token == "new"
+    assert token_of(user).scope == "of the newer login"
 
 
 @pytest.mark.parametrize("close", [connections.disconnect, connections.revoke])

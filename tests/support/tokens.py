@@ -67,6 +67,8 @@ def account_of(spotify: Sandbox, access_token: str | None) -> str:
 def waiting_for_a_lock() -> int:
     """How many sessions of the test database wait for a lock."""
     with database.cursor() as cursor:
+        # A transaction reads pg_stat_activity once, and then the same again.
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity "
             "WHERE datname = current_database() AND wait_event_type = 'Lock'"
