@@ -152,6 +152,8 @@ def _dashboard_context(user_id: int) -> dict[str, object]:
     if len(errors) == 1 and errors <= _OF_ALL_PARTS:
         (code,) = errors
         context["delay_reason"] = code
+        # Some parts may be asked for sooner: all of them are back after the longest wait.
+        context["wait"] = max(parts.values(), key=lambda part: part.retry_after or 0).wait
         if code != NotAllowed.code:  # that takes an operator
             context |= {"content_version": code, "ask_again": TROUBLE_SECONDS}
     return context

@@ -15,6 +15,7 @@ from accounts.connection_page import connection_of, delay_reason_of
 from accounts.models import User
 from spotify_auth import connections, cooldown
 from spotify_auth.models import SpotifyToken
+from spotify_auth.web_api import pause
 from tests.support.login import log_in
 from tests.support.sandbox_client import SCOPES, Sandbox
 from tests.support.tokens import Connect, make_due
@@ -187,6 +188,17 @@ def test_what_is_true_of_all_parts_is_said_once(
     assert content.count(words) == 1
     assert "Your top artists" not in content
     assert ("hx-trigger" in content) is asks_again
+
+
+def test_the_wait_is_that_of_the_part_that_waits_longest(client: Client, listener: User) -> None:
+    # Two endpoints ask for hours, so all pause for 15 minutes.
+    pause.start("/v1/me/top/artists", 48_925)
+    pause.start("/v1/me/top/tracks", 48_925)
+
+    content = client.get("/dashboard/").content.decode()
+
+    assert content.count("in\n    about 14 hours") == 1
+    assert "15 minutes" not in content
 
 
 def test_a_paused_track_is_not_playing_now(client: Client, connect: Connect) -> None:
