@@ -4,12 +4,7 @@ import logging
 import re
 import time
 
-import redis
-from django.db import Error
-from kombu.exceptions import OperationalError
-
-LOST = (Error, OperationalError, redis.RedisError, OSError)
-"""What a lost server looks like. The traceback of any other error stays."""
+from spotify_auth.lost_servers import LOST
 
 REPEAT_SECONDS = 60.0
 
@@ -17,8 +12,8 @@ REPEAT_SECONDS = 60.0
 class OneLineAnOutage(logging.Filter):
     """Take the traceback off a line about a lost server, and drop its repetitions.
 
-    A line is repeated at most once a minute (monotonic clock), so that a log that is looked
-    at later still shows how long the outage was.
+    The traceback of any other error stays. A line is repeated at most once a minute
+    (monotonic clock), so that a log that is looked at later still shows how long the outage was.
     """
 
     def __init__(self) -> None:

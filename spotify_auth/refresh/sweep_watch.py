@@ -10,12 +10,11 @@ import threading
 import time
 from datetime import timedelta
 
-import redis
-from django.db import Error, connection
-from kombu.exceptions import OperationalError as BrokerError
+from django.db import connection
 
 from spotify_auth import chores
 from spotify_auth.conf import settings
+from spotify_auth.lost_servers import LOST
 from spotify_auth.models import Chore
 from spotify_auth.refresh import lanes
 from spotify_auth.refresh.process import process
@@ -28,10 +27,6 @@ BEAT, OWN = "spotify_auth.sweep", "spotify_auth.sweep_without_beat"
 PATIENCE = 3
 """Intervals without a sweep, after which a worker sweeps itself. As many fit into the last
 part of a token's life (`schedule.slack_problems`)."""
-
-
-LOST = (Error, BrokerError, redis.RedisError, OSError)
-"""What a sweep may raise while PostgreSQL or the broker is away."""
 
 
 def sweep() -> None:
