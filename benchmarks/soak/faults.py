@@ -13,6 +13,8 @@ from signal import SIGCONT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM
 import psycopg
 
 from benchmarks.soak.cluster import Cluster, end_server
+from dev.postgres import Postgres
+from dev.redis import Redis
 from tests.support.processes import LocalProcess
 
 Wait = Callable[[float], None]
@@ -87,19 +89,19 @@ def kill_beat(scene: Scene) -> str:
 
 def kill_redis(scene: Scene) -> str:
     """The broker dies and comes back empty: it keeps nothing on disk."""
-    end_server(scene.cluster.redis.server, SIGKILL)
-    seconds = scene.moment(0, 3)
-    scene.wait(seconds)
-    scene.cluster.redis.start()
-    return f"away for {seconds:.1f} s"
+    return _die(scene, scene.cluster.redis)
 
 
 def kill_postgres(scene: Scene) -> str:
     """The postmaster dies; PostgreSQL recovers from its log at the next start."""
-    end_server(scene.cluster.postgres.server, SIGKILL)
+    return _die(scene, scene.cluster.postgres)
+
+
+def _die(scene: Scene, server: Redis | Postgres) -> str:
+    end_server(server.server, SIGKILL)
     seconds = scene.moment(0, 3)
     scene.wait(seconds)
-    scene.cluster.postgres.start()
+    server.start()
     return f"away for {seconds:.1f} s"
 
 
