@@ -14,6 +14,9 @@ at once, and the usual jitter would take a day to spread them again."""
 
 BACK_OFF_BASE_SECONDS = 2.0
 BACK_OFF_LIMIT_SECONDS = 300.0
+UNDECRYPTABLE_LIMIT_SECONDS = 3600.0
+"""The same for a token that no key opens: only the operator can change that. With a lost key a
+million such tokens are claimed about as often as a million healthy ones."""
 
 ASK_AGAIN_SHARE = 1 / 12
 """How long a first refusal waits to be asked again, as a share of the token's lifetime."""
@@ -39,15 +42,15 @@ def refresh_after(lifetime: float, *, fraction: float, late: bool = False) -> fl
     return lifetime * (earliest + (latest - earliest) * fraction)
 
 
-def back_off(failures: int, *, fraction: float) -> float:
+def back_off(failures: int, *, fraction: float, limit: float = BACK_OFF_LIMIT_SECONDS) -> float:
     """Seconds to wait after this many failures in a row: exponential, full jitter.
 
-    `fraction * min(300, 2 * 2 ** (failures - 1))`. Full jitter spreads the retries of
+    `fraction * min(limit, 2 * 2 ** (failures - 1))`. Full jitter spreads the retries of
     many clients best (AWS Architecture Blog, "Exponential Backoff And Jitter").
     """
     # The exponent is capped so that a year of failures cannot overflow a float.
     ceiling = BACK_OFF_BASE_SECONDS * 2.0 ** min(failures - 1, 30)
-    return fraction * min(BACK_OFF_LIMIT_SECONDS, ceiling)
+    return fraction * min(limit, ceiling)
 
 
 def ask_again_after(lifetime: float, *, suspected_for: float, fraction: float) -> float:

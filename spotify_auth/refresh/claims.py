@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from spotify_auth.conf import settings
-from spotify_auth.models import SpotifyToken, UserId
+from spotify_auth.models import Cause, SpotifyToken, UserId
 from spotify_auth.refresh.process import process
 from spotify_auth.refresh.transaction import ClaimTransaction
 from spotify_auth.schedule import STATEMENT_SECONDS, longest_exchange
@@ -138,7 +138,7 @@ def _claim(transaction: ClaimTransaction, sql: str, **parameters: Any) -> Claim 
         user_id=user_id,
         generation=generation,
         sealed_refresh_token=bytes(refresh_token),
-        cause=cause,
+        cause=Cause.APPEAL if status == SpotifyToken.Status.RECONNECT_REQUIRED else cause,
         requested_by=requested_by,
         failures=failures,
         suspected_for=suspected_for,

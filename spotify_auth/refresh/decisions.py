@@ -110,7 +110,8 @@ class Postpone:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PutOff:
-    """Let the row be due later as a failure does, without an event: PostgreSQL refused one."""
+    """Let the row be due later as a failure does, without an event: PostgreSQL refused one, or it
+    would say again what the newest one says."""
 
     error: str
     due_in: float
@@ -140,12 +141,22 @@ def decide(
     """
     match answer:
         case Granted(grant):
-            return _store(claim, grant, claim.claimed_at, cause=_cause(claim), fraction=fraction)
+            return _store(claim, grant, claim.claimed_at, cause=claim.cause, fraction=fraction)
         case SavedGrant(grant=grant, issued_at=issued_at):
             return _store(claim, grant, issued_at, cause=Cause.RESCUE, fraction=fraction)
         case Unresolved():
             return Decision(write=Postpone(due_in=UNRESOLVED_SECONDS), outcome=Outcome.RETRY)
-        case Refused() if claim.is_appeal:
+        case Unstorable():
+            return _put_off(claim, FailureCode.UNSTORABLE, fraction)
+        case RateLimited(retry_after):
+            seconds = RATE_LIMITED_SECONDS if retry_after is None else retry_after
+            pause = Pause(Reason.RATE_LIMITED, seconds)
+            if claim.is_appeal:
+                return _appeal_later(claim, seen, pause)
+            return _back_off(claim, answer.code, seen, fraction, pause)
+        case Refused() | ClientRefused() | Undecryptable() if (
+            claim.is_appeal and not seen.clients_are_refused
+        ):
             return _condemn(claim, claim.last_error, appeals=claim.appeals + 1)
         case _ if claim.is_appeal:
             return _appeal_later(claim, seen)
@@ -161,20 +172,15 @@ def decide(
             refused = Pause(Reason.CLIENT_REFUSED, CLIENT_REFUSED_SECONDS)
             pause = refused if probing or seen.clients_are_refused else None
             return _back_off(claim, code, seen, fraction, pause)
-        case RateLimited(retry_after):
-            seconds = RATE_LIMITED_SECONDS if retry_after is None else retry_after
-            pause = Pause(Reason.RATE_LIMITED, seconds)
-            return _back_off(claim, answer.code, seen, fraction, pause)
+        case Undecryptable() if claim.last_error == FailureCode.UNDECRYPTABLE:
+            limit = schedule.UNDECRYPTABLE_LIMIT_SECONDS
+            return _put_off(claim, FailureCode.UNDECRYPTABLE, fraction, limit=limit)
         case Undecryptable():
             return _back_off(claim, FailureCode.UNDECRYPTABLE, seen, fraction)
         case SavedGrantUnreadable():
             return _back_off(claim, FailureCode.SAVED_GRANT_UNREADABLE, seen, fraction)
         case Unforeseen():
             return _back_off(claim, FailureCode.UNFORESEEN, seen, fraction)
-        case Unstorable():
-            due_in = schedule.back_off(claim.failures + 1, fraction=fraction)
-            write = PutOff(error=FailureCode.UNSTORABLE, due_in=due_in)
-            return Decision(write=write, outcome=Outcome.RETRY)
         case Unavailable(code) | Unreadable(code) | AnswerLost(code):
             unavailable = Pause(Reason.UNAVAILABLE, UNAVAILABLE_SECONDS)
             pause = unavailable if probing or seen.nobody_is_answered else None
@@ -186,10 +192,6 @@ def _store(claim: Claim, grant: Grant, issued_at: str, *, cause: str, fraction: 
     due_in = schedule.refresh_after(grant.expires_in, fraction=fraction, late=late)
     write = StoreGrant(grant=grant, issued_at=issued_at, cause=cause, due_in=due_in)
     return Decision(write=write, outcome=Outcome.REFRESHED)
-
-
-def _cause(claim: Claim) -> str:
-    return Cause.APPEAL if claim.is_appeal else claim.cause
 
 
 def _is_believed(claim: Claim, seen: Evidence) -> bool:
@@ -213,7 +215,7 @@ def _condemn(claim: Claim, error: str, *, appeals: int = 0) -> Decision:
     return Decision(write=write, outcome=Outcome.RECONNECT_REQUIRED)
 
 
-def _appeal_later(claim: Claim, seen: Evidence) -> Decision:
+def _appeal_later(claim: Claim, seen: Evidence, pause: Pause | None = None) -> Decision:
     """Spotify did not say yes or no: the verdict stands, and the appeal is made again soon."""
     write = StoreFailure(
         error=claim.last_error,
@@ -222,7 +224,9 @@ def _appeal_later(claim: Claim, seen: Evidence) -> Decision:
         appeals=claim.appeals,
         appeal_in=schedule.BACK_OFF_LIMIT_SECONDS,
     )
-    return Decision(write=write, outcome=Outcome.RETRY, remember_lost=seen.answer_was_lost)
+    return Decision(
+        write=write, outcome=Outcome.RETRY, pause=pause, remember_lost=seen.answer_was_lost
+    )
 
 
 def _suspect(claim: Claim, seen: Evidence, fraction: float) -> Decision:
@@ -236,6 +240,17 @@ def _suspect(claim: Claim, seen: Evidence, fraction: float) -> Decision:
 def _why_refused(seen: Evidence) -> FailureCode:
     """We may know more than Spotify says."""
     return FailureCode.ANSWER_LOST if seen.answer_was_lost else FailureCode.INVALID_GRANT
+
+
+def _put_off(
+    claim: Claim,
+    error: FailureCode,
+    fraction: float,
+    *,
+    limit: float = schedule.BACK_OFF_LIMIT_SECONDS,
+) -> Decision:
+    due_in = schedule.back_off(claim.failures + 1, fraction=fraction, limit=limit)
+    return Decision(write=PutOff(error=error, due_in=due_in), outcome=Outcome.RETRY)
 
 
 def _back_off(

@@ -70,6 +70,16 @@ def condemned(error: str, *, appeals: int = 0, appeal_in: float | None = 3600.0)
     return Decision(write=write, outcome=Outcome.RECONNECT_REQUIRED)
 
 
+def appealed_later(*, pause: Pause | None = None) -> Decision:
+    write = StoreFailure(
+        error="invalid_grant",
+        due_in=0,
+        status=SpotifyToken.Status.RECONNECT_REQUIRED,
+        appeal_in=300.0,
+    )
+    return Decision(write=write, outcome=Outcome.RETRY, pause=pause)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rule:
     """A row of the table, and an example of it."""
@@ -91,6 +101,7 @@ ENOUGH: dict[str, Any] = {"refused_before": 2}
 """Refusals, with the one that is decided upon."""
 APPEAL: dict[str, Any] = {
     "status": "reconnect_required",
+    "cause": "appeal",
     "appeals": 0,
     "last_error": "invalid_grant",
     "suspected_for": 9999.0,
@@ -114,9 +125,11 @@ RULES = [
         decision=Decision(write=Postpone(due_in=2.0), outcome=Outcome.RETRY),
     ),
     Rule(
-        row=("`Undecryptable`", "always"),
-        answer=Undecryptable(),
-        decision=failed("undecryptable", BACKS_OFF, Outcome.RETRY),
+        row=("`Unstorable`", "always"),
+        answer=Unstorable(),
+        decision=Decision(
+            write=PutOff(error="unstorable", due_in=BACKS_OFF), outcome=Outcome.RETRY
+        ),
     ),
     Rule(
         row=("`Granted`", "the token had not expired"),
@@ -136,7 +149,13 @@ RULES = [
         decision=stored("now", Cause.APPEAL, LATE),
     ),
     Rule(
-        row=("`Refused`", "it is an appeal"),
+        row=("`RateLimited`", "it is an appeal"),
+        answer=RateLimited(7.0),
+        claim=APPEAL,
+        decision=appealed_later(pause=Pause(Reason.RATE_LIMITED, 7.0)),
+    ),
+    Rule(
+        row=("`Refused`, `ClientRefused`, `Undecryptable`", "it is an appeal"),
         answer=Refused(),
         claim=APPEAL,
         decision=condemned("invalid_grant", appeals=1, appeal_in=5 * 3600.0),
@@ -146,15 +165,7 @@ RULES = [
         answer=Unavailable("http_503"),
         claim=APPEAL,
         probing=True,
-        decision=Decision(
-            write=StoreFailure(
-                error="invalid_grant",
-                due_in=0,
-                status=SpotifyToken.Status.RECONNECT_REQUIRED,
-                appeal_in=300.0,
-            ),
-            outcome=Outcome.RETRY,
-        ),
+        decision=appealed_later(),
     ),
     Rule(
         row=("`Refused`", "six months have passed since the user approved"),
@@ -202,6 +213,19 @@ RULES = [
         decision=failed("invalid_request", BACKS_OFF, Outcome.RETRY),
     ),
     Rule(
+        row=("`Undecryptable`", "for the first time"),
+        answer=Undecryptable(),
+        decision=failed("undecryptable", BACKS_OFF, Outcome.RETRY),
+    ),
+    Rule(
+        row=("`Undecryptable`", "otherwise"),
+        answer=Undecryptable(),
+        claim={"failures": 20, "last_error": "undecryptable"},
+        decision=Decision(
+            write=PutOff(error="undecryptable", due_in=3600.0 * FRACTION), outcome=Outcome.RETRY
+        ),
+    ),
+    Rule(
         row=("`RateLimited`", "Spotify sent a usable `Retry-After`"),
         answer=RateLimited(7.0),
         decision=failed(
@@ -232,13 +256,6 @@ RULES = [
         answer=AnswerLost("timeout"),
         seen={"lost_just_now": True, "answer_was_lost": True},
         decision=failed("timeout", BACKS_OFF, Outcome.ANSWER_UNKNOWN, remember_lost=True),
-    ),
-    Rule(
-        row=("`Unstorable`", "always"),
-        answer=Unstorable(),
-        decision=Decision(
-            write=PutOff(error="unstorable", due_in=BACKS_OFF), outcome=Outcome.RETRY
-        ),
     ),
     Rule(
         row=("`Unforeseen`", "always"),
@@ -322,3 +339,24 @@ def test_the_third_appeal_is_the_last() -> None:
     decision = decide(claim_of(**{**APPEAL, "appeals": 2}), Refused(), Evidence(), False, FRACTION)
 
     assert decision == condemned("invalid_grant", appeals=3, appeal_in=None)
+
+
+@pytest.mark.parametrize("answer", [ClientRefused("invalid_request"), Undecryptable()])
+def test_an_odd_token_is_not_appealed_for_ever(answer: AnyAnswer) -> None:
+    decision = decide(claim_of(**APPEAL), answer, Evidence(), False, FRACTION)
+
+    assert decision == condemned("invalid_grant", appeals=1, appeal_in=5 * 3600.0)
+
+
+def test_an_appeal_is_not_lost_to_our_own_credentials() -> None:
+    seen = Evidence(clients_are_refused=True)
+
+    decision = decide(claim_of(**APPEAL), ClientRefused("invalid_client"), seen, False, FRACTION)
+
+    assert decision == appealed_later()
+
+
+def test_an_appeal_that_postgresql_refuses_is_put_off() -> None:
+    decision = decide(claim_of(**APPEAL), Unstorable(), Evidence(), False, FRACTION)
+
+    assert isinstance(decision.write, PutOff)

@@ -27,13 +27,14 @@ def happened(
     seconds_ago: float = 1,
     person: str | None = None,
     error: str = "",
+    cause: Cause = Cause.SCHEDULE,
 ) -> None:
     """Put events into the history, each of another user unless one is named."""
     for n in range(times):
         user, _ = User.objects.get_or_create(account_id=person or f"{outcome}-{error}-{n}")
         TokenEvent.objects.create(
             user=user,
-            cause=Cause.SCHEDULE,
+            cause=cause,
             outcome=outcome,
             error=error,
             duration_ms=1,
@@ -91,6 +92,12 @@ def test_refusals_count_since_shortly_before_the_first(
 
 def test_a_cohort_whose_six_months_are_over_is_no_sign_of_an_outage(suspected: Claim) -> None:
     happened(Outcome.RECONNECT_REQUIRED, 100, error="six_months_over")
+
+    assert rare(suspected)
+
+
+def test_appeals_against_old_verdicts_are_no_sign_of_an_outage(suspected: Claim) -> None:
+    happened(Outcome.RECONNECT_REQUIRED, 100, error="invalid_grant", cause=Cause.APPEAL)
 
     assert rare(suspected)
 

@@ -484,6 +484,22 @@ def test_an_undecryptable_row_backs_off_and_holds_nobody_up(connect: Connect) ->
     assert token_of(healthy).generation == 2
 
 
+def test_a_row_that_no_key_opens_has_one_event_and_is_claimed_ever_less(connect: Connect) -> None:
+    """A lost key must not cost a claim and an event every few minutes for each user."""
+    user = connect()
+    with database.cursor() as cursor:
+        cursor.execute("UPDATE spotify_auth_spotifytoken SET refresh_token = 'x', failures = 20")
+
+    for _ in range(30):
+        make_due(user)
+        assert refresh_next() is Outcome.RETRY
+
+    assert TokenEvent.objects.filter(error="undecryptable").count() == 1
+    assert (token_of(user).last_error, token_of(user).failures) == ("undecryptable", 50)
+    waits = SpotifyToken.objects.filter(due_at__lt=Now() + timedelta(hours=1), due_at__gt=Now())
+    assert waits.exists()
+
+
 def test_an_answer_that_the_database_refuses_is_saved_and_backs_off(
     connect: Connect, spotify: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -225,12 +225,13 @@ class Model:
                 return None
         person = self.people[free[0]]
         assert person.pair
+        appeal = person.status == "reconnect_required"
         flight = Flight(
             key=free[0],
             generation=person.generation,
-            cause=person.cause,
+            cause=Cause.APPEAL if appeal else person.cause,
             claimed=self.moment(),
-            appeal=person.status == "reconnect_required",
+            appeal=appeal,
             probing=probing,
             weather=weather,
             pair=person.pair,
@@ -323,13 +324,12 @@ class Model:
                 person.appeal_at = self.now + 2.0
             return Outcome.RETRY
         if rescue:
-            cause = Cause.APPEAL if flight.appeal else flight.cause
-            self._store(flight, rescue, cause=Cause.RESCUE if flight.rescue else cause)
+            self._store(flight, rescue, cause=Cause.RESCUE if flight.rescue else flight.cause)
             flight.unanswered = False
             return Outcome.REFRESHED
         assert answer
         if flight.appeal:
-            return self._appeal_again(flight, person, refused=answer.kind is Kind.REFUSED)
+            return self._appeal_again(flight, person, answer)
         if answer.kind is Kind.REFUSED:
             return self._refused(flight, person)
         error = answer.error
@@ -347,7 +347,12 @@ class Model:
         lost = flight.lost_just_now
         return self._fail(flight, person, Outcome.ANSWER_UNKNOWN if lost else Outcome.RETRY, error)
 
-    def _appeal_again(self, flight: Flight, person: Person, *, refused: bool) -> Outcome:
+    def _appeal_again(self, flight: Flight, person: Person, answer: Answer) -> Outcome:
+        if answer.kind is Kind.LIMITED:
+            self.hints.start_pause(self.now, answer.seconds or PAUSE_WHEN_LIMITED)
+        refused = answer.kind is Kind.REFUSED or (
+            answer.kind is Kind.CLIENT_REFUSED and not self._clients_are_refused(person)
+        )
         person.appeals += refused
         if not refused:
             person.appeal_at = self.now + APPEAL_AGAIN
@@ -402,6 +407,7 @@ class Model:
             if other is not person
             and at > person.suspected.at - SHORTLY_BEFORE
             and event.error != "six_months_over"
+            and event.cause != Cause.APPEAL
             and event.outcome in {*refusals, Outcome.REFRESHED}
         ]
         refused = len({other for other, was_refused in recent if was_refused})
