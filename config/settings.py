@@ -105,6 +105,8 @@ ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", bracketed(_redirect.hostname or ""))
 HTTPS = _redirect.scheme == "https"
 if env.flag("TRUST_X_FORWARDED_PROTO", False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+# Behind a proxy that replaces Host, every form would be refused: its Origin is another one.
+USE_X_FORWARDED_HOST = env.flag("TRUST_X_FORWARDED_HOST", False)
 SESSION_DAYS = env.integer("SESSION_DAYS", 90)
 LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
 if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:

@@ -55,3 +55,29 @@ def test_a_login_that_begins_on_another_host_works(settings: Settings, spotify: 
 
     assert browser.get(sent["Location"].removeprefix(HOME)).status_code == 200
     assert log_in(browser, spotify).status_code == 302
+
+
+def by_proxy(settings: Settings) -> Client:
+    """A browser at the site's address, behind a proxy that replaces Host."""
+    settings.ALLOWED_HOSTS = ["127.0.0.1", "backend.internal"]
+    headers = {"host": "backend.internal", "x-forwarded-host": "127.0.0.1:8000"}
+    return Client(enforce_csrf_checks=True, headers=headers)
+
+
+def test_behind_a_proxy_that_replaces_host_forms_work_with_the_setting(settings: Settings) -> None:
+    settings.USE_X_FORWARDED_HOST = True
+    browser = by_proxy(settings)
+
+    page = browser.get("/")
+    sent = browser.post(
+        "/spotify/login/",
+        {"csrfmiddlewaretoken": page.context["csrf_token"]},
+        headers={"origin": HOME},
+    )
+
+    assert page.status_code == 200
+    assert (sent.status_code, sent["Location"].startswith("http")) == (302, True)
+
+
+def test_that_header_is_ignored_without_the_setting(settings: Settings) -> None:
+    assert by_proxy(settings).get("/").status_code == 302
