@@ -232,15 +232,20 @@ _picture_sources = (
     if SPOTIFY_API_URL == "https://api.spotify.com"
     else [SPOTIFY_API_URL]
 )
+# The login form is answered by a redirect to Spotify, and Chromium counts each redirect that
+# follows as part of the form's action: with a host too few the button does nothing.
+_login_hosts = (
+    ["https://spotify.com", "https://*.spotify.com"]
+    if SPOTIFY_ACCOUNTS_URL == "https://accounts.spotify.com"
+    else []
+)
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],
         "base-uri": [NONE],
         "connect-src": [SELF],
         "font-src": [SELF],
-        # The log-in form is answered by a redirect to Spotify, which Chromium counts
-        # as part of the form's action.
-        "form-action": [SELF, SPOTIFY_ACCOUNTS_URL],
+        "form-action": [SELF, SPOTIFY_ACCOUNTS_URL, *_login_hosts],
         "frame-ancestors": [NONE],
         "img-src": [SELF, *_picture_sources],
         "script-src": [SELF],

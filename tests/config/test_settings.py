@@ -155,3 +155,20 @@ def test_reads_the_env_file(tmp_path: Path) -> None:
     ended = start(PROCESSES["manage.py"], ENV_FILE=str(env_file))
 
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("accounts", "allowed"),
+    [
+        ("https://accounts.spotify.com", True),
+        ("http://127.0.0.1:8090", False),  # the sandbox
+    ],
+)
+def test_the_login_form_may_lead_over_every_host_of_spotify(accounts: str, allowed: bool) -> None:
+    """Chromium applies form-action to each redirect, and Spotify may use a second host."""
+    show = "from config.settings import CONTENT_SECURITY_POLICY as p; print(p['DIRECTIVES'])"
+
+    shown = start([sys.executable, "-c", show], **REQUIRED, SPOTIFY_ACCOUNTS_URL=accounts).stdout
+
+    assert accounts in shown
+    assert ("https://*.spotify.com" in shown) is allowed
