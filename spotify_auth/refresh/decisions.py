@@ -150,10 +150,10 @@ def decide(
             return _put_off(claim, FailureCode.UNSTORABLE, fraction)
         case RateLimited(retry_after):
             seconds = RATE_LIMITED_SECONDS if retry_after is None else retry_after
-            pause = Pause(Reason.RATE_LIMITED, seconds)
+            limited = Pause(Reason.RATE_LIMITED, seconds)
             if claim.is_appeal:
-                return _appeal_later(claim, seen, pause)
-            return _back_off(claim, answer.code, seen, fraction, pause)
+                return _appeal_later(claim, seen, limited)
+            return _back_off(claim, answer.code, seen, fraction, limited)
         case Refused() | ClientRefused() | Undecryptable() if (
             claim.is_appeal and not seen.clients_are_refused
         ):
