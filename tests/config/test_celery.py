@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.conf import settings as live_settings
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from pytest_django import Settings
@@ -22,6 +23,30 @@ def test_a_worker_collects_no_statements(
 
     with ThreadPoolExecutor(1) as thread:
         assert thread.submit(_statements_after_one).result() == 0
+
+
+class EnoughError(Exception):
+    """The broker was asked for as often as the test wanted."""
+
+
+def test_a_worker_looks_for_its_broker_for_ever() -> None:
+    """Celery's own gives up after a hundred attempts: at two seconds each, three minutes."""
+    attempts: list[float] = []
+
+    def note(error: Exception, seconds: float) -> None:
+        attempts.append(seconds)
+        if len(attempts) > 150:
+            raise EnoughError
+
+    with (
+        celery.BrokerConnection("redis://127.0.0.1:9/0") as broker,
+        pytest.raises(EnoughError),
+    ):
+        broker.ensure_connection(
+            note, live_settings.CELERY_BROKER_CONNECTION_MAX_RETRIES, interval_start=0.001
+        )
+
+    assert len(attempts) == 151
 
 
 def _statements_after_one() -> int:

@@ -58,6 +58,18 @@ def test_sweeps_of_beat_keep_it_quiet(connect: Connect, caplog: pytest.LogCaptur
     assert "sweep_missed" not in caplog.text
 
 
+@pytest.mark.parametrize(("silence", "sweeps"), [(29.0, False), (31.0, True)])
+def test_waits_for_three_intervals(settings: Settings, silence: float, sweeps: bool) -> None:
+    """A beat that is restarted, or a sweep that comes late, is nothing to talk about."""
+    settings.REFRESH_SWEEP_SECONDS = 10.0
+    watch = SweepWatch()
+    watch.look()
+
+    watch._seen_at -= silence
+
+    assert watch.look() is sweeps
+
+
 def test_of_several_workers_one_sweeps_in_an_interval(connect: Connect, settings: Settings) -> None:
     watches = [SweepWatch() for _ in range(3)]
     wait_for(lambda: sum(watch.look() for watch in watches), what="a sweep", seconds=5)
