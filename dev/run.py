@@ -15,7 +15,7 @@ from dev.lock import only_run_of_this_clone
 from dev.postgres import Postgres, home_for_run
 from dev.process import LOCAL, ROOT, interrupt_on, port_is_free, run_step
 from dev.redis import Redis
-from dev.sandbox import start_sandbox
+from dev.sandbox import chosen_world, note_about, start_sandbox
 from dev.secrets import local_secrets
 from dev.server import Server
 from dev.supervisor import own_python, supervise
@@ -33,6 +33,7 @@ def main() -> int:
     """Start everything, wait for Ctrl-C or for a process that ends, stop everything."""
     given = _given()
     ports = _ports(given)
+    note = note_about(chosen_world(given)) if "SANDBOX_PORT" in ports else ""
     with ExitStack() as stack:
         stack.enter_context(only_run_of_this_clone())
         end_leftovers()
@@ -45,7 +46,7 @@ def main() -> int:
             ended = run_step(["/bin/sh", "-c", f"exec {own_python(step)}"], env=env, cwd=ROOT)
             if ended.returncode:
                 return 1
-        return supervise(procfile, env=env, servers=servers)
+        return supervise(procfile, env=env, servers=servers, note=note)
 
 
 def _given() -> dict[str, str]:

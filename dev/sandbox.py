@@ -5,8 +5,36 @@ from collections.abc import Mapping
 
 from dev.process import LOCAL, ROOT, port_is_free
 from dev.server import Server
+from spotify_auth.sandbox.worlds import (
+    DEFAULT,
+    World,
+    WorldError,
+    reuse_revokes_grant,
+    world_of,
+)
 
 START_SECONDS = 20
+
+
+def chosen_world(given: Mapping[str, str]) -> World:
+    """The world that the environment names. Raises SystemExit with one line if it names none."""
+    name = "SANDBOX_WORLD"
+    try:
+        world = world_of(given.get(name, DEFAULT))
+        name = "SANDBOX_REUSE_REVOKES_GRANT"
+        reuse_revokes_grant(given.get(name, "false"), world)
+    except WorldError as error:
+        sys.exit(f"{name}: {error}.")
+    return world
+
+
+def note_about(world: World) -> str:
+    """One line for who has just started it: which world this is, and how to have the other."""
+    (other,) = set(World) - {world}
+    return (
+        f"The sandbox Spotify is the world {world}: {world.habit}. "
+        f"`SANDBOX_WORLD={other} make run` runs the other one."
+    )
 
 
 def start_sandbox(*, port: int, env: Mapping[str, str]) -> Server:

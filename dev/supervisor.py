@@ -23,14 +23,19 @@ honcho.manager.KILL_WAIT = 30
 
 
 def supervise(
-    procfile: Mapping[str, str], *, env: Mapping[str, str], servers: Sequence[Server]
+    procfile: Mapping[str, str],
+    *,
+    env: Mapping[str, str],
+    servers: Sequence[Server],
+    note: str = "",
 ) -> int:
     """Run the processes until Ctrl-C, or until one of them or of the servers ends.
 
+    `note` is a line that is shown with the address, when the site answers.
     All processes have ended when it returns, and the servers still run. 0 after Ctrl-C,
     SIGTERM or a closed terminal, otherwise the code of the process that ended first.
     """
-    manager = _Manager(servers, address=_address(env))
+    manager = _Manager(servers, address=_address(env), note=note)
     for name, command in procfile.items():
         manager.add_process(name, f"exec {own_python(command)}", env=dict(env), cwd=str(ROOT))
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as it is under nohup
@@ -49,11 +54,12 @@ def own_python(command: str) -> str:
 class _Manager(honcho.manager.Manager):  # type: ignore[misc]  # honcho is untyped
     """honcho's manager, which also shows the servers' logs and stops when a server ends."""
 
-    def __init__(self, servers: Sequence[Server], *, address: str) -> None:
+    def __init__(self, servers: Sequence[Server], *, address: str, note: str) -> None:
         super().__init__(honcho.printer.Printer(_Terminal()))
         self._process_ctor = _LeashedProcess
         self._servers = servers
         self._address = address
+        self._note = note
         self._ended_server: Server | None = None
         self._finished = threading.Event()
         self._printer.width = max(self._printer.width, *(len(each.name) for each in servers), 0)
@@ -109,7 +115,7 @@ class _Manager(honcho.manager.Manager):  # type: ignore[misc]  # honcho is untyp
                 # Not through honcho, which would put a prefix before the address.
                 _Terminal().write(
                     f"\nSpotify Token Keeper is running: open {self._address} "
-                    "(Ctrl-C stops everything)\n\n"
+                    f"(Ctrl-C stops everything)\n{self._note}\n\n"
                 )
                 return
 

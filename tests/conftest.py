@@ -26,6 +26,7 @@ from dev.process import free_port
 from spotify_auth import connections
 from spotify_auth.models import SpotifyToken
 from spotify_auth.refresh.process import process
+from spotify_auth.sandbox.worlds import World
 from spotify_auth.web_api import pause, transport
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Connect, Elsewhere, forget, grant_of, make_due
@@ -132,9 +133,17 @@ def no_cooldown(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 @pytest.fixture
-def spotify(sandbox_process: Sandbox, settings: Settings, no_cooldown: None) -> Sandbox:
+def spotify_world() -> World:
+    """The world of the sandbox: here the harder one. The tests of the write side run in both."""
+    return World.ROTATING
+
+
+@pytest.fixture
+def spotify(
+    sandbox_process: Sandbox, settings: Settings, no_cooldown: None, spotify_world: World
+) -> Sandbox:
     """A clean sandbox without a cool-down, and the settings pointing at it."""
-    sandbox_process.reset()
+    sandbox_process.reset(spotify_world)
     settings.SPOTIFY_ACCOUNTS_URL = settings.SPOTIFY_API_URL = sandbox_process.url
     policy = settings.CONTENT_SECURITY_POLICY["DIRECTIVES"]
     directives = {**policy, "img-src": [SELF, sandbox_process.url]}

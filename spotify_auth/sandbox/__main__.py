@@ -14,12 +14,19 @@ from aiohttp import web
 from . import application, persistence
 from .memory import MEMORY
 from .state import CODE_LIFETIME_SECONDS, SIX_MONTHS_SECONDS, Settings
+from .worlds import DEFAULT, FLAGS, World, WorldError, reuse_revokes_grant, world_of
 
 _SHUTDOWN_SECONDS = 1.0
 
 
 def main() -> int:
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
+    try:
+        world = world_of(options.world)
+        revokes = reuse_revokes_grant(options.reuse_revokes_grant, world)
+    except WorldError as error:
+        parser.exit(2, f"{error}\n")
     settings = Settings(
         client_id=options.client_id,
         client_secret=options.client_secret,
@@ -27,6 +34,8 @@ def main() -> int:
         access_token_lifetime=options.access_token_lifetime,
         code_lifetime=options.code_lifetime,
         refresh_token_lifetime=options.refresh_token_lifetime,
+        world=world,
+        reuse_revokes_grant=revokes,
     )
     try:
         uvloop.run(_serve(settings, options.host, options.port, options.memory))
@@ -51,6 +60,7 @@ async def _serve(settings: Settings, host: str, port: int, memory: Path | None) 
     try:
         await web.TCPSite(runner, host, port, backlog=1024).start()
         print(f"ready on http://{host}:{runner.addresses[0][1]}", flush=True)
+        print(f"world {settings.world}: {settings.world.habit}", flush=True)
         await stopped.wait()
     finally:
         await runner.cleanup()
@@ -76,6 +86,16 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument(
         "--client-secret", default=environment.get("SPOTIFY_CLIENT_SECRET") or "sandbox-secret"
+    )
+    parser.add_argument(
+        "--world",
+        default=environment.get("SANDBOX_WORLD", DEFAULT),
+        help=f"{' or '.join(World)}: what a refresh does to the refresh token",
+    )
+    parser.add_argument(
+        "--reuse-revokes-grant",
+        default=environment.get("SANDBOX_REUSE_REVOKES_GRANT", "false"),
+        help=f"{' or '.join(FLAGS)}: whether a dead refresh token that comes back revokes all",
     )
     parser.add_argument(
         "--memory", type=Path, help="a file that keeps the grants from one start to the next"

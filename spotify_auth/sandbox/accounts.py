@@ -1,7 +1,7 @@
 """POST /api/token: the token endpoint of the Accounts service."""
 
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hmac import compare_digest
 
@@ -20,8 +20,9 @@ async def token(request: web.Request) -> web.Response:
     """Exchange an authorization code or a refresh token for a pair of tokens."""
     memory = request.app[MEMORY]
     try:
-        _authenticate_client(request.headers.get("Authorization", ""), memory.settings)
-        exchange = Exchange(memory.state, memory.faults, await read_form(request))
+        form = await read_form(request)
+        _authenticate_client(request.headers.get("Authorization"), form, memory.settings)
+        exchange = Exchange(memory.state, memory.faults, form)
     except TokenError as error:
         return _refused(error)
     except FormError as error:
@@ -55,14 +56,40 @@ def _carry_out(exchange: Exchange, account: Account | None) -> web.Response:
         return _refused(error)
 
 
-def _authenticate_client(authorization: str, settings: Settings) -> None:
-    """HTTP Basic only (RFC 6749 2.3.1): what is issued with the secret is refreshed with it."""
+def _authenticate_client(
+    authorization: str | None, form: Mapping[str, str], settings: Settings
+) -> None:
+    """The client's id and secret, by HTTP Basic or in the body (RFC 6749 2.3.1), never both.
+
+    There is no third way: what is issued with the secret is refreshed with it.
+    """
+    if authorization is None:
+        _check_client(
+            form.get("client_id", "").encode(), form.get("client_secret", "").encode(), settings
+        )
+        return
+    if "client_secret" in form:
+        raise TokenError(
+            "invalid_request", "The client must authenticate by the header or by the body"
+        )
+    client_id, client_secret = _from_header(authorization)
+    _check_client(client_id, client_secret, settings)
+    if form.get("client_id", settings.client_id) != settings.client_id:
+        raise TokenError("invalid_client", "Invalid client")
+
+
+def _from_header(authorization: str) -> tuple[bytes, bytes]:
+    """Id and secret; empty ones when the header is not of HTTP Basic."""
     scheme, _, encoded = authorization.partition(" ")
     try:
         given = b64decode(encoded, validate=True) if scheme.lower() == "basic" else b""
     except ValueError:
         given = b""
     client_id, _, client_secret = given.partition(b":")
+    return client_id, client_secret
+
+
+def _check_client(client_id: bytes, client_secret: bytes, settings: Settings) -> None:
     if not compare_digest(client_id, settings.client_id.encode()):
         raise TokenError("invalid_client", "Invalid client")
     if not compare_digest(client_secret, settings.client_secret.encode()):

@@ -13,6 +13,7 @@ from .faults import FaultError
 from .memory import MEMORY
 from .personas import is_persona_id, persona
 from .state import Account, State
+from .worlds import WorldError, world_of
 
 _LARGEST_BODY = 64 * 1024 * 1024  # /__connect names users by the hundred thousand
 _DASHBOARD_SCOPES = (
@@ -32,7 +33,7 @@ def control(handler: Handler) -> Handler:
     async def wrapped(request: web.Request) -> web.Response:
         try:
             return await handler(request)
-        except (ControlError, FaultError) as error:
+        except (ControlError, FaultError, WorldError) as error:
             return web.json_response({"error": str(error)}, status=400)
 
     return wrapped
@@ -76,8 +77,14 @@ async def release(request: web.Request) -> web.Response:
 
 @control
 async def reset(request: web.Request) -> web.Response:
-    request.app[MEMORY].reset()
-    return web.json_response({"reset": True})
+    """{"world": NAME?}: forget everything; without a name, in the world of the command line."""
+    memory, body = request.app[MEMORY], await _body(request)
+    name = body.pop("world", None)
+    if name is not None and not isinstance(name, str):
+        raise ControlError('"world" must be the name of a world')
+    _no_more(body)
+    memory.reset(None if name is None else world_of(name))
+    return web.json_response({"reset": True, "world": memory.state.settings.world})
 
 
 @control
@@ -112,6 +119,7 @@ async def stats(request: web.Request) -> web.Response:
         wanted = [a for a in wanted if a.persona_id in names or a.account_id in names]
     return web.json_response(
         {
+            "world": state.settings.world,
             "seconds": round(time.monotonic() - state.started_at, 4),
             "held": memory.faults.held,
             "in_flight": state.exchanges_in_flight,

@@ -113,13 +113,14 @@ class Exchange:
         grant.account.counters.reuses_of_dead_token += 1
         self.state.totals.reuses_of_dead_token += 1
         self.state.dead_tokens_shown.append(digest_of(self._parameter("refresh_token")))
-        if self.faults.take("reuse_revokes_grant", grant.account):
+        fault = self.faults.take("reuse_revokes_grant", grant.account)
+        if fault or self.state.settings.reuse_revokes_grant:
             grant.revoked = True
             grant.kill_access_tokens()
         raise TokenError("invalid_grant", "Refresh token revoked")
 
     def _next_generation(self, grant: Grant) -> bool:
-        """A new access token, and a new refresh token unless rotation is off."""
+        """A new access token, and a new refresh token if that is rotated."""
         now = time.monotonic()
         counters = grant.account.counters
         counters.refreshes += 1
@@ -128,11 +129,19 @@ class Exchange:
         grant.generation += 1
         if self.faults.take("old_access_token_dies", grant.account):
             grant.oldest_live_access_generation = grant.generation
-        if self.faults.take("no_rotation", grant.account):
+        if not self._rotates(grant):
             return False
         grant.rotations.append((grant.refresh_generation, now))
         grant.refresh_generation = grant.generation
         return True
+
+    def _rotates(self, grant: Grant) -> bool:
+        """As the world does, unless a fault says otherwise."""
+        if self.faults.take("no_rotation", grant.account):
+            return False
+        if self.faults.take("rotation", grant.account):
+            return True
+        return self.state.settings.world.rotates
 
     def _parameter(self, name: str) -> str:
         value = self.form.get(name)

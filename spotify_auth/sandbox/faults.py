@@ -103,7 +103,8 @@ TOKEN_FAULTS: Mapping[str, Mapping[str, Parameter]] = {
         "error_description": _text_or_null("Invalid client secret"),
     },
     "false_invalid_grant": {"error_description": _text_or_null("Refresh token revoked")},
-    # Other servers' habits.
+    # The other world's habit, and other servers'.
+    "rotation": {},
     "no_rotation": {},
     "blank_scope": {},
     "reuse_revokes_grant": {},

@@ -1,9 +1,12 @@
 """Where the handlers find the state and the faults, and how both are forgotten."""
 
+from dataclasses import replace
+
 from aiohttp import web
 
 from .faults import Faults
 from .state import Settings, State
+from .worlds import World
 
 
 class Memory:
@@ -14,10 +17,13 @@ class Memory:
         self.faults = Faults()
         self.state = State(settings)
 
-    def reset(self) -> None:
-        """Back to the initial state: every token given out so far becomes garbage."""
+    def reset(self, world: World | None = None) -> None:
+        """Back to the initial state: every token given out so far becomes garbage.
+
+        With a world it is that one until the next reset, else the one of the command line.
+        """
         self.faults.clear()
-        self.state = State(self.settings)
+        self.state = State(replace(self.settings, world=world) if world else self.settings)
 
 
 MEMORY = web.AppKey("memory", Memory)

@@ -15,6 +15,7 @@ from hashlib import sha256
 
 from .counters import AccountCounters, Counters
 from .signed_tokens import TokenFacts, TokenSigner
+from .worlds import DEFAULT, World
 
 SIX_MONTHS_SECONDS = 182 * 24 * 3600
 """A refresh token dies this long after the authorisation, and refreshing does not extend
@@ -36,6 +37,8 @@ class Settings:
     access_token_lifetime: int
     code_lifetime: int = CODE_LIFETIME_SECONDS
     refresh_token_lifetime: int = SIX_MONTHS_SECONDS
+    world: World = DEFAULT
+    reuse_revokes_grant: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -56,8 +59,8 @@ class Account:
 class Grant:
     """One authorisation, and the family of tokens that came from it.
 
-    `generation` numbers the pairs: 1 at login, one more at each refresh. Without
-    rotation the refresh token stays behind, at `refresh_generation`.
+    `generation` numbers the pairs: 1 at login, one more at each refresh. A refresh token
+    that is not rotated stays behind, at `refresh_generation`.
     """
 
     number: int

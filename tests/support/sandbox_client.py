@@ -9,6 +9,8 @@ from typing import Any, Self
 
 import requests
 
+from spotify_auth.sandbox.worlds import World
+
 REDIRECT_URI = "http://127.0.0.1:8000/spotify/callback/"
 SCOPES = "user-top-read user-read-recently-played user-read-currently-playing playlist-read-private"
 
@@ -26,7 +28,12 @@ class Sandbox:
     client_secret = "sandbox-secret"
 
     def __init__(
-        self, *, port: int = 0, access_token_lifetime: int = 120, options: Iterable[str] = ()
+        self,
+        *,
+        port: int = 0,
+        access_token_lifetime: int = 120,
+        world: World = World.ROTATING,
+        options: Iterable[str] = (),
     ) -> None:
         """`options` are further command line arguments, e.g. `["--code-lifetime", "1"]`."""
         self.process = subprocess.Popen(
@@ -34,6 +41,7 @@ class Sandbox:
                 *(sys.executable, "-m", "spotify_auth.sandbox"),
                 *("--port", str(port)),
                 *("--access-token-lifetime", str(access_token_lifetime)),
+                *("--world", world),
                 *("--client-id", self.client_id),
                 *("--client-secret", self.client_secret),
                 *options,
@@ -126,9 +134,9 @@ class Sandbox:
         released: int = self._control("POST", "/__release")["released"]
         return released
 
-    def reset(self) -> None:
-        """Back to the state after the start; every token is garbage now."""
-        self._control("POST", "/__reset")
+    def reset(self, world: World | None = None) -> None:
+        """Back to the state after the start, perhaps in another world; every token is garbage."""
+        self._control("POST", "/__reset", {"world": world} if world else None)
 
     # What applications use.
 
