@@ -50,13 +50,14 @@ def start(ports: dict[str, str], home: Path) -> Iterator[Callable[..., Run]]:
         run.communicate(timeout=60)
 
 
-def wait_until_it_runs(run: Run) -> None:
+def wait_until_it_runs(run: Run) -> str:
+    """The line after the one that says so."""
     assert run.stdout
     seen = []
     for line in run.stdout:
         seen.append(line)
         if "Spotify Token Keeper is running: open" in line:
-            return
+            return run.stdout.readline()
     pytest.fail(f"it ended:\n{''.join(seen)}")
 
 
@@ -89,6 +90,15 @@ def test_a_taken_port_is_named_with_the_variable_that_changes_it(
     [
         ({"PORT": "http"}, "PORT is malformed: set it to a port number, 1 to 65535."),
         ({"ENV_FILE": "/no/such"}, "ENV_FILE names /no/such, which does not exist."),
+        (
+            {"SANDBOX_WORLD": "mars"},
+            "SANDBOX_WORLD: 'mars' is no world of the sandbox: say rotating or spotify-2026.",
+        ),
+        (
+            {"SANDBOX_WORLD": "spotify-2026", "SANDBOX_REUSE_REVOKES_GRANT": "true"},
+            "SANDBOX_REUSE_REVOKES_GRANT: no refresh token dies by its use in the world "
+            "spotify-2026: say false.",
+        ),
         # Two of ours on one port.
         (
             {"PORT": "18765", "SANDBOX_PORT": "18765"},
@@ -138,7 +148,7 @@ def test_runs_the_whole_service_and_stops_the_servers_last(
     start: Callable[..., Run], ports: dict[str, str]
 ) -> None:
     killed = start()
-    wait_until_it_runs(killed)
+    assert "`SANDBOX_WORLD=spotify-2026 make run`" in wait_until_it_runs(killed)
     second, _ = start(**{name: str(free_port()) for name in NAMES}).communicate(timeout=20)
     orphans = family(killed)
     assert second.strip() == "`make run` is running in this clone already."
@@ -146,8 +156,10 @@ def test_runs_the_whole_service_and_stops_the_servers_last(
     # Killed and started again at once: what is left of the first run is no obstacle.
     killed.kill()
     killed.wait()
-    run = start()
-    wait_until_it_runs(run)
+    run = start(SANDBOX_WORLD="spotify-2026")
+    assert "The sandbox Spotify is the world spotify-2026" in wait_until_it_runs(run)
+    stats = requests.get(f"http://127.0.0.1:{ports['SANDBOX_PORT']}/__stats", timeout=5).json()
+    assert stats["world"] == "spotify-2026"
     processes = family(run)
     assert not [name for name, process in orphans.items() if process.is_running()]
     assert requests.get(f"http://127.0.0.1:{ports['PORT']}/", timeout=5).ok

@@ -227,36 +227,75 @@ def test_refuses_incomplete_requests(
     )
 
 
-@pytest.mark.parametrize(
-    ("headers", "description"),
-    [
-        ({}, "Invalid client"),
-        ({"Authorization": "Bearer x"}, "Invalid client"),
-        ({"Authorization": "Basic ???"}, "Invalid client"),
-        ({"Authorization": "Basic b3RoZXI6c2FuZGJveC1zZWNyZXQ="}, "Invalid client"),
-        ({"Authorization": "Basic c2FuZGJveC1jbGllbnQ="}, "Invalid client secret"),
-        ({"Authorization": "Basic c2FuZGJveC1jbGllbnQ6d3Jvbmc="}, "Invalid client secret"),
-    ],
-)
-def test_wants_the_client_secret_in_the_header(
-    sandbox: Sandbox, headers: dict[str, str], description: str
-) -> None:
+CLIENT = {"client_id": Sandbox.client_id, "client_secret": Sandbox.client_secret}
+BASIC = requests.auth._basic_auth_str(Sandbox.client_id, Sandbox.client_secret)
+
+
+def refresh_as(sandbox: Sandbox, client: dict[str, str], authorization: str) -> requests.Response:
+    """A refresh that would succeed, if the client were believed."""
     token = sandbox.connect(["listener"])["listener"]["refresh_token"]
-    response = requests.post(
+    return requests.post(
         f"{sandbox.url}/api/token",
-        headers=headers,
-        data={
-            "grant_type": "refresh_token",
-            "refresh_token": token,
-            "client_id": Sandbox.client_id,
-            "client_secret": Sandbox.client_secret,
-        },
+        headers={"Authorization": authorization} if authorization else {},
+        data={"grant_type": "refresh_token", "refresh_token": token, **client},
         timeout=10,
     )
 
-    assert error_of(response) == (
+
+@pytest.mark.parametrize(
+    ("client", "authorization"),
+    [
+        ({}, BASIC),
+        (CLIENT, ""),
+        # An id is no secret: requests-oauthlib sends it with either.
+        ({"client_id": Sandbox.client_id}, BASIC),
+    ],
+)
+def test_takes_the_client_secret_in_the_header_or_in_the_body(
+    sandbox: Sandbox, client: dict[str, str], authorization: str
+) -> None:
+    assert refresh_as(sandbox, client, authorization).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("client", "authorization", "description"),
+    [
+        # The header.
+        ({}, "Bearer x", "Invalid client"),
+        ({}, "Basic ???", "Invalid client"),
+        ({}, "Basic b3RoZXI6c2FuZGJveC1zZWNyZXQ=", "Invalid client"),
+        ({}, "Basic c2FuZGJveC1jbGllbnQ=", "Invalid client secret"),
+        ({}, "Basic c2FuZGJveC1jbGllbnQ6d3Jvbmc=", "Invalid client secret"),
+        ({"client_id": "another"}, BASIC, "Invalid client"),
+        # The body.
+        ({}, "", "Invalid client"),
+        ({**CLIENT, "client_id": "another"}, "", "Invalid client"),
+        ({"client_secret": Sandbox.client_secret}, "", "Invalid client"),
+        ({"client_id": Sandbox.client_id}, "", "Invalid client secret"),
+        ({**CLIENT, "client_secret": "wrong"}, "", "Invalid client secret"),
+        ({**CLIENT, "client_secret": "ü"}, "", "Invalid client secret"),
+    ],
+)
+def test_refuses_a_client_that_does_not_know_the_secret(
+    sandbox: Sandbox, client: dict[str, str], authorization: str, description: str
+) -> None:
+    assert error_of(refresh_as(sandbox, client, authorization)) == (
         400,
         {"error": "invalid_client", "error_description": description},
+    )
+
+
+@pytest.mark.parametrize("secret", [Sandbox.client_secret, "wrong", ""])
+def test_refuses_two_ways_of_authentication_at_once(sandbox: Sandbox, secret: str) -> None:
+    """RFC 6749 2.3: one method a request."""
+    response = refresh_as(sandbox, {**CLIENT, "client_secret": secret}, BASIC)
+
+    assert error_of(response) == (
+        400,
+        {
+            "error": "invalid_request",
+            "error_description": "The client must authenticate by the header or by the body",
+        },
     )
 
 

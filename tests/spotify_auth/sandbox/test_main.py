@@ -62,6 +62,26 @@ def test_takes_the_lifetime_from_the_environment() -> None:
     assert "'soon' is not" in run(SANDBOX_ACCESS_TOKEN_LIFETIME="soon").stderr
 
 
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (
+            {"SANDBOX_WORLD": "mars"},
+            "'mars' is no world of the sandbox: say rotating or spotify-2026",
+        ),
+        ({"SANDBOX_REUSE_REVOKES_GRANT": "yes"}, "'yes' is not true or false"),
+        (
+            {"SANDBOX_REUSE_REVOKES_GRANT": "true", "SANDBOX_WORLD": "spotify-2026"},
+            "no refresh token dies by its use in the world spotify-2026: say false",
+        ),
+    ],
+)
+def test_says_on_one_line_that_there_is_no_such_world(settings: dict[str, str], line: str) -> None:
+    ended = run(**settings)
+
+    assert (ended.returncode, ended.stderr, ended.stdout) == (2, f"{line}\n", "")
+
+
 def test_answers_once_it_says_that_it_is_ready() -> None:
     with Sandbox() as sandbox:
         assert sandbox.stats()["totals"]["logins"] == 0

@@ -11,6 +11,7 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 import requests
 
+from spotify_auth.sandbox.worlds import World
 from tests.support.sandbox_client import Sandbox
 
 
@@ -251,6 +252,20 @@ def test_rotation_can_come_back(sandbox: Sandbox, tokens: dict[str, Any]) -> Non
     new = sandbox.refresh(tokens["refresh_token"]).json()["refresh_token"]
 
     assert sandbox.refresh(tokens["refresh_token"]).status_code == 400
+    assert sandbox.refresh(new).status_code == 200
+
+
+def test_rotation_can_come_for_one_user_where_there_is_none(sandbox: Sandbox) -> None:
+    sandbox.reset(World.SPOTIFY_2026)
+    sandbox.faults("rotation", users=["user-1"])
+    tokens = {
+        name: answer["refresh_token"]
+        for name, answer in sandbox.connect(["user-1", "user-2"]).items()
+    }
+    new = sandbox.refresh(tokens["user-1"]).json()["refresh_token"]
+
+    assert "refresh_token" not in sandbox.refresh(tokens["user-2"]).json()
+    assert sandbox.refresh(tokens["user-1"]).json()["error"] == "invalid_grant"
     assert sandbox.refresh(new).status_code == 200
 
 
