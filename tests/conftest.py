@@ -1,5 +1,6 @@
 """Fixtures that several rooms share: the sandbox Spotify, and people connected to it."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from pytest_django import DjangoDbBlocker, Settings
 
 from accounts.models import User
 from accounts.users import user_for_account
+from config.outage_lines import OneLineAnOutage
 from dev.process import free_port
 from spotify_auth import connections
 from spotify_auth.models import SpotifyToken
@@ -118,6 +120,15 @@ def browsers_come_to_the_address_of_the_site() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RequestFactory, "_base_environ", at_home)
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_line_of_an_earlier_test() -> None:
+    """Forget which lines of the log were shown: each is repeated once a minute only."""
+    for name in settings.LOGGING["loggers"]:
+        for each in logging.getLogger(name).filters:
+            if isinstance(each, OneLineAnOutage):
+                each._shown.clear()
 
 
 @pytest.fixture

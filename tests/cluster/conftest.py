@@ -20,6 +20,7 @@ from pytest_celery import (
 from config import celery_app
 from dev.process import free_port
 from dev.redis import redis_server
+from spotify_auth.sandbox.worlds import World
 from tests.support.cluster import BEATS, LIFETIME, WORKERS
 from tests.support.processes import (
     LocalProcess,
@@ -42,11 +43,13 @@ def lifetime() -> int:
 
 
 @pytest.fixture
-def fast_sandbox(lifetime: int) -> Iterator[Sandbox]:
+def fast_sandbox(lifetime: int, spotify_world: World) -> Iterator[Sandbox]:
     """A sandbox whose access tokens live for twelve seconds, unless a module says otherwise."""
     # Registered without a port, a loopback redirect URI accepts any.
     options = ["--redirect-uri", "http://127.0.0.1/spotify/callback/"]
-    with Sandbox(access_token_lifetime=lifetime, options=options) as sandbox:
+    with Sandbox(
+        access_token_lifetime=lifetime, world=spotify_world, options=options
+    ) as sandbox:
         yield sandbox
 
 

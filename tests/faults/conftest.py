@@ -1,12 +1,3 @@
-"""The write side is tried in both worlds: every test that uses the sandbox runs in each."""
+"""Every test here that uses the sandbox runs in each of its worlds."""
 
-import pytest
-
-from spotify_auth.sandbox.worlds import World
-
-
-@pytest.fixture(params=World, ids=str)
-def spotify_world(request: pytest.FixtureRequest) -> World:
-    """What becomes of a refresh token at a refresh."""
-    world: World = request.param
-    return world
+from tests.support.worlds import spotify_world as spotify_world

@@ -44,6 +44,7 @@ from tests.support.tokens import (
     make_long_refused,
     token_of,
 )
+from tests.support.worlds import in_rotating, in_spotify_2026
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -412,10 +413,8 @@ def test_a_lane_leaves_no_marks_behind(connect: Connect, settings: Settings) -> 
         assert all(0 < client.pttl(key) <= 60_000 for key in left)
 
 
-def test_a_lost_answer_is_remembered_although_the_connection_is_cut(
-    connect: Connect, spotify: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    user = connect()
+def lose_the_answer_and_the_connection(spotify: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the same time, so that the lane cannot ask again."""
     spotify.faults("answer_lost", times=1)
     ask = refresher.ask
 
@@ -429,6 +428,30 @@ def test_a_lost_answer_is_remembered_although_the_connection_is_cut(
         patch.setattr(refresher, "ask", ask_and_cut)
         with pytest.raises(Error):
             refresh_next()
+
+
+@in_spotify_2026
+def test_a_lost_answer_costs_nothing_where_the_refresh_token_stays(
+    connect: Connect, spotify: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = connect()
+    before = token_of(user)
+    lose_the_answer_and_the_connection(spotify, monkeypatch)
+    make_due(user)
+
+    assert refresh_next() is Outcome.REFRESHED
+
+    after = token_of(user)
+    assert (after.generation, after.refresh_token) == (2, before.refresh_token)
+    assert account_of(spotify, after.access_token) == user.account_id
+
+
+@in_rotating
+def test_a_lost_answer_is_remembered_although_the_connection_is_cut(
+    connect: Connect, spotify: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = connect()
+    lose_the_answer_and_the_connection(spotify, monkeypatch)
     for _ in range(4):
         make_long_refused(user)
         refresh_next()

@@ -33,6 +33,7 @@ LOOKS_LIKE_A_TOKEN = re.compile(r"[AB]Q[A-Za-z0-9_-]{100,}")
 
 _FAULTS: Mapping[Weather, Iterable[Mapping[str, Any]]] = {
     Weather.CLEAR: (),
+    Weather.ROTATION: ({"fault": "rotation"},),
     Weather.NO_ROTATION: ({"fault": "no_rotation"},),
     Weather.BLANK_SCOPE: ({"fault": "blank_scope"},),
     Weather.LIMITED: ({"fault": "rate_limited", "retry_after": f"{RETRY_AFTER:.0f}"},),

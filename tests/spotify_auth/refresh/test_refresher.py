@@ -13,6 +13,7 @@ from accounts.models import User
 from spotify_auth import connections, schedule
 from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenEvent
 from spotify_auth.refresh.refresher import refresh_user
+from spotify_auth.sandbox.worlds import World
 from tests.support.claims import claim_of
 from tests.support.lanes import refresh_next
 from tests.support.sandbox_client import Sandbox
@@ -23,6 +24,7 @@ from tests.support.tokens import (
     make_long_refused,
     token_of,
 )
+from tests.support.worlds import in_rotating, in_spotify_2026
 
 pytestmark = pytest.mark.django_db
 
@@ -45,7 +47,9 @@ def test_nothing_due_is_nothing_to_do(connect: Connect, spotify: Sandbox) -> Non
     assert spotify.stats()["totals"]["refreshes"] == 0
 
 
-def test_stores_the_new_pair_in_one_generation(connect: Connect, spotify: Sandbox) -> None:
+def test_stores_the_new_pair_in_one_generation(
+    connect: Connect, spotify: Sandbox, spotify_world: World
+) -> None:
     user = connect()
     before = token_of(user)
 
@@ -54,7 +58,7 @@ def test_stores_the_new_pair_in_one_generation(connect: Connect, spotify: Sandbo
     after = token_of(user)
     assert after.generation == before.generation + 1
     assert after.access_token != before.access_token
-    assert after.refresh_token != before.refresh_token
+    assert (after.refresh_token != before.refresh_token) is spotify_world.rotates
     assert account_of(spotify, after.access_token) == user.account_id
 
 
@@ -135,7 +139,7 @@ def test_tokens_that_had_expired_spread_over_half_a_lifetime(
     assert max(shares) <= 0.8
 
 
-def test_the_event_answers_why_and_how(connect: Connect) -> None:
+def test_the_event_answers_why_and_how(connect: Connect, spotify_world: World) -> None:
     user = connect()
 
     refresh_next()
@@ -143,7 +147,7 @@ def test_the_event_answers_why_and_how(connect: Connect) -> None:
     event = last_event(user)
     assert (event.cause, event.outcome) == (Cause.SCHEDULE, Outcome.REFRESHED)
     assert (event.generation_before, event.generation_after) == (1, 2)
-    assert event.rotated is True
+    assert event.rotated is spotify_world.rotates
     assert event.lifetime_granted == 120
     assert event.lifetime_used is not None
     assert event.duration_ms is not None
@@ -395,6 +399,22 @@ def test_a_lost_answer_is_asked_for_once_more_at_once(connect: Connect, spotify:
     assert refresh_next() is Outcome.REFRESHED
 
 
+@in_spotify_2026
+def test_a_lost_answer_costs_nothing_where_the_refresh_token_stays(
+    connect: Connect, spotify: Sandbox
+) -> None:
+    user = connect()
+    before = token_of(user)
+    spotify.faults(fault="answer_lost", times=1)
+
+    assert refresh_next() is Outcome.REFRESHED  # asked again at once
+
+    after = token_of(user)
+    assert (after.generation, after.refresh_token) == (2, before.refresh_token)
+    assert account_of(spotify, after.access_token) == user.account_id
+
+
+@in_rotating
 def test_a_lost_answer_is_told_apart_from_a_revocation(connect: Connect, spotify: Sandbox) -> None:
     user = connect()
     spotify.faults(fault="answer_lost", times=1)  # rotated, and nobody knows the new token
@@ -408,6 +428,25 @@ def test_a_lost_answer_is_told_apart_from_a_revocation(connect: Connect, spotify
     assert last_event(user).error == "answer_lost"
 
 
+@in_spotify_2026
+@pytest.mark.django_db(transaction=True)  # it lasts, and due is what PostgreSQL's now() says
+def test_an_unanswered_attempt_is_forgiven_where_the_refresh_token_stays(
+    connect: Connect, spotify: Sandbox
+) -> None:
+    user = connect()
+    spotify.faults(fault="latency_after_rotating", seconds=2)
+    assert refresh_next() is Outcome.ANSWER_UNKNOWN
+    spotify.clear()
+    make_due(user)
+
+    assert refresh_next() is Outcome.REFRESHED
+
+    token = token_of(user)
+    assert (token.generation, token.failures, token.last_error) == (2, 0, "")
+    assert spotify.stats("user-1")["reuses_of_dead_token"] == 0
+
+
+@in_rotating
 @pytest.mark.django_db(transaction=True)  # it lasts, and due is what PostgreSQL's now() says
 def test_a_refusal_after_an_unanswered_attempt_is_a_lost_answer(
     connect: Connect, spotify: Sandbox

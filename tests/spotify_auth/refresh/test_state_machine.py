@@ -37,6 +37,7 @@ from spotify_auth.models import Cause, Outcome
 from spotify_auth.refresh import refresher
 from spotify_auth.refresh.process import process
 from spotify_auth.sandbox.state import account_id_of
+from spotify_auth.sandbox.worlds import World as SpotifyWorld
 from tests.support.database_faults import commit_unacknowledged
 from tests.support.lanes import refresh_next
 from tests.support.model import tokens as model
@@ -69,10 +70,10 @@ waits = st.sampled_from([0, 40, 70, 3000, 3000])
 class TokenMachine(RuleBasedStateMachine):
     """One history. `lane` is a thread for exchanges during which other things happen."""
 
-    def __init__(self, world: World, lane: ThreadPoolExecutor) -> None:
+    def __init__(self, world: World, lane: ThreadPoolExecutor, *, rotates: bool) -> None:
         super().__init__()
         self.world, self.lane = world, lane
-        self.model = Model(PEOPLE)
+        self.model = Model(PEOPLE, rotates=rotates)
         self.logins: list[tuple[str, Login, RealLogin]] = []
         self.world.begin()
         self.began = time.monotonic()
@@ -233,7 +234,9 @@ class TokenMachine(RuleBasedStateMachine):
 
     @rule(
         key=people,
-        weather=st.sampled_from([Weather.CLEAR, Weather.CLEAR, Weather.NO_ROTATION, Weather.LOST]),
+        weather=st.sampled_from(
+            [Weather.CLEAR, Weather.CLEAR, Weather.ROTATION, Weather.NO_ROTATION, Weather.LOST]
+        ),
         cut=st.booleans(),
         without_redis=st.booleans(),
         meanwhile=st.lists(
@@ -440,13 +443,16 @@ def assert_history_is_sound(events: list[tuple[object, ...]], row: Row | None) -
 
 @pytest.fixture
 def world(
-    spotify: Sandbox, settings: Settings, caplog: pytest.LogCaptureFixture
+    spotify: Sandbox,
+    spotify_world: SpotifyWorld,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
 ) -> Iterator[World]:
     """A sandbox with Spotify's own lifetime, so that nothing becomes due by itself."""
     caplog.set_level(logging.CRITICAL)  # thousands of failures that are meant to be
     settings.REDIS_URL = settings.REDIS_URL  # so that it is put back
     celery_app.set_default()  # pytest-celery has made another one the default for threads
-    with Sandbox(access_token_lifetime=int(model.LIFETIME)) as hour_long:
+    with Sandbox(access_token_lifetime=int(model.LIFETIME), world=spotify_world) as hour_long:
         settings.SPOTIFY_ACCOUNTS_URL = settings.SPOTIFY_API_URL = hour_long.url
         settings.OUTAGE_GUARD_REFUSALS = model.OUTAGE_REFUSALS
         settings.OUTAGE_GUARD_SHARE = model.OUTAGE_SHARE
@@ -460,10 +466,12 @@ def world(
 @pytest.mark.slow
 @pytest.mark.timeout(0)  # so many histories, and shrinking one, take minutes
 @pytest.mark.django_db(transaction=True)
-def test_every_history_is_as_the_model_says(world: World) -> None:
+def test_every_history_is_as_the_model_says(world: World, spotify_world: SpotifyWorld) -> None:
     with ThreadPoolExecutor(1) as lane:
         run_state_machine_as_test(
-            lambda: TokenMachine(world, lane),  # type: ignore[arg-type]  # a factory will do
+            lambda: TokenMachine(  # type: ignore[arg-type]  # a factory will do
+                world, lane, rotates=spotify_world.rotates
+            ),
             settings=hypothesis_settings(
                 max_examples=HISTORIES,
                 stateful_step_count=STEPS,

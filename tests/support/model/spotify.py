@@ -8,6 +8,7 @@ class Weather(Enum):
     """How the token endpoint behaves during one refresh."""
 
     CLEAR = auto()
+    ROTATION = auto()
     NO_ROTATION = auto()
     BLANK_SCOPE = auto()
     LIMITED = auto()
@@ -19,10 +20,10 @@ class Weather(Enum):
     RESET_ONCE = auto()
     RESET = auto()
     LOST = auto()
-    """It rotates and cuts the connection; asked again it answers."""
+    """It carries the refresh out and cuts the connection; asked again it answers."""
     LOST_TWICE = auto()
     LOST_WITH_GRACE = auto()
-    """It rotates and cuts the connection, but still takes the old token for a while."""
+    """The same, but it still takes a token that was rotated away for a while."""
 
 
 RETRY_AFTER = 40.0
@@ -46,6 +47,8 @@ class Approval:
 
     number: int
     scope: str
+    rotates: bool
+    """Whether a refresh brings a new refresh token, unless the weather says otherwise."""
     generation: int = 1
     refresh_generation: int = 1
     ended: bool = False
@@ -90,6 +93,9 @@ _WITHOUT_CARRYING_OUT = {
 }
 
 
+_ROTATED_BY_WEATHER = {Weather.ROTATION: True, Weather.NO_ROTATION: False}
+
+
 def ask(pair: Pair, weather: Weather, *, again: bool) -> tuple[Answer, bool]:
     """One refresh request, and whether it showed Spotify a token that rotation had killed."""
     if weather in _WITHOUT_CARRYING_OUT:
@@ -110,7 +116,7 @@ def _carry_out(pair: Pair, weather: Weather) -> tuple[Answer, bool]:
     if pair.was_rotated_away and weather is not Weather.LOST_WITH_GRACE:
         return Answer(Kind.REFUSED), True
     approval.generation += 1
-    rotated = weather is not Weather.NO_ROTATION
+    rotated = _ROTATED_BY_WEATHER.get(weather, approval.rotates)
     if rotated:
         approval.refresh_generation = approval.generation
     new = Pair(approval, approval.generation, approval.refresh_generation)

@@ -108,12 +108,14 @@ class Flight:
 class Model:
     """All people, and what they share."""
 
-    def __init__(self, keys: Sequence[str]) -> None:
+    def __init__(self, keys: Sequence[str], *, rotates: bool) -> None:
+        """`rotates`: whether Spotify answers a refresh with a new refresh token."""
         self.people = {key: Person() for key in keys}
         self.hints = Hints()
         self.now = 0.0
         self._order = 0
         self._approvals = 0
+        self._rotates = rotates
         self._exchanges: list[tuple[float, Person, Event]] = []
 
     def moment(self) -> Moment:
@@ -125,7 +127,7 @@ class Model:
 
     def login_begins(self, key: str, scope: str) -> Login:
         """The person approves on Spotify."""
-        approval = Approval(number=self._approvals, scope=scope)
+        approval = Approval(number=self._approvals, scope=scope, rotates=self._rotates)
         self._approvals += 1
         self.people[key].approvals.append(approval)
         return Login(Pair(approval, 1, 1), self.moment())
