@@ -74,8 +74,8 @@ WORDS: Mapping[StrEnum, Words] = {
     Reason.QUOTA_SPENT: Words(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "This site has used up its calls to Spotify",
-        "Spotify allows this site's app a number of calls, and they are spent, so it did not say "
-        "who you are. Nothing was stored. That takes hours: please try again later.",
+        "Spotify allows this site's developer a number of calls, and they are spent, so it did not "
+        "say who you are. Nothing was stored. That takes hours: please try again later.",
     ),
     Reason.OWNER_WITHOUT_PREMIUM: Words(
         HTTPStatus.SERVICE_UNAVAILABLE,

@@ -17,6 +17,7 @@ from dev.postgres import Postgres
 from dev.process import exit_code, free_port, interrupt_on
 from dev.redis import Redis
 from dev.testing import DATABASE, settings_for_tests, temporary_servers
+from spotify_auth.sandbox.worlds import World
 from tests.support.processes import LocalProcess
 from tests.support.sandbox_client import Sandbox
 
@@ -27,7 +28,9 @@ def main() -> int:
     print(f"seed {config.seed}", file=sys.stderr, flush=True)
     with (
         temporary_servers() as (postgres, redis),
-        Sandbox(port=free_port(), access_token_lifetime=config.lifetime) as sandbox,
+        Sandbox(
+            port=free_port(), access_token_lifetime=config.lifetime, world=config.world
+        ) as sandbox,
     ):
         environment = {
             **settings_for_tests(database_url=postgres.url(DATABASE), redis_url=redis.url),
@@ -81,11 +84,14 @@ def _config() -> Config:
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--users", type=int, default=500)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--world", type=World, choices=list(World), default=World.ROTATING)
     parser.add_argument("--short", action="store_true", help="each failure once, as in `make test`")
     given = parser.parse_args()
     if given.short:
-        return short_config(seed=given.seed)
-    return long_config(seed=given.seed, minutes=given.minutes, users=given.users)
+        return short_config(seed=given.seed, world=given.world)
+    return long_config(
+        seed=given.seed, world=given.world, minutes=given.minutes, users=given.users
+    )
 
 
 if __name__ == "__main__":

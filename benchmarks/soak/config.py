@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from spotify_auth.cooldown import CLIENT_REFUSED_SECONDS
+from spotify_auth.sandbox.worlds import World
 from spotify_auth.schedule import longest_exchange
 
 
@@ -11,6 +12,8 @@ class Config:
     """One run. Times are in seconds."""
 
     seed: int
+    world: World
+    """Of the sandbox: what a refresh does to the refresh token."""
     users: int
     seconds: float | None
     """How long faults are injected; None is once through every kind, in a fixed order."""
@@ -48,10 +51,11 @@ class Config:
         }
 
 
-def long_config(*, seed: int, minutes: float, users: int) -> Config:
+def long_config(*, seed: int, world: World, minutes: float, users: int) -> Config:
     """`make soak`: a token is refreshed about every 90 s, and left 24 s before it expires."""
     return Config(
         seed=seed,
+        world=world,
         users=users,
         seconds=minutes * 60,
         workers=3,
@@ -64,10 +68,11 @@ def long_config(*, seed: int, minutes: float, users: int) -> Config:
     )
 
 
-def short_config(*, seed: int) -> Config:
+def short_config(*, seed: int, world: World) -> Config:
     """The same in small, for `make test`: once through every kind of fault."""
     return Config(
         seed=seed,
+        world=world,
         users=40,
         seconds=None,
         workers=2,

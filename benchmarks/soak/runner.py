@@ -22,7 +22,7 @@ DECK = [*PROCESS_KINDS, *PROCESS_KINDS, *SANDBOX_KINDS]
 
 ONCE_THROUGH = [
     *("access tokens expire early", "held after", "worker SIGKILL", "latency", "worker frozen"),
-    *("answer lost", "beat SIGKILL", "slow drip of a new pair", "no rotation"),
+    *("answer lost", "beat SIGKILL", "slow drip of a new pair", "the other world"),
     *("latency after rotating", "worker SIGTERM", "connection reset", "garbage"),
     *("429", "5xx", "old access token dies", "slow drip", "reuse revokes the grant"),
     *("invalid_grant to all", "invalid_client", "Web API error", "Web API latency"),

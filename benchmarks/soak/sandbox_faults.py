@@ -75,6 +75,12 @@ def _with_grace(scene: Scene) -> SandboxFault:
     return SandboxFault(programs, scene.moment(8, 12))
 
 
+def _the_other_world(scene: Scene) -> SandboxFault:
+    """Spotify begins to rotate refresh tokens, or ends it, for a while."""
+    habit = "no_rotation" if scene.cluster.config.world.rotates else "rotation"
+    return SandboxFault([(habit, {})], scene.moment(5, 10), habit)
+
+
 def _web_api_error(scene: Scene) -> SandboxFault:
     status = scene.chance.choice([401, 429, 500, 503])
     return SandboxFault(
@@ -102,7 +108,7 @@ SANDBOX_KINDS: Mapping[str, Callable[[Scene], SandboxFault]] = {
     "garbage": _garbage,
     "invalid_client": _times("invalid_client", 2),
     "invalid_grant to all": _lasting("false_invalid_grant", 2, 16),
-    "no rotation": _lasting("no_rotation", 5, 10),
+    "the other world": _the_other_world,
     "reuse revokes the grant": _lasting("reuse_revokes_grant", 5, 10),
     "old access token dies": _lasting("old_access_token_dies", 5, 10),
     "grace window": _with_grace,

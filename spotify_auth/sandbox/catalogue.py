@@ -1,8 +1,9 @@
 """Made-up artists, albums, tracks and a podcast, in Spotify's shapes.
 
-The shapes are those left to apps in development mode after February 2026: no
-`popularity`, `followers`, `available_markets` or `external_ids`. Addresses in the sandbox
-itself are paths here; `web_api` makes them absolute.
+The shapes are those left to apps in development mode after March 2026: no `popularity`,
+`followers`, `available_markets` or `publisher`. `external_ids` were gone for a month and came
+back; the short form of an album, as in a track, never had them. Addresses in the sandbox itself
+are paths here; `web_api` makes them absolute.
 """
 
 from base64 import urlsafe_b64encode
@@ -86,12 +87,19 @@ def tracks(record: Record) -> list[Json]:
             "disc_number": 1,
             "duration_ms": random.randint(150_000, 320_000),
             "explicit": random.random() < 0.15,
+            "external_ids": {"isrc": _isrc(title, record)},
             "is_local": False,
             "preview_url": None,
             "track_number": number,
         }
         for number, title in enumerate(record.titles, start=1)
     ]
+
+
+def _isrc(title: str, record: Record) -> str:
+    """A recording's code: country, registrant, year and number. QZ and ZZZ are made up here."""
+    number = int.from_bytes(sha256(f"{record.artist}/{title}".encode()).digest()[:4]) % 100_000
+    return f"QZZZZ{record.released[2:4]}{number:05}"
 
 
 def episode() -> Json:
@@ -102,7 +110,6 @@ def episode() -> Json:
         "explicit": False,
         "images": images("long-way-round"),
         "media_type": "audio",
-        "publisher": "Halfway House Audio",
         "total_episodes": 88,
     }
     return {

@@ -121,7 +121,7 @@ async def stats(request: web.Request) -> web.Response:
         {
             "world": state.settings.world,
             "seconds": round(time.monotonic() - state.started_at, 4),
-            "held": memory.faults.held,
+            "held": memory.faults.exchanges.held,
             "in_flight": state.exchanges_in_flight,
             "dead_tokens_shown": state.dead_tokens_shown,
             "answers_spoiled": state.answers_spoiled,

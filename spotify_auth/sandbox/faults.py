@@ -121,6 +121,9 @@ WEB_API_FAULTS: Mapping[str, Mapping[str, Parameter]] = {
         "reason": _text_or_null(None),
         "plain": _flag(default=False),
     },
+    # The whole application's: no call is answered.
+    "owner_without_premium": {"plain": _flag(default=False)},
+    "quota_spent": {"retry_after": _text_or_null("48925")},
     "web_api_latency": {"seconds": _seconds(), "path": _text("/v1")},
     "web_api_together": {
         "calls": Parameter(_is_count, "a whole number from 1", required=True),
@@ -159,12 +162,44 @@ def always(_parameters: Mapping[str, Any]) -> bool:
 
 
 @dataclass(slots=True)
+class Gate:
+    """Where answers wait until all of them are let go."""
+
+    held: int = 0
+    _opened: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def wait(self) -> None:
+        """Wait until it opens the next time."""
+        self.held += 1
+        try:
+            await self._opened.wait()
+        finally:
+            self.held -= 1
+
+    async def wait_for_company(self, calls: int) -> None:
+        """Wait until so many are here; the last of them lets all go."""
+        if self.held + 1 < calls:
+            await self.wait()
+        else:
+            self.open()
+
+    def open(self) -> int:
+        """Let everybody go; how many they were."""
+        held = self.held
+        self._opened.set()
+        self._opened = asyncio.Event()
+        return held
+
+
+@dataclass(slots=True)
 class Faults:
     """The faults in force, and the answers that are being held."""
 
     _faults: dict[str, list[Fault]] = field(default_factory=dict)
-    _release: asyncio.Event = field(default_factory=asyncio.Event)
-    held: int = 0
+    exchanges: Gate = field(default_factory=Gate)
+    """Requests to the token endpoint, held by `hold`."""
+    calls: Gate = field(default_factory=Gate)
+    """Calls of the Web API that wait for each other: no business of the token endpoint's."""
 
     def program(
         self,
@@ -197,27 +232,9 @@ class Faults:
     def as_json(self) -> list[dict[str, Any]]:
         return [fault.as_json() for faults in self._faults.values() for fault in faults]
 
-    async def hold(self) -> None:
-        """Wait for the next release."""
-        self.held += 1
-        try:
-            await self._release.wait()
-        finally:
-            self.held -= 1
-
-    async def hold_until(self, calls: int) -> None:
-        """Wait until so many are held; the last of them lets all go."""
-        if self.held + 1 < calls:
-            await self.hold()
-        else:
-            self.release()
-
     def release(self) -> int:
         """Let every held answer go; how many they were."""
-        held = self.held
-        self._release.set()
-        self._release = asyncio.Event()
-        return held
+        return self.exchanges.open() + self.calls.open()
 
     def _use(self, fault: Fault) -> None:
         if fault.times_left is None:

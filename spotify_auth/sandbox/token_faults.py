@@ -70,7 +70,7 @@ def _unavailable(status: int, body: str) -> web.Response:
 
 async def _hold(faults: Faults, account: Account | None, when: Literal["before", "after"]) -> None:
     if faults.take("hold", account, lambda given: given["when"] == when):
-        await faults.hold()
+        await faults.exchanges.wait()
 
 
 async def _drip(request: web.Request, fault: Fault, answer: web.Response) -> web.Response:

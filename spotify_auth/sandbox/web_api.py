@@ -20,6 +20,10 @@ _OWN_PATHS = ("/pictures/", "/v1/")
 _LARGEST_OFFSET = 100_000
 _MOST_DIGITS = 16
 _END_OF_TIME_MS = 10**15
+_OWNER_WITHOUT_PREMIUM = (
+    "Active premium subscription required for the owner of the app. When the subscription status "
+    "changes, it can take a few hours before requests are allowed again."
+)
 
 
 class WebApiError(Exception):
@@ -187,10 +191,17 @@ async def _strike(path: str, memory: Memory, account: Account | None) -> None:
         memory.faults.take(f"web_api_{name}", account, here)
         for name in ("latency", "together", "error")
     )
+    premium = memory.faults.take("owner_without_premium", account)
+    quota = memory.faults.take("quota_spent", account)
     if latency:
         await asyncio.sleep(latency.parameters["seconds"])
     if together:
-        await memory.faults.hold_until(together.parameters["calls"])
+        await memory.faults.calls.wait_for_company(together.parameters["calls"])
+    if premium:
+        raise WebApiError(403, _OWNER_WITHOUT_PREMIUM, plain=premium.parameters["plain"])
+    if quota:
+        wait = quota.parameters["retry_after"]
+        raise WebApiError(429, "Too many requests", wait, reason="QUOTA_EXCEEDED")
     if error:
         given = error.parameters
         raise WebApiError(

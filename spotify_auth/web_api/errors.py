@@ -115,7 +115,7 @@ def _forbidden(message: str) -> type[WebApiError]:
 
 
 def is_quota_spent(response: requests.Response) -> bool:
-    """Whether a 429 is about the application's quota, which is counted over about a day."""
+    """Whether a 429 is about the quota of the app's developer: all apps of that account, a day."""
     return _error(response).get("reason") == "QUOTA_EXCEEDED"
 
 

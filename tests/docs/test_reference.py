@@ -10,6 +10,10 @@ from config.celery import app
 from dev.process import ROOT
 from spotify_auth.cooldown import Reason
 from spotify_auth.models import Cause, Outcome
+from spotify_auth.sandbox.control import ACTION_NAMES
+from spotify_auth.sandbox.faults import FAULTS
+from spotify_auth.sandbox.personas import PERSONAS
+from spotify_auth.sandbox.worlds import DEFAULT, World
 from tests.support.tokens import Connect
 
 REFERENCE = ROOT / "docs/reference"
@@ -56,6 +60,19 @@ def test_the_defaults_are_those_of_env_example() -> None:
 
     assert len(numbers) > 10
     assert numbers == {name: examples[name] for name in numbers}
+
+
+def test_every_fault_persona_and_action_of_the_sandbox_has_a_row() -> None:
+    assert set(first_cells("sandbox.md", "Faults")) == set(FAULTS)
+    assert set(first_cells("sandbox.md", "Personas")) == set(PERSONAS)
+    addresses = {cell.split()[-1] for cell in first_cells("sandbox.md", "Control addresses")}
+    programs = {"faults", "release", "connect", "stats", "reset"}
+    assert addresses == {f"/__{name}" for name in {*ACTION_NAMES, *programs}}
+
+
+def test_both_worlds_have_a_row() -> None:
+    assert first_cells("sandbox.md", "Two worlds") == list(World)
+    assert f"#SANDBOX_WORLD={DEFAULT}\n" in ENV_EXAMPLE
 
 
 def test_every_target_of_make_has_a_row() -> None:

@@ -1,7 +1,7 @@
 """What each fault of the sandbox must come to: the row, the newest event, the page."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from spotify_auth.models import Cause, Outcome
@@ -51,7 +51,7 @@ def _condemned(error: str, words: str, **faults: Mapping[str, Any]) -> Case:
     )
 
 
-CASES: dict[str, Case] = {
+ROTATING: dict[str, Case] = {
     # Late, within the deadline.
     "a late request": _refreshed(latency={"seconds": 0.3}),
     "a late answer": _refreshed(latency_after_rotating={"seconds": 0.3}),
@@ -95,12 +95,14 @@ CASES: dict[str, Case] = {
         error="invalid_grant",
     ),
     # Other servers' habits.
-    "no rotation": _refreshed(rotated=False, no_rotation={}),
+    "rotation": _refreshed(rotation={}),
     "a blank scope": _refreshed(blank_scope={}),
     "reuse would revoke": _refreshed(reuse_revokes_grant={}),
     "the old access token dies": _refreshed(old_access_token_dies={}),
     # The Web API's faults are no concern of the token's.
     "the Web API fails": _refreshed(web_api_error={}),
+    "the owner's Premium has lapsed": _refreshed(owner_without_premium={}),
+    "the quota is spent": _refreshed(quota_spent={}),
     "the Web API is slow": _refreshed(web_api_latency={"seconds": 0.1}),
     "the Web API waits for several calls": _refreshed(web_api_together={"calls": 2}),
     # What is for good.
@@ -119,6 +121,37 @@ CASES: dict[str, Case] = {
         rotated=True,
         page=CONNECTED,
     ),
+}
+
+
+COSTS_NOTHING = {
+    "an answer later than the deadline",
+    "an answer held",
+    "an answer lost",
+    "an answer lost, reuse revokes",
+    "an answer dripped after rotating",
+}
+"""In the world in which the refresh token stays: asked again at once it gives another pair."""
+
+
+def _where_the_refresh_token_stays(name: str, case: Case) -> Case:
+    faults = {**case.faults, "no_rotation": {}}
+    if name in COSTS_NOTHING:
+        return _refreshed(rotated=False, **faults)
+    ends_by_itself = case.outcome is not Outcome.RECONNECT_REQUIRED
+    return replace(
+        case, faults=faults, rotated=False, by_login=case.by_login and not ends_by_itself
+    )
+
+
+CASES: dict[str, Case] = {
+    **{f"rotating: {name}": case for name, case in ROTATING.items()},
+    # The sandbox has one world, so each of these victims brings the other along.
+    **{
+        f"spotify-2026: {name}": _where_the_refresh_token_stays(name, case)
+        for name, case in ROTATING.items()
+        if name != "rotation"
+    },
 }
 
 

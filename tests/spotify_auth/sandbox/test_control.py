@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from spotify_auth.sandbox.state import digest_of
+from tests.support.processes import wait_for
 from tests.support.sandbox_client import SCOPES, Sandbox, SandboxError
 
 
@@ -227,6 +228,21 @@ def test_counts_everything_that_a_user_did(sandbox: Sandbox) -> None:
         "web_api_unauthorized": 2,
         "in_flight_max": 1,
     }
+
+
+def test_calls_that_wait_for_each_other_let_no_held_exchange_go(sandbox: Sandbox) -> None:
+    tokens = sandbox.connect(["user-1"])["user-1"]
+    sandbox.faults("hold", times=1)
+    sandbox.faults("web_api_together", calls=2)
+    with ThreadPoolExecutor(3) as pool:
+        exchange = pool.submit(sandbox.refresh, tokens["refresh_token"])
+        wait_for(lambda: sandbox.stats()["held"] == 1, what="the exchange to be held")
+        calls = [pool.submit(requests.get, f"{sandbox.url}/v1/me", timeout=10) for _ in range(2)]
+
+        assert [call.result().status_code for call in calls] == [401, 401]
+        assert sandbox.stats()["held"] == 1
+        assert sandbox.release() == 1
+        assert exchange.result().status_code == 200
 
 
 def test_counts_can_be_filtered_by_user(sandbox: Sandbox) -> None:

@@ -1,5 +1,6 @@
 """The Web API: bearer tokens, scopes, parameters, shapes."""
 
+import re
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -250,6 +251,41 @@ def test_playlists_of_others_have_no_items(sandbox: Sandbox) -> None:
 
     assert "items" not in playlist
     assert playlist["owner"]["id"] == "user-1"
+
+
+def test_tracks_have_their_isrc_and_the_albums_in_them_no_codes(sandbox: Sandbox) -> None:
+    """`external_ids` came back in March 2026; a short album never had them."""
+    tracks = call(sandbox, "/v1/me/top/tracks")["items"]
+
+    codes = [track["external_ids"]["isrc"] for track in tracks]
+    assert all(re.fullmatch(r"[A-Z]{2}[A-Z0-9]{3}[0-9]{7}", code) for code in codes)
+    assert len(set(codes)) == len(codes) > 1
+    assert not any("external_ids" in track["album"] for track in tracks)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_without_the_owners_premium_every_call_of_everybody_is_refused(
+    sandbox: Sandbox, plain: bool
+) -> None:
+    sandbox.faults("owner_without_premium", plain=plain)
+
+    for persona in ("listener", "podcaster"):
+        answer = sandbox.get("/v1/me", access_token(sandbox, persona))
+        assert answer.status_code == 403
+        message = answer.text if plain else answer.json()["error"]["message"]
+        assert message.startswith("Active premium subscription required for the owner of the app.")
+
+
+def test_a_spent_quota_is_said_with_its_reason_and_its_end(sandbox: Sandbox) -> None:
+    sandbox.faults("quota_spent")
+    answer = sandbox.get("/v1/me/playlists", access_token(sandbox))
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "48925")
+    assert answer.json()["error"] == {
+        "status": 429,
+        "message": "Too many requests",
+        "reason": "QUOTA_EXCEEDED",
+    }
 
 
 def test_an_error_can_carry_a_reason(sandbox: Sandbox) -> None:
