@@ -31,9 +31,11 @@ def login(request: HttpRequest) -> HttpResponse:
     switch = bool(request.POST.get("switch"))
     if _has_no_account(request) and not switch:
         return spotify_views.to_spotify(
-            door=Door.CONNECT, next_url=next_url, user_id=request.user.pk
+            door=Door.CONNECT, next_url=next_url, user_id=request.user.pk, renew=True
         )
-    return spotify_views.to_spotify(door=Door.LOGIN, next_url=next_url, switch=switch)
+    # Who is logged in already comes for another six months.
+    renew = request.user.is_authenticated
+    return spotify_views.to_spotify(door=Door.LOGIN, next_url=next_url, switch=switch, renew=renew)
 
 
 @require_GET
@@ -48,7 +50,7 @@ def reconnect(request: HttpRequest) -> HttpResponse:
     connection_page = reverse("accounts:connection")
     if _has_no_account(request):
         return redirect(connection_page)
-    return spotify_views.to_spotify(door=Door.LOGIN, next_url=connection_page)
+    return spotify_views.to_spotify(door=Door.LOGIN, next_url=connection_page, renew=True)
 
 
 @require_GET

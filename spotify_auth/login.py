@@ -92,12 +92,18 @@ class _Taken:
 
 
 def begin(
-    *, door: Door, next_url: str, user_id: UserId | None = None, switch: bool = False
+    *,
+    door: Door,
+    next_url: str,
+    user_id: UserId | None = None,
+    switch: bool = False,
+    renew: bool = False,
 ) -> Begun:
     """Remember a login that is about to leave for Spotify.
 
-    With a `user_id` only this user may complete it. `switch`: Spotify asks for the account
-    even if one has approved before, since the user wants another than before.
+    With a `user_id` only this user may complete it. `switch` and `renew`: Spotify asks even
+    a user who has approved before, since the user wants another account than before, or
+    another six months: it is not known whether a pass without a question begins them.
     """
     state, cookie = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     code_verifier = authorization.new_code_verifier()
@@ -110,7 +116,9 @@ def begin(
         for_user="" if user_id is None else str(user_id),
         switch=switch,
     )
-    url = authorization.authorize_url(state=state, code_verifier=code_verifier, show_dialog=switch)
+    url = authorization.authorize_url(
+        state=state, code_verifier=code_verifier, show_dialog=switch or renew
+    )
     return Begun(url=url, cookie_name=cookie_name(state), cookie=cookie)
 
 

@@ -47,7 +47,9 @@ def connect(request: HttpRequest) -> HttpResponse:
     """Send the browser to Spotify, to connect an account to the user who is logged in."""
     if not request.user.is_authenticated:
         return _to_login(request)
-    return to_spotify(door=Door.CONNECT, next_url=safe_next(request), user_id=request.user.pk)
+    return to_spotify(
+        door=Door.CONNECT, next_url=safe_next(request), user_id=request.user.pk, renew=True
+    )
 
 
 @require_GET
@@ -74,10 +76,18 @@ def disconnect(request: HttpRequest) -> HttpResponse:
 
 
 def to_spotify(
-    *, door: Door, next_url: str, user_id: UserId | None = None, switch: bool = False
+    *,
+    door: Door,
+    next_url: str,
+    user_id: UserId | None = None,
+    switch: bool = False,
+    renew: bool = False,
 ) -> HttpResponse:
-    """A redirect to Spotify with a state and a PKCE challenge, bound to this browser."""
-    begun = login.begin(door=door, next_url=next_url, user_id=user_id, switch=switch)
+    """A redirect to Spotify with a state and a PKCE challenge, bound to this browser.
+
+    `switch` and `renew` are those of `login.begin`.
+    """
+    begun = login.begin(door=door, next_url=next_url, user_id=user_id, switch=switch, renew=renew)
     response = redirect(begun.url)
     response.set_cookie(
         begun.cookie_name,

@@ -61,7 +61,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     The order is random within each part.
     """
+    for item in items:
+        _keep_with_its_group(item)
     items.sort(key=_place_in_the_queue)
+
+
+def _keep_with_its_group(item: pytest.Item) -> None:
+    """Let pytest-xdist see the group that it has written into the old place of the id.
+
+    Without this every process sets up the stack of every group
+    (https://github.com/pytest-dev/pytest-xdist/issues/1386, pytest 9.2 with xdist 3.8).
+    """
+    if with_group := getattr(item, "_nodeid", None):
+        item._id = type(item._id).parse(with_group)
 
 
 def _place_in_the_queue(item: pytest.Item) -> int:

@@ -89,9 +89,7 @@ def _config() -> Config:
     given = parser.parse_args()
     if given.short:
         return short_config(seed=given.seed, world=given.world)
-    return long_config(
-        seed=given.seed, world=given.world, minutes=given.minutes, users=given.users
-    )
+    return long_config(seed=given.seed, world=given.world, minutes=given.minutes, users=given.users)
 
 
 if __name__ == "__main__":

@@ -123,7 +123,6 @@ WEB_API_FAULTS: Mapping[str, Mapping[str, Parameter]] = {
     },
     # The whole application's: no call is answered.
     "owner_without_premium": {"plain": _flag(default=False)},
-    "quota_spent": {"retry_after": _text_or_null("48925")},
     "web_api_latency": {"seconds": _seconds(), "path": _text("/v1")},
     "web_api_together": {
         "calls": Parameter(_is_count, "a whole number from 1", required=True),

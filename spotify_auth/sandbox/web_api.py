@@ -192,16 +192,12 @@ async def _strike(path: str, memory: Memory, account: Account | None) -> None:
         for name in ("latency", "together", "error")
     )
     premium = memory.faults.take("owner_without_premium", account)
-    quota = memory.faults.take("quota_spent", account)
     if latency:
         await asyncio.sleep(latency.parameters["seconds"])
     if together:
         await memory.faults.calls.wait_for_company(together.parameters["calls"])
     if premium:
         raise WebApiError(403, _OWNER_WITHOUT_PREMIUM, plain=premium.parameters["plain"])
-    if quota:
-        wait = quota.parameters["retry_after"]
-        raise WebApiError(429, "Too many requests", wait, reason="QUOTA_EXCEEDED")
     if error:
         given = error.parameters
         raise WebApiError(

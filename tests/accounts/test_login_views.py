@@ -384,6 +384,18 @@ def test_switching_asks_spotify_to_ask(browser: Client) -> None:
     assert begin(browser, switch="yes")["show_dialog"] == "true"
 
 
+def test_who_reconnects_is_asked_so_that_six_months_surely_begin(
+    browser: Client, spotify: Sandbox
+) -> None:
+    """Whether a pass without a question begins them is not known."""
+    log_in(browser, spotify)
+
+    assert begin(browser)["show_dialog"] == "true"
+    for visitor in (browser, Client()):
+        mailed = visitor.get(reverse("accounts:reconnect"))
+        assert parse_qs(urlsplit(mailed["Location"]).query)["show_dialog"] == ["true"]
+
+
 def test_who_switches_goes_on_as_the_other_account(browser: Client, spotify: Sandbox) -> None:
     log_in(browser, spotify, "user-1")
 

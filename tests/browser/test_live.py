@@ -73,8 +73,9 @@ def test_the_page_follows_what_happens_in_another_tab(stack: Stack, visitor: Vis
     expect(page.get_by_role("status")).to_have_text("Not connected")
     expect(page.locator("#facts")).to_be_hidden()
     expect(page.get_by_role("button", name="Disconnect Spotify")).to_have_count(0)
-    # Spotify remembers the approval, and does not ask for it again.
+    # Spotify remembers the approval, and asks again all the same: so six months surely begin.
     page.get_by_role("button", name="Connect Spotify").click()
+    page.locator('button[value="listener"]').click()
     expect(page.get_by_role("status")).to_have_text("Connected")
     assert page.url == f"{stack.url}/connection/"
 
@@ -106,6 +107,7 @@ def test_a_part_that_was_not_allowed_can_be_allowed_by_reconnecting(
 
     page.get_by_role("main").get_by_role("link", name="Reconnect", exact=True).click()
     page.get_by_role("button", name="Reconnect Spotify").click()
+    page.locator('button[value="listener"]').click()
 
     expect(page.get_by_role("cell", name="The user logged in")).to_have_count(2)
     assert User.objects.count() == 1

@@ -47,9 +47,7 @@ def fast_sandbox(lifetime: int, spotify_world: World) -> Iterator[Sandbox]:
     """A sandbox whose access tokens live for twelve seconds, unless a module says otherwise."""
     # Registered without a port, a loopback redirect URI accepts any.
     options = ["--redirect-uri", "http://127.0.0.1/spotify/callback/"]
-    with Sandbox(
-        access_token_lifetime=lifetime, world=spotify_world, options=options
-    ) as sandbox:
+    with Sandbox(access_token_lifetime=lifetime, world=spotify_world, options=options) as sandbox:
         yield sandbox
 
 

@@ -27,3 +27,11 @@ def test_the_fast_tests_leave_out_every_marker_of_the_project() -> None:
     markers = {each.split(":")[0] for each in settings["tool"]["pytest"]["ini_options"]["markers"]}
 
     assert set(re.findall(r"not (\w+)", FAST[-1])) == markers
+
+
+@pytest.mark.xdist_group("of_its_own")
+def test_a_group_stays_in_one_process(request: pytest.FixtureRequest) -> None:
+    """pytest-xdist looks for the group at the end of the id."""
+    is_one_of_several = hasattr(request.config, "workerinput")
+
+    assert request.node.nodeid.endswith("@of_its_own") is is_one_of_several

@@ -102,7 +102,6 @@ ROTATING: dict[str, Case] = {
     # The Web API's faults are no concern of the token's.
     "the Web API fails": _refreshed(web_api_error={}),
     "the owner's Premium has lapsed": _refreshed(owner_without_premium={}),
-    "the quota is spent": _refreshed(quota_spent={}),
     "the Web API is slow": _refreshed(web_api_latency={"seconds": 0.1}),
     "the Web API waits for several calls": _refreshed(web_api_together={"calls": 2}),
     # What is for good.
@@ -138,10 +137,7 @@ def _where_the_refresh_token_stays(name: str, case: Case) -> Case:
     faults = {**case.faults, "no_rotation": {}}
     if name in COSTS_NOTHING:
         return _refreshed(rotated=False, **faults)
-    ends_by_itself = case.outcome is not Outcome.RECONNECT_REQUIRED
-    return replace(
-        case, faults=faults, rotated=False, by_login=case.by_login and not ends_by_itself
-    )
+    return replace(case, faults=faults, rotated=False)
 
 
 CASES: dict[str, Case] = {
@@ -150,7 +146,8 @@ CASES: dict[str, Case] = {
     **{
         f"spotify-2026: {name}": _where_the_refresh_token_stays(name, case)
         for name, case in ROTATING.items()
-        if name != "rotation"
+        # What is held goes on when the faults end, and with them the world that was brought.
+        if name not in {"rotation", "a request held"}
     },
 }
 

@@ -276,18 +276,6 @@ def test_without_the_owners_premium_every_call_of_everybody_is_refused(
         assert message.startswith("Active premium subscription required for the owner of the app.")
 
 
-def test_a_spent_quota_is_said_with_its_reason_and_its_end(sandbox: Sandbox) -> None:
-    sandbox.faults("quota_spent")
-    answer = sandbox.get("/v1/me/playlists", access_token(sandbox))
-
-    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "48925")
-    assert answer.json()["error"] == {
-        "status": 429,
-        "message": "Too many requests",
-        "reason": "QUOTA_EXCEEDED",
-    }
-
-
 def test_an_error_can_carry_a_reason(sandbox: Sandbox) -> None:
     token = access_token(sandbox)
     sandbox.faults("web_api_error", status=429, message="x", reason="QUOTA_EXCEEDED")
