@@ -137,8 +137,8 @@ def browsers_come_to_the_address_of_the_site() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_line_of_an_earlier_test() -> None:
     """Forget which lines of the log were shown: each is repeated once a minute only."""
-    for name in settings.LOGGING["loggers"]:
-        for each in logging.getLogger(name).filters:
+    for logger in list(logging.root.manager.loggerDict.values()):
+        for each in getattr(logger, "filters", ()):
             if isinstance(each, OneLineAnOutage):
                 each._shown.clear()
 
