@@ -113,9 +113,10 @@ class _Manager(honcho.manager.Manager):  # type: ignore[misc]  # honcho is untyp
                 except requests.RequestException:
                     continue
                 # Not through honcho, which would put a prefix before the address.
+                note = f"{self._note}\n" if self._note else ""
                 _Terminal().write(
                     f"\nSpotify Token Keeper is running: open {self._address} "
-                    f"(Ctrl-C stops everything)\n{self._note}\n\n"
+                    f"(Ctrl-C stops everything)\n{note}\n"
                 )
                 return
 
