@@ -16,6 +16,7 @@ from spotify_auth.http_client import session_of_this_thread
 from tests.support.exchanges import refresh
 from tests.support.sandbox_client import Sandbox
 from tests.support.servers import serving
+from tests.support.worlds import in_rotating
 
 WHOLE = (
     '{"access_token": "a", "token_type": "Bearer", "expires_in": 3600,'
@@ -123,6 +124,7 @@ def test_the_content_type_does_not_matter(spotify: Sandbox, content_type: str) -
     assert grant_of(answer(spotify, WHOLE, content_type=content_type)).access_token == "a"
 
 
+@in_rotating
 def test_a_dead_refresh_token_is_refused(spotify: Sandbox) -> None:
     first = spotify.connect(["user-1"])["user-1"]["refresh_token"]
     refresh(first)

@@ -18,6 +18,7 @@ from spotify_auth.refresh.transaction import ClaimTransaction
 from tests.support.answers import after_the_claim
 from tests.support.lanes import refresh_next
 from tests.support.tokens import Connect, Elsewhere
+from tests.support.worlds import in_rotating
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -94,6 +95,7 @@ def test_a_token_that_was_given_back_is_found_by_the_next_claim(
     assert take() == urgent.pk
 
 
+@in_rotating  # a plan of PostgreSQL's, the same in both worlds
 def test_looks_at_few_pages_while_an_exchange_hangs(
     connect: Connect, elsewhere: Elsewhere, long_memory: None
 ) -> None:

@@ -26,6 +26,7 @@ from tests.support.lanes import refresh_next
 from tests.support.processes import wait_for
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Connect, account_of, grant_of, token_of
+from tests.support.worlds import in_rotating
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -247,6 +248,7 @@ def test_each_partition_is_vacuumed_as_the_whole_table_was() -> None:
         assert options_of(f"{TABLE}_p{number}") == whole
 
 
+@in_rotating  # a plan of PostgreSQL's, the same in both worlds
 @pytest.mark.parametrize(
     "sql", [claims.FROM_START, claims.FROM_CURSOR], ids=["from the start", "from the cursor"]
 )
@@ -264,6 +266,7 @@ def test_the_claim_merges_the_due_indexes_without_sorting(connect: Connect, sql:
     assert not re.search(r"->\s+(Incremental )?Sort", plan), plan
 
 
+@in_rotating  # a plan of PostgreSQL's, the same in both worlds
 @pytest.mark.slow
 def test_a_claim_of_one_user_looks_into_one_partition(connect: Connect) -> None:
     user = connect()
