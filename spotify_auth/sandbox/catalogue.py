@@ -97,9 +97,9 @@ def tracks(record: Record) -> list[Json]:
 
 
 def _isrc(title: str, record: Record) -> str:
-    """A recording's code: country, registrant, year and number. QZ and ZZZ are made up here."""
+    """A recording's code: country, registrant, year and number. No country has ZZ."""
     number = int.from_bytes(sha256(f"{record.artist}/{title}".encode()).digest()[:4]) % 100_000
-    return f"QZZZZ{record.released[2:4]}{number:05}"
+    return f"ZZZZZ{record.released[2:4]}{number:05}"
 
 
 def episode() -> Json:
