@@ -144,7 +144,7 @@ class Fault:
     users: frozenset[str] | None = None
     times_left: int | None = None
     share: float = 1.0
-    _chance: random.Random = field(default_factory=lambda: random.Random(0))  # noqa: S311
+    _chance: random.Random = field(default_factory=lambda: random.Random(0))
 
     def concerns(self, account: Account | None) -> bool:
         if self.users is None:

@@ -41,7 +41,7 @@ def locked(user: User) -> bool:
             "SELECT FROM spotify_auth_spotifytoken WHERE user_id = %s FOR UPDATE SKIP LOCKED",
             [user.pk],
         )
-        return cursor.rowcount == 0
+        return not cursor.fetchall()
 
 
 def freeze_before_its_first_request(
@@ -66,9 +66,7 @@ def freeze_before_its_first_request(
     assert sandbox.stats(user.account_id)["refreshes_attempted"] == 0
 
 
-def freeze_before_its_second_request(
-    worker: LocalProcess, sandbox: Sandbox, *, user: User
-) -> None:
+def freeze_before_its_second_request(worker: LocalProcess, sandbox: Sandbox, *, user: User) -> None:
     """The first request is cut, and Spotify has not carried it out."""
     sandbox.faults("hold", users=[user.account_id], when="before", times=1)
     sandbox.faults("connection_reset", users=[user.account_id], times=1)
