@@ -143,3 +143,42 @@ def test_a_frozen_worker_presents_no_dead_token(
         )
         for user in users:
             assert account_of(fast_sandbox, token_of(user).access_token) == user.account_id
+
+
+@pytest.mark.timeout(180)
+def test_a_worker_that_was_frozen_with_an_answer_saves_it_when_it_goes_on(
+    service_env: dict[str, str], fast_sandbox: Sandbox
+) -> None:
+    """Nobody waits for it any longer, and another worker has been refused meanwhile."""
+    env = {
+        **service_env,
+        "TOKEN_ENDPOINT_DEADLINE_SECONDS": "2",
+        "REFRESH_SWEEP_SECONDS": "0.5",
+    }
+    (user,) = connect_users(fast_sandbox, count=1)
+    with ExitStack() as stack:
+        beat = beat_process("beat", env=env)
+        stack.callback(beat.teardown)
+        first = worker_process("first", env=env, concurrency=1)
+        stack.callback(first.teardown)
+        for process in (beat, first):
+            process.ready()
+        fast_sandbox.faults("hold", times=1)
+        make_due(user)
+        wait_for(lambda: fast_sandbox.stats()["held"] == 1, what="the answer to be held")
+        first.kill(SIGSTOP)
+        stack.callback(first.kill, SIGCONT)
+        fast_sandbox.release()
+        healthy = worker_process("healthy", env=env)
+        stack.callback(healthy.teardown)
+        wait_for(lambda: token_of(user).suspected_at is not None, what="the refusal", seconds=90)
+        assert fast_sandbox.stats()["totals"]["reuses_of_dead_token"] == 1
+
+        first.kill(SIGCONT)
+
+        wait_for(lambda: "rescue_stored" in first.logs(), what="the grant to be saved")
+        make_due(user)
+        wait_for(lambda: token_of(user).generation == 2, what="the grant to be stored")
+        assert token_of(user).status == "active"
+        assert account_of(fast_sandbox, token_of(user).access_token) == user.account_id
+        assert fast_sandbox.stats()["totals"]["reuses_of_dead_token"] == 1

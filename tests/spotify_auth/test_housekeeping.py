@@ -53,13 +53,14 @@ def test_deletes_logins_that_never_came_back() -> None:
 
 
 def test_deletes_saved_grants_whose_token_no_longer_needs_them(connect: Connect) -> None:
-    waiting, ahead, passed, left, gone = (connect(f"user-{n}") for n in range(5))
-    everybody = [user.pk for user in (waiting, ahead, passed, left, gone)]
+    waiting, refused, ahead, passed, left, gone = (connect(f"user-{n}") for n in range(6))
+    everybody = [user.pk for user in (waiting, refused, ahead, passed, left, gone)]
     grant = Grant(access_token="a", refresh_token="r", expires_in=3600, scope="")
     for user_id in everybody:
         saved = SavedGrant(grant=grant, issued_at=str(token_of(waiting).refreshed_at))
         assert saved_grants.save(claim_of(user_id, 2), saved)
-    SpotifyToken.objects.filter(pk__in=[waiting.pk, left.pk, gone.pk]).update(generation=2)
+    SpotifyToken.objects.exclude(pk=ahead.pk).update(generation=2)
+    SpotifyToken.objects.filter(pk=refused.pk).update(status="reconnect_required")
     SpotifyToken.objects.filter(pk=passed.pk).update(generation=3)
     connections.disconnect(user_id=left.pk)
     gone.delete()
@@ -67,7 +68,7 @@ def test_deletes_saved_grants_whose_token_no_longer_needs_them(connect: Connect)
     delete_expired()
 
     kept = [user_id for user_id in everybody if begin(user_id, 2).known_answer]
-    assert kept == [waiting.pk, ahead.pk]
+    assert kept == [waiting.pk, refused.pk, ahead.pk]
 
 
 def test_deletes_expired_sessions() -> None:
