@@ -5,6 +5,8 @@ from threading import Event
 
 import pytest
 from django.contrib.sessions.models import Session
+from django.db import close_old_connections
+from django.db import connection as database
 from django.db.models.functions import Now
 
 from spotify_auth import chores, connections, housekeeping, login, tasks
@@ -116,3 +118,14 @@ def test_deletes_many_sessions_in_several_transactions(monkeypatch: pytest.Monke
     delete_expired()
 
     assert not Session.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_task_leaves_a_server_that_takes_no_changes() -> None:
+    with database.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")  # a primary that was demoted
+    assert tasks.house_keeping.apply().failed()
+
+    close_old_connections()  # the next task of this thread begins
+
+    assert tasks.house_keeping.apply().successful()

@@ -208,7 +208,7 @@ STATES: dict[str, str] = {
     ),
     "suspected, the access token lives": "the access token expires",
     "suspected, the access token is dead, refusals are rare": (
-        f"{_words(_ASK_AGAIN)} after it expired"
+        f"{_words(_ASK_AGAIN)} after it expired, or was first refused"
     ),
     "suspected, the access token is dead, refusals are not rare": (
         f"{_words(_HELD + _ASK_AGAIN)} after the first refusal"
