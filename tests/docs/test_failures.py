@@ -4,6 +4,7 @@ import ast
 
 import pytest
 
+from benchmarks.soak.config import long_config
 from dev.process import ROOT
 from tests.support.expectations import APPEALS, LOSSES, STATES
 
@@ -38,3 +39,9 @@ def test_the_test_of_a_loss_exists(test: str) -> None:
     module = ast.parse((ROOT / path).read_text())
 
     assert name in {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_the_page_says_within_what_time_the_soak_must_tell_the_revoked() -> None:
+    soak = long_config(seed=0, minutes=15, users=500)
+
+    assert f"({soak.told_within:.0f} s and {soak.judged_within:.0f} s)" in PAGE

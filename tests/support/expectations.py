@@ -15,6 +15,7 @@ from config.idle_connections import IDLE_SECONDS, LOOK_SECONDS
 from spotify_auth import cooldown, login, redis_health
 from spotify_auth.chores import EVERY
 from spotify_auth.conf import DEFAULTS
+from spotify_auth.middleware import AFTER_A_FAILURE_SECONDS
 from spotify_auth.models import Cause, Outcome
 from spotify_auth.refresh import saved_grants
 from spotify_auth.refresh.history import CLIENT_REFUSED_HOURS
@@ -22,10 +23,12 @@ from spotify_auth.refresh.sweep_watch import PATIENCE
 from spotify_auth.schedule import (
     APPEAL_HOURS,
     BACK_OFF_LIMIT_SECONDS,
+    UNDECRYPTABLE_LIMIT_SECONDS,
     ask_again_after,
     longest_exchange,
 )
 from spotify_auth.tasks import house_keeping
+from spotify_auth.web_api import pause
 
 CONNECTED, RECONNECTING, RECONNECT = "Connected", "Reconnecting to Spotify", "Reconnect required"
 
@@ -172,9 +175,9 @@ CASES_OF_ALL: dict[str, CaseOfAll] = {
 
 def _words(seconds: float) -> str:
     """A time as the page says it, rounded up."""
-    if seconds <= 120:
+    if seconds <= 300:
         return f"{seconds:.0f} s"
-    if seconds % 86_400 == 0:
+    if seconds > 86_400 and seconds % 86_400 == 0:
         return f"{seconds / 86_400:.0f} days"
     minutes = int(-(-seconds // 60))
     hours, minutes = divmod(minutes, 60)
@@ -202,7 +205,7 @@ STATES: dict[str, str] = {
     "put off: PostgreSQL refused the answer": (
         f"{_words(BACK_OFF_LIMIT_SECONDS)} after it takes it"
     ),
-    "undecryptable": f"{_words(BACK_OFF_LIMIT_SECONDS)} after the key is back",
+    "undecryptable": f"{_words(UNDECRYPTABLE_LIMIT_SECONDS)} after the key is back",
     "refused with an error of the client, alone": (
         _words(_CLIENT_REFUSED + BACK_OFF_LIMIT_SECONDS)
     ),
@@ -229,6 +232,11 @@ STATES: dict[str, str] = {
         f"{_words(cooldown._HALF_OPEN_MILLISECONDS / 1000)} after the pause"
     ),
     "as many lanes as `REFRESH_LANES` ask": f"{_words(_EXCHANGE)} after a kill",
+    "an endpoint of the Web API is paused": _words(pause.LONGEST_SECONDS),
+    "all calls of the Web API are paused": (
+        f"{_words(pause.LONGEST_TOGETHER_SECONDS)}; {_words(pause.LONGEST_SECONDS)} "
+        "if the quota is spent"
+    ),
     # The processes.
     "Redis is away": f"at once; {_words(redis_health.ASK_AGAIN_SECONDS)} if it hung",
     "a worker has lost its broker": f"{_words(RECONNECT_SECONDS)} after Redis is back",
@@ -238,6 +246,8 @@ STATES: dict[str, str] = {
     "a lane holds a grant, Redis and PostgreSQL are away": (
         f"one of them is back; {_words(saved_grants.LAST_TRIES_SECONDS)} after SIGTERM"
     ),
+    "a worker was told to stop": _words(_EXCHANGE),
+    "a visit could not be noted": _words(AFTER_A_FAILURE_SECONDS),
     "no sweeps: beat is away, or hangs": _words(PATIENCE * _SWEEP + _SWEEP),
     "a chore whose worker was killed": _words(EVERY[house_keeping.name].total_seconds()),
 }
