@@ -28,6 +28,8 @@ class Config:
     """Multiplies the length of each fault, and the pauses between them."""
     memory_slack_mib: int = 4
     """Memory that a worker may use at the end beyond 105 % of what it used half-way."""
+    spotify_seconds: float
+    """The usual duration of an answer: so kills and freezes meet exchanges in flight."""
     lanes_per_worker: int = 16
     readers: int = 2
     freezes: tuple[float, float] = (30, 60)
@@ -115,6 +117,7 @@ def long_config(*, seed: int, minutes: float, users: int) -> Config:
         minimum=2,
         pace=1,
         held=60,
+        spotify_seconds=1,
     )
 
 
@@ -133,6 +136,7 @@ def short_config(*, seed: int) -> Config:
         pace=0.15,
         freezes=(20, 25),
         held=15,
+        spotify_seconds=0.2,
         # Half a minute warms nothing up: only a gross leak would show.
         memory_slack_mib=24,
         lanes_per_worker=8,

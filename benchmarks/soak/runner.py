@@ -50,10 +50,6 @@ ONCE_THROUGH = [
 """For the short form. Redis is lost far from those who need its hints."""
 
 
-SPOTIFY_SECONDS = 0.2
-"""The usual duration of an answer: so a kill meets exchanges in flight."""
-
-
 class Runner:
     """Injects the faults. A fault of the sandbox stays in force while the next kill comes."""
 
@@ -85,7 +81,7 @@ class Runner:
         self.wait(self._thaw_at - time.monotonic())
         self._cluster.sandbox.clear()
         self._sandbox_until = None
-        self._cluster.sandbox.faults("latency_after_rotating", seconds=SPOTIFY_SECONDS)
+        self._answer_slowly()
         # They back off for up to five minutes.
         SpotifyToken.objects.filter(pk__in=self._cluster.odd_user_ids).update(due_at=Now())
 
@@ -209,7 +205,12 @@ class Runner:
         """Programmed last: of two faults with one name, the sandbox takes the first."""
         for name, parameters in odd_rows(self._cluster.odd_personas):
             self._cluster.sandbox.faults(name, **parameters)
-        self._cluster.sandbox.faults("latency_after_rotating", seconds=SPOTIFY_SECONDS)
+        self._answer_slowly()
+
+    def _answer_slowly(self) -> None:
+        self._cluster.sandbox.faults(
+            "latency_after_rotating", seconds=self._cluster.config.spotify_seconds
+        )
 
     def _all_is_well(self) -> bool:
         tokens = SpotifyToken.objects.all()
