@@ -127,8 +127,12 @@ class Report:
         yield f"reads: {reads}, stale {stale} ({stale / max(reads, 1):.3%}); {_table(self._reads)}"
         yield f"Web API calls of the readers: {_table(self._web_api)}"
         yield f"Web API calls answered 401: {totals['web_api_unauthorized']}"
-        yield f"forced logins: {len(self._forced)}"
-        for one in self._forced:
+        unexpected = [one for one in self._forced if one.excuse != REVOKED]
+        yield (
+            f"forced logins: {len(self._forced)}, "
+            f"{len(self._forced) - len(unexpected)} of them {REVOKED}"
+        )
+        for one in unexpected:
             yield (
                 f"  at {one.seconds:.0f} s, user {one.user_id}: {one.reason}, "
                 f"{one.excuse or BY_THE_SERVICE.upper()}"
