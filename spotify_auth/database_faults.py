@@ -39,7 +39,7 @@ def fault_of(error: BaseException | None) -> Fault | None:
 
 
 def leave_standby(error: BaseException) -> None:
-    """Let this thread connect anew after the request, if its server takes no changes.
+    """Let this thread connect anew after the request or task, if its server takes no changes.
 
     After a failover the connection may still lead to the former primary.
     """

@@ -4,9 +4,10 @@ from datetime import timedelta
 from typing import Any
 
 from celery import shared_task
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import task_failure, worker_ready, worker_shutting_down
 
 from spotify_auth import chores, housekeeping
+from spotify_auth.database_faults import leave_standby
 from spotify_auth.models import UserId
 from spotify_auth.refresh import lanes, refresher, sweep_watch
 
@@ -37,6 +38,12 @@ def house_keeping() -> None:
 
 
 chores.register(house_keeping.name, every=timedelta(hours=1))
+
+
+@task_failure.connect
+def leave_demoted_server(exception: BaseException, **kwargs: Any) -> None:
+    """After a failover the thread of a task may still be connected to the former primary."""
+    leave_standby(exception)
 
 
 @worker_ready.connect

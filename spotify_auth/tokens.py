@@ -46,7 +46,8 @@ WHERE user_id = (
 # SKIP LOCKED: a locked row is being refreshed at this moment, or its user is changing it.
 # "Due since its issue" puts the token before all that are due by the schedule, and marks
 # it: a hundred complaints about one generation change the row once. A token that was refreshed
-# "in the future" dates from a clock that was ahead: it counts as old, and is due now.
+# "in the future" dates from a clock that was ahead: it counts as old, and is due now. So does
+# one that failed, and is put off for longer than any back-off lasts.
 _NUDGE = """
 UPDATE spotify_auth_spotifytoken
 SET due_at = least(refreshed_at, now()), due_cause = %(cause)s, asked_by = %(asked_by)s
@@ -56,7 +57,8 @@ WHERE user_id = (
       AND due_at > refreshed_at
       AND (%(by_admin)s OR refreshed_at > clock_timestamp() OR
            now() - refreshed_at > least(interval '30 seconds', (expires_at - refreshed_at) * 0.1))
-      AND suspected_at IS NULL AND (failures = 0 OR %(by_admin)s)
+      AND (suspected_at IS NULL AND (failures = 0 OR %(by_admin)s)
+           OR due_at > clock_timestamp() + interval '2 hours')
     FOR UPDATE SKIP LOCKED
 )
 """

@@ -2,8 +2,10 @@
 
 import os
 import random
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from signal import SIGCONT, SIGKILL, SIGSTOP, Signals
 from typing import cast
@@ -38,6 +40,20 @@ WHERE session.application_name = %s
 """
 
 
+ODD_ROWS = 2
+"""Users for whom Spotify answers every refresh with an error of the client. One fewer than it
+takes for the service to believe that its own credentials are refused."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LostExchange:
+    """An exchange that Spotify may have carried out, and whose answer nobody reads."""
+
+    user_id: int
+    generation: int
+    how: str
+
+
 class Cluster:
     """Everything that takes part, and the ways to look at it."""
 
@@ -58,8 +74,12 @@ class Cluster:
         self.workers = workers
         self.beats = beats
         self.personas: dict[int, str] = {}
-        self.killed_in_flight: dict[str, tuple[int, int]] = {}
-        """Digest of a refresh token whose exchange died with its worker: user, generation."""
+        self.lost_in_flight: dict[str, LostExchange] = {}
+        """By the digest of the refresh token that was presented."""
+        self.frozen: LocalProcess | None = None
+        """The worker that is frozen beyond its lock now, if there is one."""
+        self.revoked_at: dict[int, float] = {}
+        """Users who were revoked at Spotify, and have not logged in since (monotonic time)."""
 
     @property
     def processes(self) -> list[LocalProcess]:
@@ -70,6 +90,16 @@ class Cluster:
     def user_ids(self) -> list[int]:
         """All users, in the order of their first login."""
         return list(self.personas)
+
+    @property
+    def odd_personas(self) -> list[str]:
+        """The users for whom Spotify answers with an error of the client, all the while."""
+        return list(self.personas.values())[:ODD_ROWS]
+
+    @property
+    def odd_user_ids(self) -> list[int]:
+        """The same, as the service knows them."""
+        return self.user_ids[:ODD_ROWS]
 
     def session(self) -> psycopg.Connection:
         """A new session that sees everything and may write, even to a read-only database."""
@@ -93,6 +123,17 @@ class Cluster:
                 issued_at=issued_at,
             )
             self.personas[user.pk] = persona
+            self.revoked_at.pop(user.pk, None)
+
+    def revoke(self, user_ids: list[int]) -> None:
+        """Let users remove the app from their Spotify accounts, all at once."""
+        self.sandbox.revoke(*(self.personas[user_id] for user_id in user_ids))
+        self.revoked_at |= dict.fromkeys(user_ids, time.monotonic())
+
+    def is_alive(self, token: SpotifyToken) -> bool:
+        """Whether Spotify would take this refresh token."""
+        stats = self.sandbox.stats(self.personas[token.pk])
+        return bool(stats["refresh_token"] == digest_of(token.refresh_token or ""))
 
     def age_tokens(self, chance: random.Random) -> None:
         """Spread all due times, as in a service that has run for some time."""
@@ -117,15 +158,40 @@ class Cluster:
             worker.kill(SIGCONT)
             raise
         worker.kill(SIGKILL)
-        self.killed_in_flight |= lost
+        self._note_lost(lost, "in flight at a SIGKILL")
         return len(lost)
 
-    def _in_flight(self, worker: LocalProcess) -> dict[str, tuple[int, int]]:
+    def freeze(self, worker: LocalProcess, *, answered: Callable[[], None]) -> int:
+        """SIGSTOP for longer than its locks last; how many answers nobody reads meanwhile.
+
+        `answered` waits until Spotify has answered what the worker has asked. An exchange that
+        Spotify did not carry out is none of them: its token must not be presented later.
+        """
+        worker.kill(SIGSTOP)
+        self.frozen = worker
+        in_flight = self._in_flight(worker)
+        answered()
+        lost = [token for token in in_flight if not self.is_alive(token)]
+        self._note_lost(lost, "in flight at a freeze")
+        return len(lost)
+
+    def thaw(self) -> None:
+        """SIGCONT for the worker that is frozen, if there is one."""
+        if self.frozen:
+            self.frozen.kill(SIGCONT)
+            self.frozen = None
+
+    def _note_lost(self, tokens: Iterable[SpotifyToken], how: str) -> None:
+        for token in tokens:
+            self.lost_in_flight[digest_of(token.refresh_token or "")] = LostExchange(
+                user_id=token.pk, generation=token.generation, how=how
+            )
+
+    def _in_flight(self, worker: LocalProcess) -> list[SpotifyToken]:
         with self.session() as session:
             users = {row[0] for row in session.execute(_IN_FLIGHT, [worker.name])}
         users |= self._marked_by(pid_of(worker))
-        rows = SpotifyToken.objects.filter(pk__in=users)
-        return {digest_of(row.refresh_token or ""): (row.pk, row.generation) for row in rows}
+        return list(SpotifyToken.objects.filter(pk__in=users))
 
     def _marked_by(self, pid: int) -> set[int]:
         """Whose exchange lost its session, and with it the lock, but is still under way."""
@@ -140,11 +206,11 @@ class Cluster:
         return {pk for pk, generation in rows if marked[pk] == generation}
 
     def deaths_are_settled(self) -> bool:
-        """Whether every token that lost its worker has been asked about again since."""
+        """Whether every token that lost its answer has been asked about again since."""
         waiting = SpotifyToken.objects.filter(status="active", last_error="")
         return not any(
-            waiting.filter(pk=pk, generation=generation).exists()
-            for pk, generation in self.killed_in_flight.values()
+            waiting.filter(pk=lost.user_id, generation=lost.generation).exists()
+            for lost in self.lost_in_flight.values()
         )
 
 
@@ -182,6 +248,7 @@ def assembled(
             config, postgres=postgres, redis=redis, sandbox=sandbox, workers=workers, beats=beats
         )
         stack.callback(teardown_together, cluster.processes)
+        stack.callback(cluster.thaw)  # or SIGTERM would not reach it
         cluster.log_in([f"user-{n}" for n in range(config.users)])
         cluster.age_tokens(random.Random(config.seed))
         for process in cluster.processes:

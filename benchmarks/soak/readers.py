@@ -5,7 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 
-from django.db import Error
+from django.db import Error, close_old_connections
 from django.db import connection as database
 
 from spotify_auth import tokens, web_api
@@ -36,6 +36,7 @@ class Readers(Background):
         chance = self._chances[thread]
         calls = chance.randrange(CALL_EVERY) == 0
         self._read(chance.choice(self._user_ids), calls=calls)
+        close_old_connections()  # as Django does when a request ends
 
     def _read(self, user_id: int, *, calls: bool) -> None:
         called: str | None = None

@@ -3,11 +3,19 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import median
 
 from django.db.models import Count
 
 from benchmarks.soak.cluster import Cluster
-from benchmarks.soak.monitor import ForcedLogin, Monitor, medians
+from benchmarks.soak.monitor import (
+    EVERY_SECONDS,
+    REVOKED,
+    ForcedLogin,
+    Monitor,
+    WrongVerdict,
+    medians,
+)
 from benchmarks.soak.readers import Readers
 from benchmarks.soak.runner import Runner
 from spotify_auth.models import Outcome, TokenEvent
@@ -15,9 +23,9 @@ from spotify_auth.schedule import REFRESH_WINDOW
 
 MIB = 1024 * 1024
 MEMORY_SLACK_SHARE = 0.05
-BY_THE_SERVICE = "by the service"
 """How much more a worker may hold at the end than half-way, beside the config's slack. Its
 start is left out, since caches and threads fill then; a leak would grow on."""
+BY_THE_SERVICE = "by the service"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +48,11 @@ class Report:
         self._reads, self._web_api = readers.reads, readers.web_api
         self._settled = settled
         self._forced = monitor.forced_logins
+        self._wrong = monitor.wrong_verdicts
+        self._told, self._judged = monitor.told_after, monitor.judged_after
+        self._untold = len(cluster.revoked_at)
+        self._stale, self._healthy_stale = monitor.stale, monitor.healthy_stale
+        self._pauses_of_nobody = monitor.pauses_of_nobody
         self._deadlocks = monitor.deadlocks()
         self._connections = monitor.connections
         self._memory = {monitor.names[pid]: samples for pid, samples in _lived(monitor)}
@@ -58,7 +71,26 @@ class Report:
     def goals(self) -> Iterator[Goal]:
         """All goals of a soak."""
         ours = [one for one in self._forced if not _is_excused(one)]
-        yield Goal(words="no forced login except after a lost answer", met=not ours)
+        config = self._config
+        yield Goal(words="no forced login but after a revocation or a lost answer", met=not ours)
+        within = config.appeal_within
+        yield Goal(
+            words=f"nobody was wrongly asked to reconnect for more than {within:.0f} s",
+            met=all(self._wrong_for(one) <= within for one in self._wrong),
+        )
+        yield Goal(
+            words=f"who was revoked had a button within {config.told_within:.0f} s, "
+            f"and the verdict within {config.judged_within:.0f} s",
+            met=not self._untold
+            and max(self._told, default=0) <= config.told_within
+            and max(self._judged, default=0) <= config.judged_within,
+        )
+        if config.judges_staleness:
+            yield Goal(
+                words="nobody was stale whom Spotify would have served",
+                met=not self._healthy_stale,
+            )
+        yield Goal(words="all paused only for a fault of everybody", met=not self._pauses_of_nobody)
         reused = self._reuses[BY_THE_SERVICE]
         yield Goal(words="the service presented no dead refresh token", met=not reused)
         yield Goal(words="one exchange in flight per user", met=self._in_flight_max <= 1)
@@ -95,12 +127,32 @@ class Report:
         yield f"reads: {reads}, stale {stale} ({stale / max(reads, 1):.3%}); {_table(self._reads)}"
         yield f"Web API calls of the readers: {_table(self._web_api)}"
         yield f"Web API calls answered 401: {totals['web_api_unauthorized']}"
-        yield f"forced logins: {len(self._forced)}"
-        for one in self._forced:
+        unexpected = [one for one in self._forced if one.excuse != REVOKED]
+        yield (
+            f"forced logins: {len(self._forced)}, "
+            f"{len(self._forced) - len(unexpected)} of them {REVOKED}"
+        )
+        for one in unexpected:
             yield (
                 f"  at {one.seconds:.0f} s, user {one.user_id}: {one.reason}, "
                 f"{one.excuse or BY_THE_SERVICE.upper()}"
             )
+        yield f"wrong verdicts: {len(self._wrong)}"
+        for wrong in self._wrong:
+            yield (
+                f"  at {wrong.since:.0f} s, user {wrong.user_id}: {wrong.reason}, "
+                f"for {self._wrong_for(wrong):.0f} s"
+                f"{'' if wrong.until else ', NOT MENDED'}"
+            )
+        yield (
+            f"revoked at Spotify: {len(self._judged)} judged, {self._untold} not yet; "
+            f"button after {_spread(self._told)}, verdict after {_spread(self._judged)}"
+        )
+        yield f"stale tokens seen, every {EVERY_SECONDS:.0f} s: {_table(self._stale)}"
+        for user_id, words in self._healthy_stale.items():
+            yield f"  user {user_id} {words}, HEALTHY"
+        if self._pauses_of_nobody:
+            yield f"pauses that nothing explains: {', '.join(sorted(self._pauses_of_nobody))}"
         yield f"deadlocks: {self._deadlocks}"
         yield f"most exchanges in flight for one user: {self._in_flight_max}"
         yield f"workers started again: {self._restarts}"
@@ -113,6 +165,9 @@ class Report:
         for goal in self.goals():
             yield f"{'ok    ' if goal.met else 'MISSED'}  {goal.words}"
 
+    def _wrong_for(self, wrong: WrongVerdict) -> float:
+        return (wrong.until or self._seconds) - wrong.since
+
     def _is_flat(self, samples: list[tuple[float, int]]) -> bool:
         _, middle, end = medians(samples, seconds=self._seconds)
         slack = self._config.memory_slack_mib * MIB
@@ -120,7 +175,13 @@ class Report:
 
 
 def _is_excused(forced: ForcedLogin) -> bool:
-    return bool(forced.excuse) and forced.reason == "answer_lost"
+    return forced.excuse == REVOKED or (bool(forced.excuse) and forced.reason == "answer_lost")
+
+
+def _spread(seconds: list[float]) -> str:
+    if not seconds:
+        return "nothing"
+    return f"{min(seconds):.0f} to {max(seconds):.0f} s, median {median(seconds):.0f} s"
 
 
 def _lived(monitor: Monitor) -> Iterator[tuple[int, list[tuple[float, int]]]]:
@@ -137,7 +198,8 @@ def _reuses(stats: dict[str, list[str]], cluster: Cluster) -> Counter[str]:
     def fault(digest: str) -> str:
         if digest in spoiled:
             return "answer cut by the sandbox"
-        return "worker killed" if digest in cluster.killed_in_flight else BY_THE_SERVICE
+        lost = cluster.lost_in_flight.get(digest)
+        return lost.how if lost else BY_THE_SERVICE
 
     return Counter(map(fault, stats["dead_tokens_shown"]))
 

@@ -1,8 +1,4 @@
-"""What Spotify does wrong: every fault that the sandbox offers, each of bounded length.
-
-Left out are the deeds of people and of time (`revoke`, `expire_refresh_token`): those
-must end in a login, and here none may.
-"""
+"""What Spotify does wrong: the faults that the sandbox offers, each of bounded length."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +16,8 @@ class SandboxFault:
     programs: list[tuple[str, Parameters]]
     seconds: float = 0
     words: str = field(default="")
+    undisturbed: bool = False
+    """Whether no other fault of Spotify's takes its place before its time is over."""
 
 
 def _lasting(name: str, shortest: float, longest: float) -> Callable[[Scene], SandboxFault]:
@@ -42,6 +40,25 @@ def _late(name: str) -> Callable[[Scene], SandboxFault]:
         return SandboxFault([(name, {"seconds": seconds})], scene.moment(4, 8), f"{seconds:.1f} s")
 
     return fault
+
+
+def _refusing(share: float) -> Callable[[Scene], SandboxFault]:
+    """An outage that says `invalid_grant`, as a part of Spotify's servers would."""
+
+    def fault(scene: Scene) -> SandboxFault:
+        programs: list[tuple[str, Parameters]] = [("false_invalid_grant", {"share": share})]
+        return SandboxFault(programs, scene.moment(10, 16), undisturbed=True)
+
+    return fault
+
+
+def odd_rows(personas: list[str]) -> list[tuple[str, Parameters]]:
+    """In force all the while: single users whose every refresh is an error of the client."""
+    first, *others = personas
+    return [
+        ("invalid_client", {"users": [first]}),
+        ("garbage", {"users": others, "status": 400, "body": '{"error": "invalid_request"}'}),
+    ]
 
 
 def _held(when: str) -> Callable[[Scene], SandboxFault]:
@@ -107,7 +124,10 @@ SANDBOX_KINDS: Mapping[str, Callable[[Scene], SandboxFault]] = {
     "5xx": _lasting("unavailable", 2, 6),
     "garbage": _garbage,
     "invalid_client": _times("invalid_client", 2),
-    "invalid_grant to all": _lasting("false_invalid_grant", 2, 16),
+    "invalid_grant to 10 %": _refusing(0.1),
+    "invalid_grant to 50 %": _refusing(0.5),
+    "invalid_grant to 90 %": _refusing(0.9),
+    "invalid_grant to all": _refusing(1),
     "the other world": _the_other_world,
     "reuse revokes the grant": _lasting("reuse_revokes_grant", 5, 10),
     "old access token dies": _lasting("old_access_token_dies", 5, 10),
@@ -118,3 +138,7 @@ SANDBOX_KINDS: Mapping[str, Callable[[Scene], SandboxFault]] = {
     ),
     "access tokens expire early": _access_tokens_expire,
 }
+
+REFUSES_FALSELY = frozenset(kind for kind in SANDBOX_KINDS if kind.startswith("invalid_grant"))
+MAY_PAUSE: Mapping[str, str] = {"429": "rate_limited", "invalid_client": "client_refused"}
+"""The reason for which all may pause after a fault, if that can be longer than a moment."""

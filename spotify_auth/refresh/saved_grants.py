@@ -58,14 +58,16 @@ def delete_orphans() -> None:
     """Delete saved grants whose token no longer needs them, for example of deleted users.
 
     One that is ahead of its row stays: PostgreSQL was restored from a backup, or its standby
-    had missed the last commits.
+    had missed the last commits. So does that of a token that was refused for good: an appeal
+    stores it. A worker that was frozen may have saved it after the verdict.
     """
+    connected = [SpotifyToken.Status.ACTIVE, SpotifyToken.Status.RECONNECT_REQUIRED]
     try:
         for key in redis_client.client().scan_iter(match=f"{_RESCUED}*", count=1000):
             # The user's key stays text: it may be a number or a UUID.
             user_id, generation = key.decode().removeprefix(_RESCUED).split(":")
             waiting = SpotifyToken.objects.filter(
-                pk=user_id, generation__lte=generation, status=SpotifyToken.Status.ACTIVE
+                pk=user_id, generation__lte=generation, status__in=connected
             )
             if not waiting.exists():
                 redis_client.client().delete(key)

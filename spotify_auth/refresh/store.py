@@ -68,8 +68,12 @@ WITH written AS (
         failures = failures + 1,
         -- The moment of the refusal and not that of the claim: a user who was served in
         -- between proves nothing about it.
-        suspected_at = CASE WHEN %(suspected)s THEN coalesce(suspected_at, clock_timestamp())
+        suspected_at = CASE WHEN %(suspected)s THEN least(suspected_at, clock_timestamp())
                             ELSE suspected_at END,
+        -- Times that lie ahead were written while the database's clock was ahead. They would keep
+        -- a dead token from its verdict, and its page from a button, for as long.
+        refreshed_at = least(refreshed_at, clock_timestamp()),
+        expires_at = least(expires_at, clock_timestamp() + (expires_at - refreshed_at)),
         appeals = %(appeals)s,
         appeal_at = clock_timestamp() + make_interval(secs => %(appeal_in)s),
         last_error = %(error)s

@@ -14,6 +14,7 @@ from django.db import connection
 
 from spotify_auth import chores
 from spotify_auth.conf import settings
+from spotify_auth.database_faults import leave_standby
 from spotify_auth.lost_servers import LOST
 from spotify_auth.models import Chore
 from spotify_auth.refresh import lanes
@@ -47,7 +48,8 @@ class _Failures:
         self._failing = False
 
     def note(self, error: Exception) -> None:
-        """A sweep failed; the next one comes after an interval."""
+        """A sweep failed; the next one comes after an interval, not on a demoted server."""
+        leave_standby(error)
         if not self._failing:
             logger.error("sweep_failed reason=%s", type(error).__name__)
         self._failing = True

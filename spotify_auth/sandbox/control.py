@@ -41,7 +41,10 @@ def control(handler: Handler) -> Handler:
 
 @control
 async def program_fault(request: web.Request) -> web.Response:
-    """{"fault": NAME, "users": [...]?, "times": n?, parameters...}, or an action by its name."""
+    """{"fault": NAME, "users": [...]?, "times": n?, "share": part?, parameters...}, or an action.
+
+    `share` is the part of the answers that the fault strikes, above 0 and up to 1.
+    """
     memory, body = request.app[MEMORY], await _body(request)
     name = body.pop("fault", None)
     if not isinstance(name, str):
@@ -52,8 +55,11 @@ async def program_fault(request: web.Request) -> web.Response:
     times = body.pop("times", None)
     if times is not None and (type(times) is not int or times < 1):
         raise ControlError('"times" must be a whole number from 1')
+    share = body.pop("share", 1.0)
+    if type(share) not in (int, float) or not 0 < share <= 1:
+        raise ControlError('"share" must be a number above 0 and up to 1')
     chosen = None if users is None else frozenset(account.persona_id for account in users)
-    fault = memory.faults.program(name, body, users=chosen, times=times)
+    fault = memory.faults.program(name, body, users=chosen, times=times, share=share)
     return web.json_response(fault.as_json(), status=201)
 
 
@@ -126,15 +132,16 @@ async def stats(request: web.Request) -> web.Response:
             "dead_tokens_shown": state.dead_tokens_shown,
             "answers_spoiled": state.answers_spoiled,
             "totals": {**state.totals.as_json(), "users": len(state.accounts)},
-            "users": {account.persona_id: _account_stats(account) for account in wanted},
+            "users": {a.persona_id: _account_stats(state, a) for a in wanted},
         }
     )
 
 
-def _account_stats(account: Account) -> dict[str, Any]:
+def _account_stats(state: State, account: Account) -> dict[str, Any]:
     return {
         "account_id": account.account_id,
         "generation": account.grants[-1].generation if account.grants else 0,
+        "refresh_token": state.digest_of_refresh_token(account),
         **account.counters.as_json(),
         "refresh_times": list(account.counters.refresh_times),
     }

@@ -1,6 +1,7 @@
 """The faults that can be programmed through /__faults: their names, parameters and users."""
 
 import asyncio
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -135,23 +136,34 @@ FAULTS = {**TOKEN_FAULTS, **WEB_API_FAULTS}
 
 @dataclass(slots=True, eq=False)
 class Fault:
-    """One programmed fault. `times_left` None means until it is cleared."""
+    """One programmed fault. `times_left` None means until it is cleared.
+
+    `share` is the part of the answers that it strikes. The same ones in each run: a fault has
+    a chance of its own, which begins at the same place.
+    """
 
     name: str
     parameters: dict[str, Any]
     users: frozenset[str] | None = None
     times_left: int | None = None
+    share: float = 1.0
+    _chance: random.Random = field(default_factory=lambda: random.Random(0))
 
     def concerns(self, account: Account | None) -> bool:
         if self.users is None:
             return True
         return account is not None and account.persona_id in self.users
 
+    def strikes(self) -> bool:
+        """Whether this answer is among the share."""
+        return self.share == 1 or self._chance.random() < self.share
+
     def as_json(self) -> dict[str, Any]:
         return {
             "fault": self.name,
             "users": None if self.users is None else sorted(self.users),
             "times_left": self.times_left,
+            "share": self.share,
             **self.parameters,
         }
 
@@ -207,8 +219,9 @@ class Faults:
         *,
         users: frozenset[str] | None,
         times: int | None,
+        share: float,
     ) -> Fault:
-        fault = Fault(name, _checked(name, parameters), users, times)
+        fault = Fault(name, _checked(name, parameters), users, times, share)
         self._faults.setdefault(name, []).append(fault)
         return fault
 
@@ -218,7 +231,7 @@ class Faults:
         `where` looks at the parameters, for faults that strike only in some places.
         """
         for fault in self._faults.get(name, ()):
-            if fault.concerns(account) and where(fault.parameters):
+            if fault.concerns(account) and where(fault.parameters) and fault.strikes():
                 self._use(fault)
                 return fault
         return None

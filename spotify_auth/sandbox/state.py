@@ -186,6 +186,13 @@ class State:
         expires_at = time.monotonic() + self.settings.access_token_lifetime
         return self._access_tokens.make(TokenFacts(grant.number, grant.generation, expires_at))
 
+    def digest_of_refresh_token(self, account: Account) -> str:
+        """Stands for the refresh token that works now; blank if none does."""
+        grant = account.grants[-1] if account.grants else None
+        if grant is None or grant.revoked or self.refresh_token_expired(grant):
+            return ""
+        return digest_of(self.refresh_token(grant))
+
     def find_refresh_token(self, token: str) -> tuple[Grant, int] | None:
         """The grant and the generation of a refresh token, dead or alive; None for garbage."""
         facts = self._refresh_tokens.read(token)

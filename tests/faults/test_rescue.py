@@ -39,6 +39,7 @@ from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import (
     Connect,
     account_of,
+    forget,
     grant_of,
     make_due,
     make_long_refused,
@@ -217,15 +218,11 @@ def test_a_database_clock_that_was_ahead_costs_no_pair(connect: Connect, spotify
     assert_nothing_was_lost(user, spotify)
 
 
-def test_a_failover_that_lost_the_last_commits_loses_no_pair(
-    connect: Connect, spotify: Sandbox
-) -> None:
-    user = connect()
+def refresh_and_fail_over(user: User) -> None:
+    """An asynchronous standby did not have the last commit, and is the primary now."""
     columns = ("access_token", "refresh_token", "generation", "refreshed_at", "expires_at")
     before = SpotifyToken.objects.filter(pk=user.pk).values(*columns).get()
     assert lanes.run_lane() == 1
-
-    # An asynchronous standby did not have it, and is the primary now.
     with database.cursor() as cursor:
         cursor.execute(
             "UPDATE spotify_auth_spotifytoken SET access_token = %s, refresh_token = %s, "
@@ -233,10 +230,58 @@ def test_a_failover_that_lost_the_last_commits_loses_no_pair(
             "due_at = now() - interval '1 second' WHERE user_id = %s",
             [*before.values(), user.pk],
         )
+        # Its history is that of the standby as well.
+        cursor.execute("DELETE FROM spotify_auth_tokenevent WHERE outcome = 'refreshed'")
+
+
+def test_a_failover_that_lost_the_last_commits_loses_no_pair(
+    connect: Connect, spotify: Sandbox
+) -> None:
+    user = connect()
+    refresh_and_fail_over(user)
 
     assert lanes.run_lane() == 1
     assert spotify.stats()["totals"]["refreshes_attempted"] == 1
     assert_nothing_was_lost(user, spotify)
+
+
+def assert_the_pair_is_lost_and_a_login_repairs_it(user: User, spotify: Sandbox) -> None:
+    """What docs/explanation/failures.md says of a loss, in full: nobody can know its cause."""
+    for _ in range(3):
+        make_long_refused(user)
+        refresh_next()
+    token = token_of(user)
+    assert (token.status, token.last_error) == ("reconnect_required", "invalid_grant")
+
+    answer = spotify.connect(["user-1"])["user-1"]
+    connections.connect(
+        user_id=user.pk, grant=grant_of(answer), issued_at=connections.database_now()
+    )
+
+    assert account_of(spotify, token_of(user).access_token) == user.account_id
+
+
+def test_a_failover_that_also_lost_redis_loses_the_pair(
+    connect: Connect, spotify: Sandbox, settings: Settings
+) -> None:
+    user = connect()
+    refresh_and_fail_over(user)
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        forget(client, "spotify_auth:*")
+
+    assert_the_pair_is_lost_and_a_login_repairs_it(user, spotify)
+
+
+def test_a_saved_grant_that_is_lost_with_redis_is_a_lost_pair(
+    connect: Connect, spotify: Sandbox, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = connect()
+    after_the_answer(monkeypatch, cut_the_connection)
+    lanes.run_lane()
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        forget(client, "spotify_auth:*")
+
+    assert_the_pair_is_lost_and_a_login_repairs_it(user, spotify)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from threading import Event
 
 import pytest
 from django.contrib.sessions.models import Session
+from django.db import close_old_connections
+from django.db import connection as database
 from django.db.models.functions import Now
 
 from spotify_auth import chores, connections, housekeeping, login, tasks
@@ -53,13 +55,14 @@ def test_deletes_logins_that_never_came_back() -> None:
 
 
 def test_deletes_saved_grants_whose_token_no_longer_needs_them(connect: Connect) -> None:
-    waiting, ahead, passed, left, gone = (connect(f"user-{n}") for n in range(5))
-    everybody = [user.pk for user in (waiting, ahead, passed, left, gone)]
+    waiting, refused, ahead, passed, left, gone = (connect(f"user-{n}") for n in range(6))
+    everybody = [user.pk for user in (waiting, refused, ahead, passed, left, gone)]
     grant = Grant(access_token="a", refresh_token="r", expires_in=3600, scope="")
     for user_id in everybody:
         saved = SavedGrant(grant=grant, issued_at=str(token_of(waiting).refreshed_at))
         assert saved_grants.save(claim_of(user_id, 2), saved)
-    SpotifyToken.objects.filter(pk__in=[waiting.pk, left.pk, gone.pk]).update(generation=2)
+    SpotifyToken.objects.exclude(pk=ahead.pk).update(generation=2)
+    SpotifyToken.objects.filter(pk=refused.pk).update(status="reconnect_required")
     SpotifyToken.objects.filter(pk=passed.pk).update(generation=3)
     connections.disconnect(user_id=left.pk)
     gone.delete()
@@ -67,7 +70,7 @@ def test_deletes_saved_grants_whose_token_no_longer_needs_them(connect: Connect)
     delete_expired()
 
     kept = [user_id for user_id in everybody if begin(user_id, 2).known_answer]
-    assert kept == [waiting.pk, ahead.pk]
+    assert kept == [waiting.pk, refused.pk, ahead.pk]
 
 
 def test_deletes_expired_sessions() -> None:
@@ -115,3 +118,14 @@ def test_deletes_many_sessions_in_several_transactions(monkeypatch: pytest.Monke
     delete_expired()
 
     assert not Session.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_task_leaves_a_server_that_takes_no_changes() -> None:
+    with database.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")  # a primary that was demoted
+    assert tasks.house_keeping.apply().failed()
+
+    close_old_connections()  # the next task of this thread begins
+
+    assert tasks.house_keeping.apply().successful()

@@ -201,6 +201,26 @@ def test_a_token_that_was_refreshed_in_the_future_is_refreshed_at_once(connect: 
     assert SpotifyToken.objects.filter(pk=user.pk, due_at__lte=Now()).exists()
 
 
+@pytest.mark.parametrize("suspected", [False, True])
+def test_a_token_that_failed_in_the_future_is_asked_for_at_once(
+    connect: Connect, suspected: bool
+) -> None:
+    """Else its page would wait for a day, and would not offer a login before a refusal."""
+    user = connect(due=False)
+    SpotifyToken.objects.filter(pk=user.pk).update(
+        failures=1,
+        last_error="http_503",
+        suspected_at=Now() if suspected else None,
+        due_at=Now() + timedelta(days=1),
+        refreshed_at=Now() - timedelta(seconds=200),
+        expires_at=Now() - timedelta(seconds=60),
+    )
+
+    assert tokens.nudge(user.pk, generation=1, cause=Cause.STALE_READ)
+
+    assert SpotifyToken.objects.filter(pk=user.pk, due_at__lte=Now()).exists()
+
+
 def test_a_token_that_cannot_be_decrypted_asks_for_a_reconnect(
     connect: Connect, settings: Settings
 ) -> None:

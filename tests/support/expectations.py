@@ -1,10 +1,34 @@
-"""What each fault of the sandbox must come to: the row, the newest event, the page."""
+"""What each fault must come to, when each state ends, and what each loss costs.
+
+`CASES` and `CASES_OF_ALL` are played against a worker, `tests/faults/test_answers_with_workers.py`.
+`STATES` and `LOSSES` hold docs/explanation/failures.md to the service's own times, and to the tests
+that show it: `tests/docs/test_failures.py`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
+from config.celery import RECONNECT_SECONDS
+from config.idle_connections import IDLE_SECONDS, LOOK_SECONDS
+from spotify_auth import cooldown, login, redis_health
+from spotify_auth.chores import EVERY
+from spotify_auth.conf import DEFAULTS
+from spotify_auth.middleware import AFTER_A_FAILURE_SECONDS
 from spotify_auth.models import Cause, Outcome
+from spotify_auth.refresh import saved_grants
+from spotify_auth.refresh.history import CLIENT_REFUSED_HOURS
+from spotify_auth.refresh.sweep_watch import PATIENCE
+from spotify_auth.schedule import (
+    APPEAL_HOURS,
+    BACK_OFF_LIMIT_SECONDS,
+    UNDECRYPTABLE_LIMIT_SECONDS,
+    ask_again_after,
+    longest_exchange,
+)
+from spotify_auth.tasks import house_keeping
+from spotify_auth.web_api import pause
 
 CONNECTED, RECONNECTING, RECONNECT = "Connected", "Reconnecting to Spotify", "Reconnect required"
 
@@ -177,3 +201,157 @@ CASES_OF_ALL: dict[str, CaseOfAll] = {
         fault="invalid_client", parameters={}, log="cooldown_on reason=client_refused"
     ),
 }
+
+
+def _words(seconds: float) -> str:
+    """A time as the page says it, rounded up."""
+    if seconds <= 300:
+        return f"{seconds:.0f} s"
+    if seconds > 86_400 and seconds % 86_400 == 0:
+        return f"{seconds / 86_400:.0f} days"
+    minutes = int(-(-seconds // 60))
+    hours, minutes = divmod(minutes, 60)
+    return " ".join(
+        [f"{hours} h"] * bool(hours) + [f"{minutes} min"] * bool(minutes) or ["at once"]
+    )
+
+
+_SWEEP = DEFAULTS["REFRESH_SWEEP_SECONDS"]
+_EXCHANGE = longest_exchange(DEFAULTS["TOKEN_ENDPOINT_DEADLINE_SECONDS"])
+_DOUBT = _EXCHANGE + saved_grants.RESCUE_SECONDS
+_ASK_AGAIN = ask_again_after(
+    DEFAULTS["ACCESS_TOKEN_LIFETIME_SECONDS"], suspected_for=float("inf"), fraction=1
+)
+_HELD = DEFAULTS["OUTAGE_GUARD_LONGEST_SECONDS"]
+_CLIENT_REFUSED = timedelta(hours=CLIENT_REFUSED_HOURS).total_seconds()
+_FIRST, _SECOND, _THIRD = (f"{hours:.0f}" for hours in APPEAL_HOURS)
+
+STATES: dict[str, str] = {
+    # The row.
+    "due": f"{_words(_SWEEP)}, if a lane is free",
+    "claimed: a lane holds the row": _words(_EXCHANGE),
+    "unresolved: another attempt may still save its grant": _words(_DOUBT),
+    "backing off after a failure": _words(BACK_OFF_LIMIT_SECONDS),
+    "put off: PostgreSQL refused the answer": (
+        f"{_words(BACK_OFF_LIMIT_SECONDS)} after it takes it"
+    ),
+    "undecryptable": f"{_words(UNDECRYPTABLE_LIMIT_SECONDS)} after the key is back",
+    "refused with an error of the client, alone": (
+        _words(_CLIENT_REFUSED + BACK_OFF_LIMIT_SECONDS)
+    ),
+    "suspected, the access token lives": "the access token expires",
+    "suspected, the access token is dead, refusals are rare": (
+        f"{_words(_ASK_AGAIN)} after it expired, or was first refused"
+    ),
+    "suspected, the access token is dead, refusals are not rare": (
+        f"{_words(_HELD + _ASK_AGAIN)} after the first refusal"
+    ),
+    "reconnect required": "the user decides",
+    "an appeal that is not answered": _words(BACK_OFF_LIMIT_SECONDS),
+    "dormant": "the six months are over",
+    "disconnected or revoked": "the user decides",
+    "times that lie ahead: PostgreSQL's clock was ahead": "when that time has come",
+    "a login under way": _words(login.LIFETIME.total_seconds()),
+    # Redis.
+    "a saved grant waits": _words(saved_grants.KEPT_MILLISECONDS / 1000),
+    "a stored grant stays in Redis": _words(saved_grants.STORED_MILLISECONDS / 1000),
+    "a mark says that an answer was lost": _words(saved_grants.KEPT_MILLISECONDS / 1000),
+    "all pause": f"{_words(cooldown.LONGEST_SECONDS)} (`Retry-After`), "
+    f"else {_words(cooldown.CLIENT_REFUSED_SECONDS)}",
+    "half-open: one lane probes": (
+        f"{_words(cooldown._HALF_OPEN_MILLISECONDS / 1000)} after the pause"
+    ),
+    "as many lanes as `REFRESH_LANES` ask": f"{_words(_EXCHANGE)} after a kill",
+    "an endpoint of the Web API is paused": _words(pause.LONGEST_SECONDS),
+    "all calls of the Web API are paused": (
+        f"{_words(pause.LONGEST_TOGETHER_SECONDS)}; {_words(pause.LONGEST_SECONDS)} "
+        "if the quota is spent"
+    ),
+    # The processes.
+    "Redis is away": f"at once; {_words(redis_health.ASK_AGAIN_SECONDS)} if it hung",
+    "a worker has lost its broker": f"{_words(RECONNECT_SECONDS)} after Redis is back",
+    "PostgreSQL is away, sweeps fail": f"{_words(_SWEEP)} after it is back",
+    "a session on a demoted server": f"at its first use; {_words(IDLE_SECONDS + LOOK_SECONDS)} "
+    "without any",
+    "a lane holds a grant, Redis and PostgreSQL are away": (
+        f"one of them is back; {_words(saved_grants.LAST_TRIES_SECONDS)} after SIGTERM"
+    ),
+    "a worker was told to stop": _words(_EXCHANGE),
+    "a visit could not be noted": _words(AFTER_A_FAILURE_SECONDS),
+    "no sweeps: beat is away, or hangs": _words(PATIENCE * _SWEEP + _SWEEP),
+    "a chore whose worker was killed": _words(EVERY[house_keeping.name].total_seconds()),
+}
+"""At the latest, with the default settings: the third column of the page's table."""
+
+APPEALS = f"{_FIRST}, {_SECOND} and {_THIRD} hours after the verdict"
+"""What the page says of them."""
+
+_KILLS = "tests/cluster/test_kills.py"
+_RESCUE = "tests/faults/test_rescue.py"
+_STEPS = "tests/faults/test_kill_at_each_step.py"
+
+LOSSES: dict[str, str] = {
+    "the database session is cut, PostgreSQL restarts or fails over": (
+        f"{_RESCUE}::test_a_grant_survives_a_cut_connection"
+    ),
+    "the lane is frozen, or its session is cut, between its claim and its request": (
+        "tests/cluster/test_frozen_workers.py::test_a_frozen_worker_presents_no_dead_token"
+    ),
+    "PostgreSQL fails over to an asynchronous standby that missed the last commits": (
+        f"{_RESCUE}::test_a_failover_that_lost_the_last_commits_loses_no_pair"
+    ),
+    "the same, later than a minute after the commit, or with Redis": (
+        f"{_RESCUE}::test_a_failover_that_also_lost_redis_loses_the_pair"
+    ),
+    "PostgreSQL refuses the write: a partition of the history is missing, a CHECK, an overflow": (
+        f"{_RESCUE}::test_a_history_that_takes_no_event_costs_no_pair"
+    ),
+    "an exception that no rule knows": (
+        f"{_RESCUE}::test_an_exception_that_no_rule_knows_costs_neither_its_grant_nor_the_lane"
+    ),
+    "the saved grant is under a key that this worker lacks, or written by another version": (
+        f"{_RESCUE}::test_a_saved_grant_that_cannot_be_read_waits_and_is_never_deleted"
+    ),
+    "PostgreSQL is read-only": f"{_RESCUE}::test_a_read_only_database_spends_nothing",
+    "the COMMIT was executed, its acknowledgement was lost": (
+        f"{_RESCUE}::test_a_commit_whose_acknowledgement_is_lost_is_recognised"
+    ),
+    "the session is cut and Redis is away": (
+        f"{_RESCUE}::test_without_redis_the_lane_holds_the_grant_until_postgresql_is_back"
+    ),
+    "the worker must end while both are away": (
+        f"{_RESCUE}::test_a_worker_that_stops_does_not_hold_a_grant_for_ever"
+    ),
+    "the session is cut, and Redis is lost, or away for over a minute, before the saved grant "
+    "is stored": f"{_RESCUE}::test_a_saved_grant_that_is_lost_with_redis_is_a_lost_pair",
+    "Redis hangs, or its host is gone without a word": (
+        "tests/spotify_auth/test_redis_health.py::test_a_redis_that_hangs_costs_one_timeout"
+    ),
+    "Redis fails over, and the process still has its connection to the old primary": (
+        "tests/spotify_auth/test_redis_health.py::test_a_demoted_redis_is_left"
+    ),
+    "Redis is killed or flushed": f"{_KILLS}::test_a_killed_redis_costs_nothing",
+    "beats are killed": f"{_KILLS}::test_killed_beats_cost_time_only",
+    "the worker gets SIGTERM": (
+        f"{_KILLS}::test_a_worker_that_is_told_to_stop_finishes_what_it_holds"
+    ),
+    "a worker hangs with an answer that it has not read": (
+        "tests/cluster/test_frozen_workers.py"
+        "::test_a_worker_that_was_frozen_with_an_answer_saves_it_when_it_goes_on"
+    ),
+    "Spotify's answer is lost on the network": (
+        "tests/spotify_auth/refresh/test_refresher.py"
+        "::test_a_lost_answer_is_asked_for_once_more_at_once"
+    ),
+    "PostgreSQL's host dies without closing its connections": (
+        "tests/config/test_database.py"
+        "::test_a_host_that_is_gone_without_a_word_is_noticed_before_its_rows_are_taken"
+    ),
+    "the worker gets SIGKILL after it has sent the pair to PostgreSQL": (
+        f"{_STEPS}::test_what_survives_a_kill"
+    ),
+    "the worker gets SIGKILL, or its machine dies, before it has sent the pair": (
+        f"{_KILLS}::test_a_worker_killed_while_the_answer_is_on_the_wire_ends_as_answer_lost"
+    ),
+}
+"""Each row of the page's first table, and the test that shows what it costs."""

@@ -86,7 +86,7 @@ class Sandbox:
     # The control plane.
 
     def faults(self, fault: str, **parameters: object) -> dict[str, Any]:
-        """Program a fault; `users` and `times` are parameters too."""
+        """Program a fault; `users`, `times` and `share` are parameters too."""
         return self._control("POST", "/__faults", {"fault": fault, **parameters})
 
     def list_faults(self) -> list[dict[str, Any]]:

@@ -337,6 +337,29 @@ def test_a_suspicion_dates_from_the_first_refusal(connect: Connect, spotify: San
     assert token_of(user).suspected_at == first
 
 
+def test_times_that_lie_ahead_delay_no_verdict(connect: Connect, spotify: Sandbox) -> None:
+    """PostgreSQL's clock was a day ahead when they were written."""
+    user, ahead = connect(), timedelta(days=1)
+    SpotifyToken.objects.update(
+        refreshed_at=F("refreshed_at") + ahead,
+        expires_at=F("expires_at") + ahead,
+        suspected_at=Now() + ahead,
+    )
+    spotify.revoke("user-1")
+
+    assert refresh_next() is Outcome.SUSPECTED
+
+    # From here on it is as with any other token: dead after a lifetime at the latest.
+    soon = Now() + timedelta(minutes=5)
+    assert SpotifyToken.objects.filter(
+        refreshed_at__lte=soon, expires_at__lte=soon, suspected_at__lte=soon
+    ).exists()
+    for _ in range(2):
+        make_long_refused(user)
+        refresh_next()
+    assert token_of(user).status == SpotifyToken.Status.RECONNECT_REQUIRED
+
+
 def test_a_false_invalid_grant_costs_nothing(connect: Connect, spotify: Sandbox) -> None:
     user = connect()
     spotify.faults(fault="false_invalid_grant")

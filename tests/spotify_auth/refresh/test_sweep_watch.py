@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 import redis
 from django.conf import settings as live_settings
+from django.db import close_old_connections
+from django.db import connection as database
 from pytest_django import Settings
 
 from spotify_auth import tasks  # noqa: F401  (registers the chores)
@@ -108,3 +110,15 @@ def test_sweeps_that_fail_are_one_line(
 
     lines = [line for line in caplog.messages if line.startswith("sweep_")]
     assert [line.split()[0] for line in lines] == ["sweep_failed", "sweep_works"]
+
+
+def test_a_sweep_leaves_a_server_that_takes_no_changes(caplog: pytest.LogCaptureFixture) -> None:
+    with database.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")  # a primary that was demoted
+    sweep_watch.sweep()
+    assert caplog.messages == ["sweep_failed reason=InternalError"]
+
+    close_old_connections()  # the next task of this thread begins
+    sweep_watch.sweep()
+
+    assert caplog.messages[1:] == ["sweep_works"]

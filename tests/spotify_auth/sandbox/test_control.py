@@ -1,6 +1,7 @@
 """The control plane: faults are programmed strictly, actions act, counts are right."""
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -38,6 +39,9 @@ def post(sandbox: Sandbox, path: str, body: object) -> tuple[int, Any]:
         ("/__faults", {"fault": "garbage", "body": None}, "garbage: 'body' must be a string"),
         ("/__faults", {"fault": "answer_lost", "times": 0}, '"times" must be a whole number'),
         ("/__faults", {"fault": "answer_lost", "times": True}, '"times" must be a whole number'),
+        ("/__faults", {"fault": "answer_lost", "share": 0}, '"share" must be a number above 0'),
+        ("/__faults", {"fault": "answer_lost", "share": 1.1}, '"share" must be a number above 0'),
+        ("/__faults", {"fault": "answer_lost", "share": True}, '"share" must be a number above'),
         ("/__faults", {"fault": "answer_lost", "users": "a"}, '"users" must be a list of persona'),
         ("/__faults", {"fault": "answer_lost", "users": [1]}, '"users" must be a list of persona'),
         ("/__faults", {"fault": "answer_lost", "users": ["bob"]}, "no such user: 'bob'"),
@@ -74,11 +78,12 @@ def test_lists_the_faults_in_force_with_their_defaults(sandbox: Sandbox) -> None
     sandbox.faults("slow_drip")
 
     assert sandbox.list_faults() == [
-        {"fault": "answer_lost", "users": ["user-1", "user-2"], "times_left": 3},
+        {"fault": "answer_lost", "users": ["user-1", "user-2"], "times_left": 3, "share": 1.0},
         {
             "fault": "slow_drip",
             "users": None,
             "times_left": None,
+            "share": 1.0,
             "interval": 0.5,
             "rotate": False,
             "headers": True,
@@ -193,7 +198,7 @@ def test_resetting_forgets_everything(sandbox: Sandbox) -> None:
 
 def test_counts_everything_that_a_user_did(sandbox: Sandbox) -> None:
     tokens = sandbox.connect(["user-1", "user-2"])["user-1"]
-    sandbox.refresh(tokens["refresh_token"])
+    newest = sandbox.refresh(tokens["refresh_token"]).json()["refresh_token"]
     sandbox.refresh(tokens["refresh_token"])
     sandbox.refresh("garbage")
     sandbox.get("/v1/me", tokens["access_token"])
@@ -203,6 +208,7 @@ def test_counts_everything_that_a_user_did(sandbox: Sandbox) -> None:
 
     counts = sandbox.stats("user-1")
     (refreshed_at,) = counts.pop("refresh_times")
+    assert counts.pop("refresh_token") == digest_of(newest)
     assert 0 <= refreshed_at <= sandbox.stats()["seconds"]
     assert counts == {
         "account_id": tokens["account_id"],
@@ -243,6 +249,18 @@ def test_calls_that_wait_for_each_other_let_no_held_exchange_go(sandbox: Sandbox
         assert sandbox.stats()["held"] == 1
         assert sandbox.release() == 1
         assert exchange.result().status_code == 200
+
+
+@pytest.mark.parametrize("end", [Sandbox.revoke, Sandbox.expire_refresh_token])
+def test_shows_which_refresh_token_works(
+    sandbox: Sandbox, end: Callable[[Sandbox, str], None]
+) -> None:
+    tokens = sandbox.connect(["user-1"])["user-1"]
+    assert sandbox.stats("user-1")["refresh_token"] == digest_of(tokens["refresh_token"])
+
+    end(sandbox, "user-1")
+
+    assert sandbox.stats("user-1")["refresh_token"] == ""
 
 
 def test_counts_can_be_filtered_by_user(sandbox: Sandbox) -> None:

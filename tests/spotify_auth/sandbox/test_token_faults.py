@@ -237,6 +237,25 @@ def test_a_false_invalid_grant_kills_nothing(
     assert sandbox.refresh(tokens["refresh_token"]).status_code == 200
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_fault_can_strike_a_share_of_the_answers(
+    sandbox: Sandbox, tokens: dict[str, Any], share: float
+) -> None:
+    sandbox.faults("no_rotation")
+
+    def refused() -> list[bool]:
+        sandbox.faults("false_invalid_grant", share=share)
+        answers = [sandbox.refresh(tokens["refresh_token"]).status_code for _ in range(200)]
+        sandbox.clear()
+        sandbox.faults("no_rotation")
+        return [status == 400 for status in answers]
+
+    first = refused()
+
+    assert sum(first) / 200 == pytest.approx(share, abs=0.08)
+    assert refused() == first  # the same in each run
+
+
 def test_without_rotation_the_refresh_token_stays(sandbox: Sandbox, tokens: dict[str, Any]) -> None:
     sandbox.faults("no_rotation")
     answers = [sandbox.refresh(tokens["refresh_token"]).json() for _ in range(3)]
