@@ -32,7 +32,7 @@ bench: $(INSTALLED) ## run the benchmarks, a quarter of an hour; ARGS="reading b
 soak: $(INSTALLED) ## inject failures under load for 15 minutes; ARGS="--minutes 5 --users 200 --seed 7"
 	@exec $(VENV_PYTHON) -m dev.soak $(ARGS)
 
-simulate: $(INSTALLED) ## simulate up to 100 million users, and write docs/measurements/simulation.md
+simulate: $(INSTALLED) ## simulate outages and refusals, and write docs/measurements/simulation*.md; ARGS="refusals" for a part
 	@exec $(VENV_PYTHON) -m benchmarks.simulation $(ARGS)
 
 # The extras stay in the pins: without them pip before 23.3 takes coverage[toml] for another

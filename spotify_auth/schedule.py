@@ -21,6 +21,8 @@ million such tokens are claimed about as often as a million healthy ones."""
 ASK_AGAIN_SHARE = 1 / 12
 """How long a first refusal waits to be asked again, as a share of the token's lifetime."""
 ASK_AGAIN_LIMIT_SECONDS = 1800.0
+BEHIND_SECONDS = 120.0
+"""When a token has waited this long for a lane, the lanes are behind with their work."""
 CONFIRMED_SHARE = 1 / 6
 """For how long a token must have been refused, as a share of its lifetime, to be believed dead."""
 APPEAL_HOURS = (1.0, 6.0, 24.0)
@@ -53,15 +55,22 @@ def back_off(failures: int, *, fraction: float, limit: float = BACK_OFF_LIMIT_SE
     return fraction * min(limit, ceiling)
 
 
-def ask_again_after(lifetime: float, *, suspected_for: float, fraction: float) -> float:
+def ask_again_after(
+    lifetime: float, *, suspected_for: float, waited: float, fraction: float
+) -> float:
     """Seconds until a refused token is asked for again.
 
     Five minutes for Spotify's tokens of an hour, and half of the time for which it has been
     refused when that is longer, up to half an hour. A quarter more or less, so that tokens
     that were refused together do not ask together.
+
+    Half an hour at once if the token has `waited` so long for a lane that the lanes are behind:
+    tokens that are refused over and over must not keep those from their turn that are well.
     """
-    seconds = min(ASK_AGAIN_LIMIT_SECONDS, max(lifetime * ASK_AGAIN_SHARE, suspected_for / 2))
-    return seconds * (0.75 + 0.5 * fraction)
+    seconds = max(lifetime * ASK_AGAIN_SHARE, suspected_for / 2)
+    if waited > BEHIND_SECONDS:
+        seconds = ASK_AGAIN_LIMIT_SECONDS
+    return min(ASK_AGAIN_LIMIT_SECONDS, seconds) * (0.75 + 0.5 * fraction)
 
 
 def appeal_after(appeals: int) -> float | None:

@@ -27,6 +27,7 @@ SELECT user_id, generation, refresh_token, due_cause,
        extract(epoch FROM expires_at - refreshed_at)::float,
        extract(epoch FROM now() - refreshed_at)::float,
        now()::text, reauthorize_by <= now(),
+       extract(epoch FROM now() - due_at)::float,
        due_at::text AS due -- ORDER BY must not sort by the text
 FROM spotify_auth_spotifytoken
 WHERE status = 'active' AND due_at <= now() {and_only}
@@ -71,6 +72,8 @@ class Claim:
     claimed_at: str
     """When the claim reached PostgreSQL: from here a grant's lifetime is counted."""
     six_months_over: bool
+    waited: float
+    """Since it was due: much of it says that the lanes are behind."""
     due_at: str
 
     @property
@@ -133,7 +136,8 @@ def _claim(transaction: ClaimTransaction, sql: str, **parameters: Any) -> Claim 
     if row is None:
         return None
     user_id, generation, refresh_token, cause, requested_by, failures, suspected_for = row[:7]
-    status, appeals, last_error, lifetime, used, claimed_at, six_months_over, due_at = row[7:]
+    status, appeals, last_error, lifetime, used, claimed_at, six_months_over = row[7:14]
+    waited, due_at = row[14:]
     return Claim(
         user_id=user_id,
         generation=generation,
@@ -149,5 +153,6 @@ def _claim(transaction: ClaimTransaction, sql: str, **parameters: Any) -> Claim 
         lifetime_used=used,
         claimed_at=claimed_at,
         six_months_over=six_months_over,
+        waited=waited,
         due_at=due_at,
     )

@@ -231,7 +231,10 @@ def _appeal_later(claim: Claim, seen: Evidence, pause: Pause | None = None) -> D
 
 def _suspect(claim: Claim, seen: Evidence, fraction: float) -> Decision:
     due_in = schedule.ask_again_after(
-        claim.lifetime, suspected_for=claim.suspected_for or 0, fraction=fraction
+        claim.lifetime,
+        suspected_for=claim.suspected_for or 0,
+        waited=claim.waited,
+        fraction=fraction,
     )
     write = StoreFailure(error=_why_refused(seen), due_in=due_in)
     return Decision(write=write, outcome=Outcome.SUSPECTED, remember_lost=seen.answer_was_lost)

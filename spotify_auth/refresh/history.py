@@ -6,8 +6,7 @@ times as often as they are refreshed. The history knows better than a single ans
 no guard needs a memory of its own.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from django.db import connection
 
@@ -93,6 +92,15 @@ WHERE mine.user_id = %s AND mine.generation_before = %s AND mine.error = ANY(%s)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Refusals:
+    """Who was refused, as the history counts them; see `Evidence`."""
+
+    others_refused: int
+    others_answered: int
+    refused_before: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
     """What is known beside an answer, as far as the answer makes it matter."""
 
@@ -129,8 +137,9 @@ def evidence(
     lost = lost_just_now or lost_before
     match answer:
         case Refused():
-            return Evidence(
-                **_refusals(claim),
+            seen = weigh_refusals(claim, _count_refusals(claim))
+            return replace(
+                seen,
                 lost_just_now=lost_just_now,
                 answer_was_lost=lost or _an_answer_was_lost(claim),
             )
@@ -151,24 +160,31 @@ def evidence(
             return Evidence(lost_just_now=lost_just_now, answer_was_lost=lost)
 
 
-def _refusals(claim: Claim) -> dict[str, Any]:
-    """Rare: fewer than OUTAGE_GUARD_REFUSALS other users, or less than OUTAGE_GUARD_SHARE of
-    those who were answered.
+def weigh_refusals(claim: Claim, counted: Refusals) -> Evidence:
+    """What the refusals of others say of this one.
+
+    Rare: fewer than OUTAGE_GUARD_REFUSALS other users, or less than OUTAGE_GUARD_SHARE of those
+    who were answered.
     """
+    few = counted.others_refused < settings.OUTAGE_GUARD_REFUSALS
+    share = settings.OUTAGE_GUARD_SHARE
+    return Evidence(
+        refused_before=counted.refused_before,
+        others_refused=counted.others_refused,
+        others_answered=counted.others_answered,
+        refusals_are_rare=few or counted.others_refused < share * counted.others_answered,
+        held_too_long=(claim.suspected_for or 0) >= settings.OUTAGE_GUARD_LONGEST_SECONDS,
+    )
+
+
+def _count_refusals(claim: Claim) -> Refusals:
     with connection.cursor() as cursor:
         cursor.execute(
             _REFUSALS,
             {"user_id": claim.user_id, "before": SHORTLY_BEFORE_SECONDS, "sample": SAMPLE},
         )
         refused, answered, before = cursor.fetchone()
-    few = refused < settings.OUTAGE_GUARD_REFUSALS
-    return {
-        "refused_before": before,
-        "others_refused": refused,
-        "others_answered": answered,
-        "refusals_are_rare": few or refused < settings.OUTAGE_GUARD_SHARE * answered,
-        "held_too_long": (claim.suspected_for or 0) >= settings.OUTAGE_GUARD_LONGEST_SECONDS,
-    }
+    return Refusals(others_refused=refused, others_answered=answered, refused_before=before)
 
 
 def _clients_are_refused(claim: Claim) -> bool:

@@ -1,21 +1,26 @@
 """docs/measurements/: the pages are what their generators would write, but for the figures."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from benchmarks import report, suite
-from benchmarks.simulation.__main__ import PAGE
+from benchmarks.simulation.pages import REFUSALS, SCHEDULE
 from dev.process import ROOT
 
 MEASUREMENTS = ROOT / "docs/measurements"
 
 
-def test_the_simulation_has_the_text_of_its_template() -> None:
-    pieces = re.split(r"\$\w+", PAGE.read_text())
+@pytest.mark.parametrize(
+    ("page", "template"),
+    [("simulation.md", SCHEDULE), ("simulation-refusals.md", REFUSALS)],
+)
+def test_the_simulations_have_the_text_of_their_templates(page: str, template: Path) -> None:
+    pieces = re.split(r"\$\w+", template.read_text())
     pattern = ".*?".join(map(re.escape, pieces))
 
-    assert re.fullmatch(pattern, (MEASUREMENTS / "simulation.md").read_text(), re.DOTALL)
+    assert re.fullmatch(pattern, (MEASUREMENTS / page).read_text(), re.DOTALL)
 
 
 @pytest.mark.parametrize(

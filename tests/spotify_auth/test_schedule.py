@@ -49,10 +49,28 @@ def test_back_off_doubles_up_to_its_limit(failures: int, longest: float) -> None
 def test_a_refused_token_is_asked_for_every_few_minutes_and_then_less_often(
     fraction: float, suspected_for: float
 ) -> None:
-    seconds = schedule.ask_again_after(3600, suspected_for=suspected_for, fraction=fraction)
+    seconds = schedule.ask_again_after(
+        3600, suspected_for=suspected_for, waited=10, fraction=fraction
+    )
 
     assert 225 <= seconds <= 2250  # five minutes to half an hour, and a quarter more or less
     assert seconds >= min(1800, suspected_for / 2) * 0.75
+
+
+@pytest.mark.parametrize(
+    ("waited", "expected"),
+    [
+        (10, 300),  # a sweep
+        (120, 300),
+        (121, 1800),  # the lanes are behind
+    ],
+)
+def test_a_refused_token_steps_back_while_the_lanes_are_behind(
+    waited: float, expected: float
+) -> None:
+    seconds = schedule.ask_again_after(3600, suspected_for=0, waited=waited, fraction=0.5)
+
+    assert seconds == expected
 
 
 def test_a_verdict_is_appealed_after_one_six_and_twenty_four_hours() -> None:

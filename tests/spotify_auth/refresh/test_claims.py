@@ -118,6 +118,15 @@ def test_looks_at_few_pages_while_an_exchange_hangs(
     assert from_the_cursor < len(users) / 4
 
 
+def test_knows_how_long_a_token_has_waited(connect: Connect) -> None:
+    due(connect("someone"), ago=600)
+
+    with transaction.atomic(), ClaimTransaction() as claiming:
+        claim = claims.most_urgent(claiming)
+        assert claim is not None
+        assert 600 <= claim.waited < 660
+
+
 def due(user: User, *, ago: float) -> None:
     """Let a token be due since so many seconds."""
     SpotifyToken.objects.filter(pk=user.pk).update(due_at=Now() - timedelta(seconds=ago))

@@ -44,8 +44,8 @@ SAVED = SavedGrant(grant=GRANT, issued_at="2026-11-26 08:00:00+00")
 DUE = schedule.refresh_after(3600, fraction=FRACTION)
 LATE = schedule.refresh_after(3600, fraction=FRACTION, late=True)
 BACKS_OFF = schedule.back_off(1, fraction=FRACTION)
-SOON = schedule.ask_again_after(3600.0, suspected_for=0, fraction=FRACTION)
-LATER = schedule.ask_again_after(3600.0, suspected_for=1200, fraction=FRACTION)
+SOON = schedule.ask_again_after(3600.0, suspected_for=0, waited=5, fraction=FRACTION)
+LATER = schedule.ask_again_after(3600.0, suspected_for=1200, waited=5, fraction=FRACTION)
 UNAVAILABLE = Pause(Reason.UNAVAILABLE, 5.0)
 CLIENT_REFUSED = Pause(Reason.CLIENT_REFUSED, 60.0)
 
@@ -281,6 +281,15 @@ def test_the_table_of_the_documentation_has_the_same_rows() -> None:
 
     cells = [tuple(cell.strip() for cell in row.strip("|").split("|")[:2]) for row in rows]
     assert cells == [rule.row for rule in RULES]
+
+
+@pytest.mark.parametrize(("waited", "due_in"), [(5.0, SOON), (600.0, 1800.0)])
+def test_a_refused_token_steps_back_while_the_lanes_are_behind(
+    waited: float, due_in: float
+) -> None:
+    decision = decide(claim_of(waited=waited), Refused(), Evidence(), False, FRACTION)
+
+    assert decision == failed("invalid_grant", due_in, Outcome.SUSPECTED)
 
 
 @pytest.mark.parametrize("answer_was_lost", [False, True])

@@ -1,0 +1,1 @@
+"""Refusals of tokens, false and true, decided by the service's own `decide`."""
