@@ -99,7 +99,7 @@ def reconnect(request: HttpRequest) -> HttpResponse:
 @never_cache
 def callback(request: HttpRequest) -> HttpResponse:
     """Take the browser back from Spotify, through the door that it left by."""
-    doors = {
+    doors: spotify_views.Doors = {
         Door.LOGIN: _log_in,
         Door.SWITCH: _switch,
         Door.CONNECT: _connect,

@@ -38,9 +38,9 @@ WORDS: Mapping[StrEnum, Words] = {
     ),
     Reason.ANOTHER_USER: Words(
         HTTPStatus.CONFLICT,
-        "Somebody else began to connect Spotify",
+        "Somebody else began this login",
         "You are not logged in here as the user who pressed the button. Nothing was stored. "
-        "Log in as that user, or connect Spotify to the user you are now.",
+        "Log in as that user, or press the button as the user you are now.",
     ),
     Reason.LOGGED_IN_MEANWHILE: Words(
         HTTPStatus.CONFLICT,
