@@ -3,18 +3,21 @@
 An upgrade logs nobody out. Whoever comes with the cookies of the previous version is known, and
 gets them under the new names; and both names are given, so that processes of the previous
 version, which run beside this one during the upgrade, know the same users and take the same
-forms. A cookie under its new name always counts more. The next release drops this module: what
-a stranger could plant under an old name (their own session, on somebody who is not logged in)
-is then no longer looked at.
+forms. A cookie under its new name always counts more, and a session that began under the new name
+is not taken under the old one, which other hosts can plant. The next release drops this module.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from accounts.middleware import give_session_cookie, opens_a_page
 from accounts.sessions import SessionStore
+
+_SESSION, _CSRF = "sessionid", "csrftoken"
+_BEGAN_UNDER_THE_NEW_NAME = "prefixed"
 
 
 class PreviousCookieNamesMiddleware:
@@ -28,15 +31,17 @@ class PreviousCookieNamesMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         previous = _previous_names()
-        taken = [
-            name
+        came = {
+            name: request.COOKIES[old]
             for name, old in previous.items()
             if name not in request.COOKIES and old in request.COOKIES
-        ]
-        for name in taken:
-            request.COOKIES[name] = request.COOKIES[previous[name]]
+        }
+        session_key = came.get(settings.SESSION_COOKIE_NAME)
+        if session_key and SessionStore(session_key).get(_BEGAN_UNDER_THE_NEW_NAME):
+            del came[settings.SESSION_COOKIE_NAME]
+        request.COOKIES.update(came)
         response = self._get_response(request)
-        if settings.SESSION_COOKIE_NAME in taken:
+        if settings.SESSION_COOKIE_NAME in came:
             _move_session(request, response)
         for name, old in previous.items():
             if name in response.cookies:
@@ -47,7 +52,7 @@ class PreviousCookieNamesMiddleware:
 
 def _previous_names() -> Mapping[str, str]:
     """The former name of each cookie that has another one now."""
-    names = {settings.SESSION_COOKIE_NAME: "sessionid", settings.CSRF_COOKIE_NAME: "csrftoken"}
+    names = {settings.SESSION_COOKIE_NAME: _SESSION, settings.CSRF_COOKIE_NAME: _CSRF}
     return {name: old for name, old in names.items() if name != old}
 
 
@@ -58,3 +63,9 @@ def _move_session(request: HttpRequest, response: HttpResponse) -> None:
         return
     if settings.SESSION_COOKIE_NAME not in response.cookies and opens_a_page(request):
         give_session_cookie(session, response)
+
+
+def note_the_name(request: HttpRequest | None, **kwargs: Any) -> None:
+    """Remember in a session that begins with a login that its cookie has the new name."""
+    if request is not None and settings.SESSION_COOKIE_NAME != _SESSION:
+        request.session[_BEGAN_UNDER_THE_NEW_NAME] = True

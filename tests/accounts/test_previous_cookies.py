@@ -36,7 +36,7 @@ def session() -> str:
 
 
 @pytest.fixture
-def https(settings: Settings) -> None:
+def https(session: str, settings: Settings) -> None:
     settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME = SESSION, CSRF
     settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = True
 
@@ -84,6 +84,16 @@ def test_the_new_name_counts_more(browser: Browser, session: str) -> None:
     assert browser.get(PAGE).status_code == 200
 
     browser.have(sessionid=session, **{SESSION: "ended"})
+    assert browser.get(PAGE).status_code == 302
+
+
+def test_a_session_of_this_version_is_not_taken_under_the_old_name(browser: Browser) -> None:
+    browser.force_login(User.objects.create_user("mallory", password="x"))
+    key = browser.cookies[SESSION].value
+    assert browser.get(PAGE).status_code == 200
+
+    browser.have(sessionid=key)  # as another host could plant it on somebody
+
     assert browser.get(PAGE).status_code == 302
 
 
