@@ -112,13 +112,15 @@ def now() -> float:
 
 def use(attempt: Attempt, *, lifetime: timedelta) -> datetime | None:
     """Use an attempt up; PostgreSQL's clock at that moment, or None if it is used or too old."""
-    parameters = {
-        "state_digest": attempt.state_digest,
-        "begun_at": attempt.begun_at,
-        "lifetime": lifetime.total_seconds(),
-    }
     with connection.cursor() as cursor:
-        cursor.execute(_USE, parameters)
+        cursor.execute(
+            _USE,
+            {
+                "state_digest": attempt.state_digest,
+                "begun_at": attempt.begun_at,
+                "lifetime": lifetime.total_seconds(),
+            },
+        )
         row = cursor.fetchone()
     return row[0] if row else None
 
@@ -127,4 +129,4 @@ def forget_used(*, older_than: timedelta, at_once: int) -> int:
     """Delete rows of states that are too old to come back anyway; how many they were."""
     with connection.cursor() as cursor:
         cursor.execute(_FORGET, [older_than.total_seconds(), at_once])
-        return cursor.rowcount
+        return int(cursor.rowcount)

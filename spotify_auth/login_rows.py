@@ -59,4 +59,4 @@ def forget(*, at_once: int) -> int:
     """Delete attempts that did not come back in time; how many they were."""
     with connection.cursor() as cursor:
         cursor.execute(_FORGET, [LIFETIME.total_seconds(), at_once])
-        return cursor.rowcount
+        return int(cursor.rowcount)

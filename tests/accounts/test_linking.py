@@ -35,7 +35,10 @@ PASSWORD = "a-long-password-1"
 
 @pytest.fixture(params=["is_staff", "is_superuser"])
 def administrator(request: pytest.FixtureRequest) -> User:
-    return User.objects.create_user("root", password=PASSWORD, **{request.param: True})
+    user = User.objects.create_user("root", password=PASSWORD)
+    setattr(user, request.param, True)
+    user.save()
+    return user
 
 
 @pytest.fixture
