@@ -242,16 +242,21 @@ def test_of_two_hosts_that_get_one_state_together_one_wins(elsewhere: Elsewhere)
         assert {each.result() for each in hosts} == {False, True}
 
 
-def test_a_cookie_holds_the_five_newest() -> None:
-    begun = [begin(cookie="")]
+@pytest.mark.parametrize(
+    ("next_url", "kept"),
+    [("/next/", 5), ("/" + "x" * 199, 5), ("/" + "🎵" * 199, 3)],  # four bytes each
+)
+def test_a_cookie_holds_the_newest_that_fit(next_url: str, kept: int) -> None:
+    begun = [begin()]
     for _ in range(124):
-        begun.append(begin(cookie=begun[-1].cookie, next_url="/" + "ä" * 199))
+        begun.append(begin(cookie=begun[-1].cookie, next_url=next_url))
 
     cookie = begun[-1].cookie
     assert len(cookie) < 4000
-    assert len(login_attempts.read(cookie)) <= 5
+    assert len(login_attempts.read(cookie)) == kept
     assert reason_of(begun[-1], cookie=cookie, code="") is Reason.SPOTIFY_ERROR
-    assert reason_of(begun[0], cookie=cookie, code="") is Reason.UNKNOWN_STATE
+    assert reason_of(begun[-kept], cookie=cookie, code="") is Reason.SPOTIFY_ERROR
+    assert reason_of(begun[-kept - 1], cookie=cookie, code="") is Reason.UNKNOWN_STATE
 
 
 def test_five_usual_ones_fit() -> None:
