@@ -3,12 +3,16 @@
 from datetime import datetime
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import UserChangeForm, UsernameField
+from django.db import OperationalError
+from django.db.models import QuerySet
+from django.http import HttpRequest
 
+from accounts import users
 from accounts.models import User
-from spotify_auth.admin import SpotifyTokenAdmin, TokenEventAdmin
+from spotify_auth.admin import MOST_AT_ONCE, SpotifyTokenAdmin, TokenEventAdmin
 from spotify_auth.models import LastSeen
 
 for token_admin in (SpotifyTokenAdmin, TokenEventAdmin):
@@ -46,6 +50,33 @@ class SpotifyUserAdmin(UserAdmin):  # type: ignore[type-arg]  # not generic at r
         *(UserAdmin.fieldsets or ()),
     )
     list_select_related = ("spotify_token",)
+    actions = ("unlink_spotify",)
+
+    @admin.action(description="Unlink the Spotify account", permissions=["change"])
+    def unlink_spotify(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        """Let the selected users log in by their password alone, and erase their tokens."""
+        chosen = list(queryset[: MOST_AT_ONCE + 1])
+        if len(chosen) > MOST_AT_ONCE:
+            said = f"More than {MOST_AT_ONCE} users are selected, and nothing was done."
+            self.message_user(request, said, messages.ERROR)
+            return
+        unlinked, kept, busy = 0, 0, 0
+        for user in chosen:
+            try:
+                if users.unlink(user):
+                    self.log_change(request, user, "Unlinked the Spotify account.")
+                    unlinked += 1
+                else:
+                    kept += 1
+            except OperationalError:
+                busy += 1
+        self.message_user(request, f"{unlinked} users have no Spotify account here any more.")
+        if kept:
+            said = "have no username or no password, and could not log in without: unchanged."
+            self.message_user(request, f"{kept} users {said}", messages.WARNING)
+        if busy:
+            said = "were being refreshed for longer than this page can wait: unlink them again."
+            self.message_user(request, f"{busy} tokens {said}", messages.WARNING)
 
     @admin.display(description="Spotify account ID")
     def spotify_account(self, user: User) -> str | None:

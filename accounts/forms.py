@@ -3,8 +3,10 @@
 from typing import TYPE_CHECKING
 
 from django import forms
+from django.contrib.auth import authenticate
 
 from accounts.models import User
+from accounts.requests import SignedInRequest
 
 if TYPE_CHECKING:
     _UserForm = forms.ModelForm[User]
@@ -18,3 +20,24 @@ class ReminderForm(_UserForm):
     class Meta:
         model = User
         fields = ("email",)
+
+
+class LinkForm(forms.Form):
+    """The password of the user who is logged in, once more."""
+
+    password = forms.CharField(
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+    def __init__(self, data: object = None, *, request: SignedInRequest) -> None:
+        super().__init__(data)  # type: ignore[arg-type]  # a QueryDict, or nothing yet
+        self._request = request
+
+    def clean_password(self) -> str:
+        """By Django's `authenticate`, so that guessing is counted as it is at the admin's login."""
+        password: str = self.cleaned_data["password"]
+        user = self._request.user
+        if authenticate(self._request, username=user.username, password=password) != user:
+            raise forms.ValidationError("That is not your password. Nothing was linked.")
+        return password

@@ -16,6 +16,8 @@ class Reason(StrEnum):
     """Logged in by one Spotify account, and back from Spotify with another."""
     CONNECT_INSTEAD = "connect_instead"
     """Logged in as a user without a Spotify account, and the account is nobody's yet."""
+    LINK_WITH_PASSWORD = "link_with_password"  # noqa: S105  (a word)
+    """An administrator came back with an account that is not linked, and typed no password."""
 
 
 WORDS: Mapping[StrEnum, Words] = {
@@ -36,6 +38,12 @@ WORDS: Mapping[StrEnum, Words] = {
         "You are logged in already",
         "The user you are logged in as has no Spotify account, and this one belongs to nobody "
         "here yet. Nothing was stored. Connect it to yourself, or log out first.",
+    ),
+    Reason.LINK_WITH_PASSWORD: Words(
+        HTTPStatus.CONFLICT,
+        "Linking needs your password",
+        "You are an administrator, and this Spotify account is not linked to you. Nothing was "
+        "stored. The next page says what linking means, and asks for your password.",
     ),
     login_failures.Reason.LINKED_TO_ANOTHER: Words(
         HTTPStatus.CONFLICT,

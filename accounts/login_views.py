@@ -1,18 +1,28 @@
-"""Logging in with Spotify: the way there, the reminder's link, and the way back."""
+"""Logging in with Spotify: the way there, the reminder's link, linking, and the way back."""
 
 from django.conf import settings
 from django.contrib import auth
+from django.contrib.auth.decorators import login_required
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
-from django.views.decorators.debug import sensitive_variables
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+from django.views.decorators.http import (
+    require_GET,
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
 
 from accounts import users
+from accounts.connection_page import connection_of
+from accounts.forms import LinkForm
 from accounts.login_problems import WORDS, Reason
 from accounts.models import User
+from accounts.requests import SignedInRequest
 from spotify_auth import login_failures
 from spotify_auth import views as spotify_views
 from spotify_auth.login import Completed, Door
@@ -22,66 +32,124 @@ from spotify_auth.login_failures import LoginFailed
 @require_POST
 @never_cache
 def login(request: HttpRequest) -> HttpResponse:
-    """Send the browser to Spotify; with `switch`, to choose another account there.
+    """Send the browser to Spotify; with `switch`, to go on as the user of another account.
 
-    A user who is logged in without a Spotify account, an administrator for example, connects
-    one instead of becoming another user.
+    A user who is logged in without a Spotify account connects one instead of becoming another
+    user.
     """
-    next_url = spotify_views.safe_next(request)
     switch = bool(request.POST.get("switch"))
-    if _has_no_account(request) and not switch:
-        return spotify_views.to_spotify(
-            door=Door.CONNECT, next_url=next_url, user_id=request.user.pk, renew=True
-        )
-    # Who is logged in already comes for another six months.
-    renew = request.user.is_authenticated
-    return spotify_views.to_spotify(door=Door.LOGIN, next_url=next_url, switch=switch, renew=renew)
+    here = _here(request)
+    if here and not switch and not users.account_of(here):
+        return connect(request)
+    return spotify_views.to_spotify(
+        request,
+        door=Door.SWITCH if switch else Door.LOGIN,
+        next_url=spotify_views.safe_next(request),
+        renew=bool(request.POST.get("renew")),
+    )
 
 
-@require_GET
+@require_POST
+@never_cache
+def connect(request: HttpRequest) -> HttpResponse:
+    """Send the browser to Spotify to connect an account; an administrator types the password."""
+    here = _here(request)
+    if here and _must_link(here):
+        page, next_url = reverse("accounts:link"), spotify_views.safe_next(request)
+        return redirect(f"{page}?{urlencode({'next': next_url})}" if next_url else page)
+    return spotify_views.connect(request)
+
+
+@sensitive_post_parameters("password")
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+@login_required
+def link(request: SignedInRequest) -> HttpResponse:
+    """Say what linking a Spotify account means to an administrator, and ask for the password.
+
+    With the right one the browser leaves for Spotify at once: an attempt to link lives no longer
+    than the password counts.
+    """
+    user = request.user
+    if not _must_link(user):
+        return redirect("accounts:connection")
+    form = LinkForm(request.POST if request.method == "POST" else None, request=request)
+    if form.is_valid():
+        next_url = spotify_views.safe_next(request)
+        return spotify_views.to_spotify(request, door=Door.LINK, next_url=next_url)
+    next_url = request.POST.get("next") or request.GET.get("next", "")
+    context = {"form": form, "next": next_url, "has_password": user.has_usable_password()}
+    return render(request, "accounts/link.html", context, status=400 if form.is_bound else 200)
+
+
+@require_safe
 @never_cache
 def reconnect(request: HttpRequest) -> HttpResponse:
-    """The link in a reminder: straight to Spotify, and then to the connection page.
+    """The link in a reminder: a page with a button, since a mail can hold no form.
 
-    A GET, since a mail can hold no form. A forged link can only log visitors in as
-    themselves. It never links a Spotify account to a user without one, so it cannot give an
-    attacker an administrator's login.
+    Any page of the web can send a browser here, so it changes nothing: it neither undoes a
+    disconnect nor brings a deleted account back.
     """
-    connection_page = reverse("accounts:connection")
-    if _has_no_account(request):
-        return redirect(connection_page)
-    return spotify_views.to_spotify(door=Door.LOGIN, next_url=connection_page, renew=True)
+    here = _here(request)
+    context = {
+        "connection": connection_of(here.pk) if here else None,
+        "account_is_missing": bool(here and not users.account_of(here)),
+        "connection_page": reverse("accounts:connection"),
+    }
+    return render(request, "accounts/reconnect.html", context)
 
 
 @require_GET
 @never_cache
 def callback(request: HttpRequest) -> HttpResponse:
     """Take the browser back from Spotify, through the door that it left by."""
-    return spotify_views.come_back(
-        request, doors={Door.LOGIN: _log_in, Door.CONNECT: _connect}, words=WORDS
-    )
+    doors: spotify_views.Doors = {
+        Door.LOGIN: _log_in,
+        Door.SWITCH: _switch,
+        Door.CONNECT: _connect,
+        Door.LINK: _link,
+    }
+    return spotify_views.come_back(request, doors=doors, words=WORDS)
 
 
 @sensitive_variables()
 def _log_in(request: HttpRequest, completed: Completed) -> HttpResponse:
-    """Log in as the user of the Spotify account, who is made if there is none."""
-    here = request.user if isinstance(request.user, User) else None
-    if here and not completed.switch:
+    """Log in as the user of the Spotify account; whoever is logged in already stays who they are.
+
+    The grant is stored even if it is another user's than theirs: it belongs to the Spotify
+    account that approved it.
+    """
+    here = _here(request)
+    if here:
         _refuse_silent_linking(here, completed)
+    user = _store_for_owner(request, completed)
+    if here and here != user:
+        linked = users.account_of(here)
+        raise LoginFailed(
+            Reason.ANOTHER_ACCOUNT if linked else login_failures.Reason.LINKED_TO_ANOTHER
+        )
+    return _enter(request, user, completed)
+
+
+@sensitive_variables()
+def _switch(request: HttpRequest, completed: Completed) -> HttpResponse:
+    """Go on as the user of the Spotify account, whoever was logged in before."""
+    return _enter(request, _store_for_owner(request, completed), completed)
+
+
+def _store_for_owner(request: HttpRequest, completed: Completed) -> User:
+    """Store the grant for the user of the account, who is made if there is none."""
     with transaction.atomic():
         user = users.user_for_account(
             account_id=completed.account_id, display_name=completed.display_name
         )
         if not user.is_active:
             raise LoginFailed(Reason.INACTIVE)
-        # Store the grant even if another user is logged in here: it belongs to the Spotify
-        # account that approved it.
         spotify_views.store(request, completed, user_id=user.pk)
-    if here and here != user and not completed.switch:
-        linked = users.account_of(here)
-        raise LoginFailed(
-            Reason.ANOTHER_ACCOUNT if linked else login_failures.Reason.LINKED_TO_ANOTHER
-        )
+    return user
+
+
+def _enter(request: HttpRequest, user: User, completed: Completed) -> HttpResponse:
     request.session.cycle_key()
     auth.login(request, user)
     return redirect(completed.next_url or settings.LOGIN_REDIRECT_URL)
@@ -89,10 +157,24 @@ def _log_in(request: HttpRequest, completed: Completed) -> HttpResponse:
 
 @sensitive_variables()
 def _connect(request: HttpRequest, completed: Completed) -> HttpResponse:
+    """Store the grant for the user who is logged in. It makes no link for an administrator."""
+    here = _here(request)
+    if here and users.is_administrator(here) and users.account_of(here) != completed.account_id:
+        raise LoginFailed(Reason.LINK_WITH_PASSWORD)
+    return _store_here(request, completed)
+
+
+@sensitive_variables()
+def _link(request: HttpRequest, completed: Completed) -> HttpResponse:
+    """The same with a new link: the user was told what it means, and has typed the password."""
+    return _store_here(request, completed)
+
+
+def _store_here(request: HttpRequest, completed: Completed) -> HttpResponse:
     """Store the grant for the user who is logged in, and note the account for both versions."""
-    user = request.user
-    if not isinstance(user, User):
-        raise LoginFailed(login_failures.Reason.ANOTHER_USER)
+    user = _here(request)
+    if user is None:
+        raise LoginFailed(login_failures.Reason.LOGGED_OUT_MEANWHILE)
     owner = users.user_of_account(completed.account_id)
     if owner and owner != user:
         raise LoginFailed(login_failures.Reason.LINKED_TO_ANOTHER)
@@ -104,9 +186,14 @@ def _connect(request: HttpRequest, completed: Completed) -> HttpResponse:
     return redirect(completed.next_url or spotify_views.connection_url())
 
 
-def _has_no_account(request: HttpRequest) -> bool:
-    """Whether a user is logged in who has no Spotify account."""
-    return isinstance(request.user, User) and not users.account_of(request.user)
+def _here(request: HttpRequest) -> User | None:
+    """The user who is logged in."""
+    return request.user if isinstance(request.user, User) else None
+
+
+def _must_link(user: User) -> bool:
+    """Whether this user can get a Spotify account by the linking page only."""
+    return users.is_administrator(user) and not users.account_of(user)
 
 
 def _refuse_silent_linking(here: User, completed: Completed) -> None:

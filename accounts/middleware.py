@@ -59,12 +59,12 @@ class SessionMiddleware(sessions.SessionMiddleware):
         cookie = answer.cookies.get(settings.SESSION_COOKIE_NAME)
         if request.method == "GET" and cookie is not None and not cookie.value:
             del answer.cookies[settings.SESSION_COOKIE_NAME]
-        if cookie is None and answer.status_code < 500 and _opens_a_page(request):
+        if cookie is None and answer.status_code < 500 and opens_a_page(request):
             _prolong(request.session, answer)
         return answer
 
 
-def _opens_a_page(request: HttpRequest) -> bool:
+def opens_a_page(request: HttpRequest) -> bool:
     """Whether a user opens a page, and no script asks for a part of one."""
     # Browsers without the header are few: they are believed.
     mode = request.headers.get("Sec-Fetch-Mode", "navigate")
@@ -79,6 +79,11 @@ def _prolong(session: SessionBase, answer: HttpResponse) -> None:
         leave_standby(error)
         logger.warning("session_not_prolonged reason=%s", type(error).__name__)
         return
+    give_session_cookie(session, answer)
+
+
+def give_session_cookie(session: SessionBase, answer: HttpResponse) -> None:
+    """Let the browser keep its session from now on for as long as the session may last."""
     answer.set_cookie(
         settings.SESSION_COOKIE_NAME,
         session.session_key or "",

@@ -13,8 +13,10 @@ urlpatterns = [
     path("account/delete/", views.delete_account, name="delete_account"),
     path("account/reminder/", views.reminder, name="reminder"),
     path("api/dashboard-data", api.dashboard_data, name="dashboard_data"),
+    path("account/link/", login_views.link, name="link"),
     path("spotify/login/", login_views.login, name="login"),
     path("spotify/reconnect/", login_views.reconnect, name="reconnect"),
+    path("spotify/connect/", login_views.connect, name="connect"),
     path("spotify/callback/", login_views.callback, name="callback"),
     path("logout/", LogoutView.as_view(), name="logout"),
 ]

@@ -5,11 +5,16 @@ also written to `User.account_id`, where the previous version looks for it, and 
 there for rows that the previous version made during the upgrade.
 """
 
+import logging
+
 from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
 
 from accounts.models import User
+from spotify_auth import connections
 from spotify_auth.models import SpotifyToken
+
+logger = logging.getLogger(__name__)
 
 
 def user_of_account(account_id: str) -> User | None:
@@ -42,6 +47,28 @@ def account_of(user: User) -> str | None:
     """A user's Spotify account, or None for an administrator who has connected none."""
     tokens = SpotifyToken.objects.filter(user_id=user.pk, account_id__isnull=False)
     return tokens.values_list("account_id", flat=True).first() or user.account_id
+
+
+def is_administrator(user: User) -> bool:
+    """Whether a user can do more than a listener: nobody else's Spotify account may become
+    such a user's login by a mere click."""
+    return user.is_staff or user.is_superuser
+
+
+def unlink(user: User) -> bool:
+    """Take a user's Spotify account away, and erase its tokens; False if that would lock out.
+
+    Who has no username and no password could never log in again. Raises
+    django.db.OperationalError when a lane holds the token for longer than an exchange can take.
+    """
+    if not user.username or not user.has_usable_password():
+        return False
+    with transaction.atomic():
+        connections.revoke(user_id=user.pk)
+        SpotifyToken.objects.filter(user_id=user.pk).update(account_id=None)
+        User.objects.filter(pk=user.pk).update(account_id=None)
+    logger.info("unlinked user_id=%s", user.pk)
+    return True
 
 
 def note_account(user: User, account_id: str) -> bool:

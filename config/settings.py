@@ -145,6 +145,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "spotify_auth.database_fault_pages.DatabaseFaultMiddleware",
     "accounts.middleware.OneAddressMiddleware",
+    "accounts.previous_cookies.PreviousCookieNamesMiddleware",
     "accounts.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -221,6 +222,10 @@ EMAIL_TIMEOUT = 10
 SESSION_ENGINE = "accounts.sessions"
 SESSION_COOKIE_AGE = SESSION_DAYS * 24 * 3600
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+# A browser takes a cookie with this prefix from this very host by https only: no sibling host,
+# and nobody on the network, can plant one (RFC 6265bis, section 4.1.3.2).
+SESSION_COOKIE_NAME = "__Host-sessionid" if HTTPS else "sessionid"
+CSRF_COOKIE_NAME = "__Host-csrftoken" if HTTPS else "csrftoken"
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0

@@ -15,7 +15,7 @@ _ICON = lazy(static, str)("images/icon.svg")
 
 urlpatterns = [
     path("", include("accounts.urls")),
-    # Its callback stands behind that of accounts, which answers for both doors.
+    # Its connect and callback stand behind those of accounts, which know more doors.
     path("spotify/", include("spotify_auth.urls")),
     path("api/spotify/token", browser_token, name="browser_token"),
     path("favicon.ico", RedirectView.as_view(url=_ICON)),

@@ -18,15 +18,14 @@ rows that refreshes leave."""
 
 
 def delete_expired() -> bool:
-    """Delete old events, logins that never came back, orphaned grants and expired sessions.
+    """Delete old events, old logins, orphaned grants and expired sessions.
 
     False if this process was told to stop in the middle.
     """
-    for delete_some in (_delete_some_events, _delete_some_sessions):
+    for delete_some in (_delete_some_events, _delete_some_sessions, _delete_some_logins):
         while delete_some():
             if chores.stopping.is_set():
                 return False
-    login.delete_expired()
     saved_grants.delete_orphans()
     call_command("clearsessions")
     return True
@@ -51,3 +50,8 @@ def _delete_some_sessions() -> bool:
     found = list(expired.values_list("pk", flat=True)[:AT_ONCE])
     sessions.filter(pk__in=found).delete()
     return len(found) == AT_ONCE
+
+
+def _delete_some_logins() -> bool:
+    """Delete rows of logins that can no longer be completed; whether there may be more."""
+    return login.forget_old(at_once=AT_ONCE) == AT_ONCE

@@ -1,37 +1,39 @@
 """A login with Spotify: the way there, the way back, and what the code is worth.
 
-`begin` remembers an attempt and gives the address at Spotify; `complete` takes the attempt up
-again, trades the code for a grant and asks whose it is. Pages, users and sessions are the
-business of the views.
+`begin` gives the address at Spotify, and a cookie that holds the attempt; `complete` takes the
+attempt up again, trades the code for a grant and asks whose it is. Pages, users and sessions are
+the business of the views.
 
-Each attempt is bound to the browser by a cookie of its own (RFC 9700, section 4.7), so
-that several tabs may log in at once, and is taken by one DELETE, so that it is good
-for one use even when two requests bring the same `state` together.
+An attempt is for the browser that has the cookie (RFC 9700, section 4.7), for the user who began
+it or for nobody, if nobody was logged in, and for what it was begun for. It is good once.
 """
 
-import hashlib
 import logging
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from django.db import connection
-from django.db.models.functions import Now
 from django.views.decorators.debug import sensitive_variables
 
+from spotify_auth import login_attempts, login_rows
 from spotify_auth.accounts_service import answers, authorization
 from spotify_auth.accounts_service.errors import AccountsServiceError
 from spotify_auth.accounts_service.grant import Grant
-from spotify_auth.connections import database_now
+from spotify_auth.conf import settings
+from spotify_auth.login_attempts import Attempt, digest
 from spotify_auth.login_failures import LoginFailed, Reason
-from spotify_auth.models import LoginAttempt, UserId
+from spotify_auth.models import UserId
 from spotify_auth.profile import account_of
 from spotify_auth.text import for_the_log
 
 logger = logging.getLogger(__name__)
 
 LIFETIME = timedelta(minutes=10)
+"""How long a login may take."""
+LINK_LIFETIME = timedelta(minutes=5)
+"""How long a link may take: the password was typed just before it began."""
 
 # Errors of RFC 6749, section 4.1.2.1, that speak of what this site asks for.
 _REQUEST_ERRORS = {
@@ -41,20 +43,21 @@ _REQUEST_ERRORS = {
     "unsupported_response_type",
 }
 
-_TAKE = """
-DELETE FROM spotify_auth_loginattempt
-WHERE state_digest = %s AND browser_digest = %s AND created_at > now() - make_interval(secs => %s)
-RETURNING code_verifier, next_url, door, for_user, switch
-"""
-
 
 class Door(StrEnum):
-    """Which view began an attempt, and so what its grant is for."""
+    """What a login was begun for, and so what its grant is for."""
 
     LOGIN = "login"
     """Log in as the user of the Spotify account, whoever that is."""
+    SWITCH = "switch"
+    """The same, as another user than the one who is logged in; Spotify asks for the account."""
     CONNECT = "connect"
     """Store the grant for the user who is logged in."""
+    LINK = "link"
+    """The same for an administrator, who was told what it means and typed the password."""
+
+
+_ASKS_FOR_THE_ACCOUNT = {Door.SWITCH, Door.LINK}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,8 +65,8 @@ class Begun:
     """What a new attempt needs: the address to go to, and a cookie for the browser."""
 
     url: str = field(repr=False)
-    cookie_name: str
     cookie: str = field(repr=False)
+    """For `cookie_name()`, in place of the one that the browser had."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +75,6 @@ class Completed:
 
     door: str
     next_url: str
-    switch: bool
     account_id: str
     """Spotify promises never to change it."""
     display_name: str
@@ -82,64 +84,78 @@ class Completed:
     """PostgreSQL's clock before the exchange: `connections.connect` wants it."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Taken:
-    code_verifier: str = field(repr=False)
-    next_url: str
-    door: str
-    for_user: str
-    switch: bool
+def cookie_name() -> str:
+    """The cookie of the logins under way. With https no other host can set one of this name."""
+    return "__Host-login" if settings.HTTPS else "login"
 
 
 def begin(
-    *,
-    door: Door,
-    next_url: str,
-    user_id: UserId | None = None,
-    switch: bool = False,
-    renew: bool = False,
+    *, door: Door, next_url: str, user_id: UserId | None, cookie: str, renew: bool = False
 ) -> Begun:
-    """Remember a login that is about to leave for Spotify.
+    """Make an attempt that is about to leave for Spotify.
 
-    With a `user_id` only this user may complete it. `switch` and `renew`: Spotify asks even
-    a user who has approved before, since the user wants another account than before, or
-    another six months: it is not known whether a pass without a question begins them.
+    `user_id` is the user who is logged in, or None: only the same may complete it. `cookie` is
+    what the browser has, blank for none. `renew`: a visitor comes for another six months. Raises
+    django.db.Error when nothing can be changed, since the login could not be completed.
     """
-    state, cookie = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+    state = secrets.token_urlsafe(32)
     code_verifier = authorization.new_code_verifier()
-    LoginAttempt.objects.create(
-        state_digest=_digest(state),
-        browser_digest=_digest(cookie),
+    attempt = Attempt(
+        state_digest=digest(state),
         code_verifier=code_verifier,
-        next_url=next_url,
         door=door,
-        for_user="" if user_id is None else str(user_id),
-        switch=switch,
+        begun_by=_name_of(user_id),
+        next_url=next_url if len(next_url) <= login_attempts.LONGEST_NEXT else "",
+        begun_at=login_attempts.now(),
     )
     url = authorization.authorize_url(
-        state=state, code_verifier=code_verifier, show_dialog=switch or renew
+        state=state,
+        code_verifier=code_verifier,
+        # It is not known whether a pass without a question begins another six months.
+        show_dialog=renew or user_id is not None or door in _ASKS_FOR_THE_ACCOUNT,
     )
-    return Begun(url=url, cookie_name=cookie_name(state), cookie=cookie)
+    return Begun(url=url, cookie=login_attempts.seal([*login_attempts.read(cookie), attempt]))
+
+
+def without(state: str, *, cookie: str) -> str:
+    """The cookie without the attempt of this state; blank if no other is left."""
+    attempts = login_attempts.read(cookie)
+    others = [attempt for attempt in attempts if attempt.state_digest != digest(state)]
+    if len(others) == len(attempts):
+        return cookie if attempts else ""
+    return login_attempts.seal(others) if others else ""
 
 
 @sensitive_variables()
 def complete(
-    *, state: str, cookie: str, code: str, error: str, user_id: UserId | None
+    *,
+    state: str,
+    cookie: str,
+    previous_cookie: str,
+    code: str,
+    error: str,
+    user_id: UserId | None,
+    doors: Collection[str],
 ) -> Completed:
     """Use an attempt up, and trade its code for a grant.
 
-    `cookie` is the browser's under `cookie_name(state)`; `code` and `error` are what Spotify
-    sent, blank if it did not; `user_id` is the user who is logged in, or None. Raises
-    LoginFailed.
+    `cookie` is the browser's under `cookie_name()`, `previous_cookie` the one under
+    `login_rows.cookie_name(state)`; `code` and `error` are what Spotify sent, blank if it did not;
+    `user_id` is the user who is logged in, or None; `doors` are those that the caller can go
+    through. Raises LoginFailed, without a request to Spotify if the attempt does not hold.
     """
-    attempt = _take(state=state, cookie=cookie)
-    if attempt.for_user and attempt.for_user != str(user_id):
-        raise LoginFailed(Reason.ANOTHER_USER)
+    attempt = _attempt(state=state, cookie=cookie, previous_cookie=previous_cookie)
+    if attempt is None or attempt.door not in doors:
+        raise LoginFailed(Reason.UNKNOWN_STATE)
+    _refuse_others(attempt, _name_of(user_id))
     if error:
         raise LoginFailed(_reason_of(error))
     if not code:
         raise LoginFailed(Reason.SPOTIFY_ERROR)
-    issued_at = database_now()
+    lifetime = LINK_LIFETIME if attempt.door == Door.LINK else LIFETIME
+    issued_at = login_attempts.use(attempt, lifetime=lifetime)
+    if issued_at is None:
+        raise LoginFailed(Reason.UNKNOWN_STATE)
     try:
         grant = authorization.exchange_code(code=code, code_verifier=attempt.code_verifier)
     except AccountsServiceError as failure:
@@ -148,7 +164,6 @@ def complete(
     return Completed(
         door=attempt.door,
         next_url=attempt.next_url,
-        switch=attempt.switch,
         account_id=account.account_id,
         display_name=account.display_name,
         grant=grant,
@@ -156,32 +171,34 @@ def complete(
     )
 
 
-def cookie_name(state: str) -> str:
-    """The name of the cookie that binds this attempt to its browser."""
-    return f"login_{_digest(state)[:16]}"
+def forget_old(*, at_once: int) -> int:
+    """Delete rows of logins that can no longer be completed; how many of each kind at most.
+
+    Used states are kept for twice the lifetime: two hosts of PostgreSQL may differ a little.
+    """
+    used = login_attempts.forget_used(older_than=2 * LIFETIME, at_once=at_once)
+    return max(used, login_rows.forget(at_once=at_once))
 
 
-def delete_expired() -> None:
-    """Delete the attempts that did not come back in time."""
-    LoginAttempt.objects.filter(created_at__lt=Now() - LIFETIME).delete()
+def _attempt(*, state: str, cookie: str, previous_cookie: str) -> Attempt | None:
+    state_digest = digest(state)
+    for attempt in login_attempts.read(cookie):
+        if attempt.state_digest == state_digest:
+            return attempt
+    return login_rows.take(state=state, cookie=previous_cookie) if previous_cookie else None
 
 
-def _take(*, state: str, cookie: str) -> _Taken:
-    digest = _digest(state)
-    with connection.cursor() as cursor:
-        cursor.execute(_TAKE, [digest, _digest(cookie), LIFETIME.total_seconds()])
-        row = cursor.fetchone()
-    if row is None:
-        raise LoginFailed(Reason.UNKNOWN_STATE)
-    sealed, next_url, door, for_user, switch = row
-    verifier = LoginAttempt._meta.get_field("code_verifier")
-    return _Taken(
-        code_verifier=verifier.unseal(sealed, primary_key=digest),
-        next_url=next_url,
-        door=door,
-        for_user=for_user,
-        switch=switch,
-    )
+def _refuse_others(attempt: Attempt, name: str) -> None:
+    """Raise LoginFailed unless the user who is logged in is the one who began, or both nobody."""
+    if attempt.begun_by is None or attempt.begun_by == name:
+        return
+    if not attempt.begun_by:
+        raise LoginFailed(Reason.LOGGED_IN_MEANWHILE)
+    raise LoginFailed(Reason.ANOTHER_USER if name else Reason.LOGGED_OUT_MEANWHILE)
+
+
+def _name_of(user_id: UserId | None) -> str:
+    return "" if user_id is None else str(user_id)
 
 
 def _reason_of(error: str) -> Reason:
@@ -211,7 +228,3 @@ def _failed_exchange(failure: AccountsServiceError) -> LoginFailed:
             return LoginFailed(Reason.MISCONFIGURED)
     logger.warning("login_not_answered error=%s", answer.code)
     return LoginFailed(Reason.NO_ANSWER)
-
-
-def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()

@@ -10,9 +10,14 @@ class Reason(StrEnum):
     """Why a login came to no grant, or its grant was not stored."""
 
     UNKNOWN_STATE = "unknown_state"
-    """The state is wrong, used already, too old, or from another browser."""
+    """The state is wrong, used already, too old, or from another browser; or begun for something
+    that this site does not do."""
     ANOTHER_USER = "another_user"
     """Begun by a user who is not the one that is logged in now."""
+    LOGGED_IN_MEANWHILE = "logged_in_meanwhile"
+    """Begun while nobody was logged in, and somebody is now."""
+    LOGGED_OUT_MEANWHILE = "logged_out_meanwhile"
+    """Begun by a user, and nobody is logged in now."""
     ACCESS_DENIED = "access_denied"
     """The user refused on Spotify's page."""
     SPOTIFY_ERROR = "spotify_error"

@@ -33,14 +33,26 @@ WORDS: Mapping[StrEnum, Words] = {
     Reason.UNKNOWN_STATE: Words(
         HTTPStatus.BAD_REQUEST,
         "This login is no longer valid",
-        "It was used already, took longer than ten minutes, or began in another browser. "
-        "Nothing has changed. Please try once more.",
+        "It was used already, took longer than ten minutes (five to link an account), or began in "
+        "another browser. Nothing has changed. Please try once more.",
     ),
     Reason.ANOTHER_USER: Words(
         HTTPStatus.CONFLICT,
-        "Somebody else began to connect Spotify",
+        "Somebody else began this login",
         "You are not logged in here as the user who pressed the button. Nothing was stored. "
-        "Log in as that user, or connect Spotify to the user you are now.",
+        "Log in as that user, or press the button as the user you are now.",
+    ),
+    Reason.LOGGED_IN_MEANWHILE: Words(
+        HTTPStatus.CONFLICT,
+        "You are logged in already",
+        "While this login was under way you logged in, perhaps in another tab. It is not needed "
+        "any more and changed nothing: go on as the user you are.",
+    ),
+    Reason.LOGGED_OUT_MEANWHILE: Words(
+        HTTPStatus.CONFLICT,
+        "You were logged out meanwhile",
+        "You are not logged in here any more, so we cannot tell for whom Spotify sent you back. "
+        "Nothing was stored. Log in, and then try once more.",
     ),
     Reason.ACCESS_DENIED: Words(
         HTTPStatus.FORBIDDEN,

@@ -1,4 +1,4 @@
-"""What is stored: one token per user, its history, when users were seen, logins under way."""
+"""What is stored: one token per user, its history, when users were seen, logins that were used."""
 
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 from uuid import UUID
@@ -233,13 +233,27 @@ class LastSeen(models.Model):
         return f"User {self.pk} seen at {self.seen_at:%Y-%m-%d %H:%M:%S}"
 
 
-class LoginAttempt(models.Model):
-    """A login that has gone to Spotify and not come back yet.
+class UsedLogin(models.Model):
+    """A login's `state` whose code was traded, or was about to be: it is good for one use.
 
-    A row and not a session entry: taking it is one DELETE, so a `state` is used once
-    even when two requests bring it at the same time, and tabs that start together do
-    not overwrite each other's session.
+    The attempts themselves are in their browsers (`login_attempts`). Rows are deleted once the
+    attempt would be too old anyway.
     """
+
+    state_digest = models.CharField(
+        primary_key=True, max_length=64, help_text="SHA-256 of the state."
+    )
+    used_at = models.DateTimeField()
+
+    class Meta:
+        indexes = (models.Index(fields=["used_at"], name="login_used_at"),)
+
+    def __str__(self) -> str:
+        return f"Login completed at {self.used_at:%Y-%m-%d %H:%M:%S}"
+
+
+class LoginAttempt(models.Model):
+    """A login that the previous version began (`login_rows`). The next release drops the table."""
 
     state_digest = models.CharField(
         primary_key=True, max_length=64, help_text="SHA-256 of the state."

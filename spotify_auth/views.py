@@ -21,7 +21,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_POST
 
-from spotify_auth import connections, login
+from spotify_auth import connections, login, login_rows
 from spotify_auth.conf import settings
 from spotify_auth.database_fault_pages import answer_to
 from spotify_auth.database_faults import Fault, fault_of
@@ -47,9 +47,7 @@ def connect(request: HttpRequest) -> HttpResponse:
     """Send the browser to Spotify, to connect an account to the user who is logged in."""
     if not request.user.is_authenticated:
         return _to_login(request)
-    return to_spotify(
-        door=Door.CONNECT, next_url=safe_next(request), user_id=request.user.pk, renew=True
-    )
+    return to_spotify(request, door=Door.CONNECT, next_url=safe_next(request))
 
 
 @require_GET
@@ -76,28 +74,22 @@ def disconnect(request: HttpRequest) -> HttpResponse:
 
 
 def to_spotify(
-    *,
-    door: Door,
-    next_url: str,
-    user_id: UserId | None = None,
-    switch: bool = False,
-    renew: bool = False,
+    request: HttpRequest, *, door: Door, next_url: str, renew: bool = False
 ) -> HttpResponse:
-    """A redirect to Spotify with a state and a PKCE challenge, bound to this browser.
+    """A redirect to Spotify with a state and a PKCE challenge.
 
-    `switch` and `renew` are those of `login.begin`.
+    The login is for this browser and for whoever is logged in now, or for nobody. `renew`: a
+    visitor comes for another six months, so that Spotify must ask.
     """
-    begun = login.begin(door=door, next_url=next_url, user_id=user_id, switch=switch, renew=renew)
-    response = redirect(begun.url)
-    response.set_cookie(
-        begun.cookie_name,
-        begun.cookie,
-        max_age=login.LIFETIME,
-        path=urlsplit(settings.SPOTIFY_REDIRECT_URI).path,
-        secure=settings.HTTPS,
-        httponly=True,
-        samesite="Lax",
+    begun = login.begin(
+        door=door,
+        next_url=next_url,
+        user_id=request.user.pk,
+        cookie=request.COOKIES.get(login.cookie_name(), ""),
+        renew=renew,
     )
+    response = redirect(begun.url)
+    _give_cookie(response, begun.cookie)
     return response
 
 
@@ -111,19 +103,19 @@ def come_back(
     on, so that reloading never repeats the exchange.
     """
     state = request.GET.get("state", "")
-    cookie_name = login.cookie_name(state)
+    cookie = request.COOKIES.get(login.cookie_name(), "")
+    previous_name = login_rows.cookie_name(state)
     try:
         completed = login.complete(
             state=state,
-            cookie=request.COOKIES.get(cookie_name, ""),
+            cookie=cookie,
+            previous_cookie=request.COOKIES.get(previous_name, ""),
             code=request.GET.get("code", ""),
             error=request.GET.get("error", ""),
             user_id=request.user.pk,
+            doors=doors,
         )
-        door = doors.get(completed.door)
-        if door is None:  # begun by a view that this project does not have
-            raise LoginFailed(Reason.UNKNOWN_STATE)
-        response = door(request, completed)
+        response = doors[completed.door](request, completed)
     except LoginFailed as failure:
         logger.warning("login_failed reason=%s", failure.reason)
         context = {
@@ -139,7 +131,11 @@ def come_back(
     # This page's address carries the code: no other may be told more than the host.
     # ("no-referrer" would also blank the Origin header, by which Django knows its forms.)
     response["Referrer-Policy"] = "strict-origin"
-    response.delete_cookie(cookie_name, path=urlsplit(settings.SPOTIFY_REDIRECT_URI).path)
+    if cookie:
+        _give_cookie(response, login.without(state, cookie=cookie))
+    if previous_name in request.COOKIES:
+        path = urlsplit(settings.SPOTIFY_REDIRECT_URI).path
+        response.delete_cookie(previous_name, path=path)
     return response
 
 
@@ -189,6 +185,21 @@ def safe_next(request: HttpRequest) -> str:
 def connection_url() -> str:
     """Where connecting and disconnecting lead, unless the form asks for another page."""
     return resolve_url(settings.SPOTIFY_CONNECTION_URL or django_settings.LOGIN_REDIRECT_URL)
+
+
+def _give_cookie(response: HttpResponse, cookie: str) -> None:
+    """Let the browser keep its logins under way, or forget them if there are none."""
+    if not cookie:
+        response.delete_cookie(login.cookie_name(), samesite="Lax")
+        return
+    response.set_cookie(
+        login.cookie_name(),
+        cookie,
+        max_age=login.LIFETIME,
+        secure=settings.HTTPS,
+        httponly=True,
+        samesite="Lax",
+    )
 
 
 def _to_login(request: HttpRequest) -> HttpResponse:

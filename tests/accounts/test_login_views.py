@@ -1,23 +1,28 @@
 """Logging in: the whole way to Spotify and back, and everything that can go wrong on it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from threading import Barrier
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from django.conf import settings
+from django.contrib.sessions.models import Session
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
+from pytest_django import Settings
 
+from accounts import users
 from accounts.models import User
-from spotify_auth import login
-from spotify_auth.models import LoginAttempt, SpotifyToken
-from tests.support.login import approve, begin, log_in
+from spotify_auth import login, login_attempts
+from spotify_auth.models import LoginAttempt, SpotifyToken, UsedLogin
+from tests.support.login import approve, begin, begin_in_the_previous_version, log_in
 from tests.support.sandbox_client import Sandbox
-from tests.support.tokens import token_of
+from tests.support.tokens import Elsewhere, token_of
 
 pytestmark = pytest.mark.django_db
 
@@ -90,32 +95,141 @@ def test_the_session_key_is_new_after_each_login(browser: Client, spotify: Sandb
     assert len(set(keys)) == 3
 
 
-def test_several_tabs_may_log_in_at_once(browser: Client, spotify: Sandbox) -> None:
+@pytest.mark.parametrize("tab", range(5))
+def test_several_tabs_may_log_in_at_once(browser: Client, spotify: Sandbox, tab: int) -> None:
+    tabs = [begin(browser) for _ in range(5)]
+
+    response = browser.get(approve(spotify, tabs[tab]))
+
+    assert response.status_code == 302
+    assert token_of(User.objects.get()).generation == 1
+
+
+def test_several_tabs_of_a_user_may_reconnect_at_once(browser: Client, spotify: Sandbox) -> None:
+    log_in(browser, spotify)
     tabs = [begin(browser) for _ in range(5)]
 
     for parameters in reversed(tabs):
-        response = browser.get(approve(spotify, parameters))
-        assert response.status_code == 302
+        assert browser.get(approve(spotify, parameters)).status_code == 302
 
-    assert token_of(User.objects.get()).generation >= 1
+    assert logged_in(browser)
+    assert token_of(User.objects.get()).generation > 1
+
+
+def test_a_login_that_another_tab_has_made_needless_says_so(
+    browser: Client, spotify: Sandbox
+) -> None:
+    first, second = begin(browser), begin(browser)
+    browser.get(approve(spotify, first))
+
+    response = browser.get(approve(spotify, second, "user-2"))
+
+    page = response.content.decode()
+    assert response.status_code == 409
+    assert "You are logged in already" in page
+    assert f'class="button primary" href="{reverse("accounts:dashboard")}"' in page
+    assert User.objects.count() == 1
+    assert spotify.stats()["totals"]["logins"] == 1
+
+
+def test_who_was_logged_out_on_the_way_is_told_and_can_log_in(
+    browser: Client, spotify: Sandbox
+) -> None:
+    log_in(browser, spotify)
+    address = approve(spotify, begin(browser))
+    browser.post(reverse("accounts:logout"))
+
+    response = browser.get(address)
+
+    assert_clear_page(response, 409, "You were logged out meanwhile")
+    assert b"Log in with Spotify" in response.content
+    assert not logged_in(browser)
+    assert token_of(User.objects.get()).generation == 1
+    assert log_in(browser, spotify).status_code == 302
+
+
+def test_a_login_begun_by_another_user_is_not_completed(browser: Client, spotify: Sandbox) -> None:
+    log_in(browser, spotify, "user-1")
+    address = approve(spotify, begin(browser, switch="yes"), "user-3")
+    other = User.objects.create(username="bob")
+    browser.force_login(other)
+
+    response = browser.get(address)
+
+    assert response.status_code == 409
+    assert "Somebody else began this login" in response.content.decode()
+    assert "Try again with Spotify" in response.content.decode()
+    assert browser.session["_auth_user_id"] == str(other.pk)
+    assert User.objects.count() == 2
+    assert spotify.stats()["totals"]["logins"] == 1
+
+
+@pytest.mark.parametrize("form", [{}, {"switch": "yes"}])
+def test_a_strangers_login_that_is_planted_on_a_user_is_not_completed(
+    browser: Client, spotify: Sandbox, admin_user: User, form: dict[str, str]
+) -> None:
+    attacker = Client(headers={"host": "127.0.0.1:8000"})
+    address = approve(spotify, begin(attacker, **form), "user-6")
+    browser.force_login(admin_user)
+    browser.cookies[login.cookie_name()] = attacker.cookies[login.cookie_name()].value
+
+    response = browser.get(address)
+
+    assert response.status_code == 409
+    assert "You are logged in already" in response.content.decode()
+    assert User.objects.get() == admin_user
+    assert browser.session["_auth_user_id"] == str(admin_user.pk)
+    assert spotify.stats()["totals"]["logins"] == 0
 
 
 def test_the_attempt_is_used_up_and_its_cookie_removed(browser: Client, spotify: Sandbox) -> None:
     log_in(browser, spotify)
 
+    assert UsedLogin.objects.count() == 1
+    assert browser.cookies[login.cookie_name()].value == ""
+
+
+@pytest.mark.parametrize(
+    ("https", "name"),
+    [(False, "login"), (True, "__Host-login")],  # which no other host can set
+)
+def test_the_attempt_cookie_is_kept_from_scripts_and_other_hosts(
+    browser: Client, spotify: Sandbox, settings: Settings, https: bool, name: str
+) -> None:
+    settings.HTTPS = https
+    state = begin(browser)["state"]
+
+    cookie = browser.cookies[name]
+    assert (bool(cookie["secure"]), cookie["httponly"], cookie["samesite"]) == (https, True, "Lax")
+    assert (cookie["path"], cookie["domain"], cookie["max-age"]) == ("/", "", 600)
+    deleted = browser.get(f"{CALLBACK}?state={state}").cookies[name]
+    assert (deleted.value, deleted["path"], bool(deleted["secure"])) == ("", "/", https)
+
+
+def test_a_hundred_and_twenty_five_logins_leave_one_cookie(
+    browser: Client, spotify: Sandbox
+) -> None:
+    for n in range(124):
+        begin(browser, next=f"/connection/?{'x' * 170}{n}")
+    latest = begin(browser)
+
+    (cookie,) = browser.cookies.values()
+    assert len(f"{cookie.key}={cookie.value}") < 4096  # a browser's limit, and half of gunicorn's
+    assert browser.get(approve(spotify, latest)).status_code == 302
+    assert logged_in(browser)
+
+
+@pytest.mark.slow
+def test_ten_thousand_logins_begun_by_strangers_leave_no_row(
+    browser: Client, spotify: Sandbox
+) -> None:
+    for _ in range(10_000):
+        begin(browser, next="/" + "x" * 1990)
+        browser.cookies.clear()
+
     assert not LoginAttempt.objects.exists()
-    left = [name for name, cookie in browser.cookies.items() if cookie.value]
-    assert not [name for name in left if name.startswith("login_")]
-
-
-def test_the_attempt_cookie_is_kept_from_scripts_and_other_pages(browser: Client) -> None:
-    begin(browser)
-
-    (cookie,) = [cookie for name, cookie in browser.cookies.items() if name.startswith("login_")]
-    assert cookie["httponly"]
-    assert cookie["samesite"] == "Lax"
-    assert cookie["path"] == CALLBACK
-    assert cookie["max-age"] == 600
+    assert not UsedLogin.objects.exists()
+    assert not Session.objects.exists()
 
 
 def change_state(parameters: dict[str, list[str]], browser: Client) -> None:
@@ -131,7 +245,9 @@ def drop_cookies(parameters: dict[str, list[str]], browser: Client) -> None:
 
 
 def let_it_expire(parameters: dict[str, list[str]], browser: Client) -> None:
-    LoginAttempt.objects.update(created_at=Now() - login.LIFETIME * 2)
+    name = login.cookie_name()
+    (attempt,) = login_attempts.read(browser.cookies[name].value)
+    browser.cookies[name] = login_attempts.seal([replace(attempt, begun_at=attempt.begun_at - 601)])
 
 
 @pytest.mark.parametrize(
@@ -172,18 +288,30 @@ def test_a_replayed_callback_changes_nothing(browser: Client, spotify: Sandbox) 
     assert token_of(User.objects.get()).generation == before.generation
 
 
-def test_two_requests_with_one_state_log_in_once(browser: Client, spotify: Sandbox) -> None:
+@pytest.mark.django_db(transaction=True)
+def test_two_requests_with_one_state_log_in_once(
+    browser: Client, spotify: Sandbox, elsewhere: Elsewhere
+) -> None:
     parameters = begin(browser)
-    cookies = {name: cookie.value for name, cookie in browser.cookies.items()}
     address = approve(spotify, parameters)
-    twin = Client(headers={"host": "127.0.0.1:8000"})
-    for name, value in cookies.items():
-        twin.cookies[name] = value
+    twins = [Client(headers={"host": "127.0.0.1:8000"}) for _ in range(2)]
+    for twin in twins:
+        twin.cookies[login.cookie_name()] = browser.cookies[login.cookie_name()].value
+    barrier = Barrier(2)
 
-    statuses = [browser.get(address).status_code, twin.get(address).status_code]
+    answers: dict[int, Response] = {}
 
-    assert statuses == [302, 400]
-    assert not logged_in(twin)
+    def come_back(twin: Client) -> None:
+        barrier.wait(10)
+        answer = twin.get(address)
+        answers[answer.status_code] = answer
+
+    for request in [elsewhere(come_back, twin) for twin in twins]:
+        request.result()
+
+    assert set(answers) == {302, 400}
+    # The code was not tried again.
+    assert_clear_page(answers[400], 400, "This login is no longer valid")
     assert spotify.stats()["totals"]["logins"] == 1
 
 
@@ -297,6 +425,8 @@ def test_a_deactivated_user_is_not_let_in(browser: Client, spotify: Sandbox) -> 
         ("//evil.example/", "/dashboard/"),
         ("/\\evil.example/", "/dashboard/"),
         ("javascript:alert(1)", "/dashboard/"),
+        ("/connection/?" + "x" * 187, "/connection/?" + "x" * 187),
+        ("/connection/?" + "x" * 188, "/dashboard/"),
         ("/" + "x" * 3000, "/dashboard/"),
         ("", "/dashboard/"),
         # not a path: redirect() would look for a view of that name
@@ -329,7 +459,7 @@ def test_a_callback_without_a_code_is_not_tried(browser: Client, spotify: Sandbo
 
 @pytest.mark.parametrize(
     ("name", "wrong_method"),
-    [("login", "get"), ("callback", "post"), ("reconnect", "post")],
+    [("login", "get"), ("connect", "get"), ("callback", "post"), ("reconnect", "post")],
 )
 def test_only_the_right_method_acts(browser: Client, name: str, wrong_method: str) -> None:
     response = getattr(browser, wrong_method)(reverse(f"accounts:{name}"))
@@ -391,9 +521,10 @@ def test_who_reconnects_is_asked_so_that_six_months_surely_begin(
     log_in(browser, spotify)
 
     assert begin(browser)["show_dialog"] == "true"
-    for visitor in (browser, Client()):
-        mailed = visitor.get(reverse("accounts:reconnect"))
-        assert parse_qs(urlsplit(mailed["Location"]).query)["show_dialog"] == ["true"]
+    visitor = Client()
+    mailed = visitor.get(reverse("accounts:reconnect")).content.decode()
+    assert '<input type="hidden" name="renew" value="yes">' in mailed
+    assert begin(visitor, renew="yes")["show_dialog"] == "true"
 
 
 def test_who_switches_goes_on_as_the_other_account(browser: Client, spotify: Sandbox) -> None:
@@ -423,56 +554,68 @@ def test_a_user_who_comes_back_with_another_account_is_told(
     assert token_of(User.objects.get(pk=before)).generation == 1
 
 
-def test_an_administrator_can_connect_a_spotify_account(
-    browser: Client, spotify: Sandbox, admin_user: User
+@pytest.mark.parametrize("was_here_before", [True, False])
+def test_an_administrator_who_switches_links_nothing(
+    browser: Client, spotify: Sandbox, admin_user: User, was_here_before: bool
 ) -> None:
+    if was_here_before:
+        log_in(Client(headers={"host": "127.0.0.1:8000"}), spotify, "user-1")
     browser.force_login(admin_user)
 
-    log_in(browser, spotify, "user-1")
+    response = browser.get(approve(spotify, begin(browser, switch="yes"), "user-1"))
 
-    assert User.objects.get() == admin_user
-    assert browser.session["_auth_user_id"] == str(admin_user.pk)
-    assert token_of(admin_user).status == SpotifyToken.Status.ACTIVE
+    assert response.status_code == 302
+    listener = User.objects.get(account_id=spotify.stats("user-1")["account_id"])
+    assert listener != admin_user
+    assert browser.session["_auth_user_id"] == str(listener.pk)
+    assert not SpotifyToken.objects.filter(user=admin_user).exists()
+    admin_user.refresh_from_db()
+    assert admin_user.account_id is None
 
 
-def test_an_account_that_is_linked_already_stays_with_its_user(
-    browser: Client, spotify: Sandbox, admin_user: User
-) -> None:
-    log_in(Client(headers={"host": "127.0.0.1:8000"}), spotify, "user-1")
-    browser.force_login(admin_user)
+def test_a_user_with_a_password_connects_by_the_button(browser: Client, spotify: Sandbox) -> None:
+    user = User.objects.create_user("ada", password="x")
+    browser.force_login(user)
+
+    assert log_in(browser, spotify).status_code == 302
+
+    assert User.objects.get() == user
+    assert token_of(user).status == SpotifyToken.Status.ACTIVE
+
+
+def test_an_account_of_another_user_stays_with_that_user(browser: Client, spotify: Sandbox) -> None:
+    owner = User.objects.create(account_id=spotify.connect(["user-1"])["user-1"]["account_id"])
+    user = User.objects.create_user("ada", password="x")
+    browser.force_login(user)
 
     response = log_in(browser, spotify, "user-1")
 
     assert_clear_page(response, 409, "belongs to another user")
-    assert browser.session["_auth_user_id"] == str(admin_user.pk)
-    assert not SpotifyToken.objects.filter(pk=admin_user.pk).exists()
+    user.refresh_from_db()
+    assert user.account_id is None
+    assert not SpotifyToken.objects.exists()
+    assert User.objects.get(account_id__isnull=False) == owner
 
 
-def test_a_login_makes_no_user_for_whom_is_logged_in_without_an_account(
-    browser: Client, spotify: Sandbox, admin_user: User
+def test_a_user_whose_account_was_unlinked_on_the_way_gets_no_new_user(
+    browser: Client, spotify: Sandbox
 ) -> None:
-    address = approve(spotify, begin(browser))  # begun before the administrator logs in
-    browser.force_login(admin_user)
+    user = User.objects.create_user("ada", password="x")
+    browser.force_login(user)
+    log_in(browser, spotify)
+    address = approve(spotify, begin(browser))  # to log in, since there is an account
+    assert users.unlink(user)
 
     response = browser.get(address)
 
     assert response.status_code == 409
     assert "belongs to nobody" in response.content.decode()
-    assert f'action="{reverse("spotify_auth:connect")}"' in response.content.decode()
-    assert User.objects.get() == admin_user
-    assert not SpotifyToken.objects.exists()
+    assert User.objects.get() == user
 
 
-def test_an_administrators_page_offers_to_connect(browser: Client, admin_user: User) -> None:
-    browser.force_login(admin_user)
-
-    page = browser.get(reverse("accounts:connection")).content.decode()
-
-    assert f'action="{reverse("spotify_auth:connect")}"' in page
-
-
-def test_a_connect_attempt_is_no_login(browser: Client, spotify: Sandbox, admin_user: User) -> None:
-    browser.force_login(admin_user)
+def test_a_connect_attempt_is_no_login(browser: Client, spotify: Sandbox) -> None:
+    user = User.objects.create_user("ada", password="x")
+    browser.force_login(user)
     address = approve(spotify, begin(browser))
     browser.post(reverse("accounts:logout"))
 
@@ -480,40 +623,32 @@ def test_a_connect_attempt_is_no_login(browser: Client, spotify: Sandbox, admin_
 
     assert response.status_code == 409
     assert not logged_in(browser)
+    assert User.objects.get() == user
+
+
+@pytest.mark.parametrize("switch", [False, True])
+def test_a_login_begun_before_an_upgrade_is_completed(
+    browser: Client, spotify: Sandbox, switch: bool
+) -> None:
+    old = begin_in_the_previous_version(door="login", for_user="", switch=switch)
+    browser.cookies[old.cookie_name] = old.cookie
+
+    response = browser.get(approve(spotify, old.parameters))
+
+    assert (response.status_code, response["Location"]) == (302, "/next/")
+    assert logged_in(browser)
+    deleted = response.cookies[old.cookie_name]
+    assert (deleted.value, deleted["path"]) == ("", CALLBACK)
+
+
+def test_one_that_somebody_else_began_before_an_upgrade_links_nothing(
+    browser: Client, spotify: Sandbox, admin_user: User
+) -> None:
+    old = begin_in_the_previous_version(door="login", for_user="", switch=False)
+    browser.force_login(admin_user)
+    browser.cookies[old.cookie_name] = old.cookie
+
+    assert browser.get(approve(spotify, old.parameters)).status_code == 409
+
     assert User.objects.get() == admin_user
-
-
-def test_an_account_that_the_previous_version_gave_to_a_user_stays_with_that_user(
-    browser: Client, spotify: Sandbox, admin_user: User
-) -> None:
-    owner = User.objects.create(account_id=spotify.connect(["user-1"])["user-1"]["account_id"])
-    browser.force_login(admin_user)
-
-    response = log_in(browser, spotify, "user-1")
-
-    assert_clear_page(response, 409, "belongs to another user")
-    admin_user.refresh_from_db()
-    assert admin_user.account_id is None
     assert not SpotifyToken.objects.exists()
-    assert User.objects.get(account_id__isnull=False) == owner
-
-
-def test_the_link_in_a_mail_reconnects_in_place(browser: Client, spotify: Sandbox) -> None:
-    log_in(browser, spotify)
-
-    sent = browser.get(reverse("accounts:reconnect"))
-    back = browser.get(approve(spotify, dict(parse_qsl(urlsplit(sent["Location"]).query))))
-
-    assert back["Location"] == reverse("accounts:connection")
-    assert token_of(User.objects.get()).generation == 2
-
-
-def test_the_link_links_no_account_to_an_administrator(
-    browser: Client, spotify: Sandbox, admin_user: User
-) -> None:
-    browser.force_login(admin_user)
-
-    response = browser.get(reverse("accounts:reconnect"))
-
-    assert response["Location"] == reverse("accounts:connection")
-    assert not LoginAttempt.objects.exists()

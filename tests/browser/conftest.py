@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from accounts.models import User
 from dev.process import free_port
 from tests.support.browser import LIFETIME, Stack, Visitor
+from tests.support.hosts import HOST_RULES
 from tests.support.processes import (
     beat_process,
     service_environment,
@@ -40,7 +41,11 @@ def chromium() -> Iterator[Browser]:
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     with sync_playwright() as playwright:
         # Root cannot use Chromium's own sandbox; the pages it opens are ours.
-        arguments = ["--disable-gpu", "--disable-background-networking"]
+        arguments = [
+            "--disable-gpu",
+            "--disable-background-networking",
+            f"--host-resolver-rules={HOST_RULES}",
+        ]
         if os.geteuid() == 0:
             arguments.append("--no-sandbox")
         browser = playwright.chromium.launch(executable_path=path, args=arguments)

@@ -27,6 +27,14 @@ _BURST = """
 }))
 """
 
+_BEGIN_LOGINS = """
+async count => {
+    const form = document.querySelector("main form");
+    for (let n = 0; n < count; n++)
+        await fetch(form.action, {method: "POST", body: new FormData(form), redirect: "manual"});
+}
+"""
+
 
 def test_logs_in_sees_two_refreshes_and_logs_out(stack: Stack, visitor: Visitor) -> None:
     page = visitor.page
@@ -51,6 +59,20 @@ def test_logs_in_sees_two_refreshes_and_logs_out(stack: Stack, visitor: Visitor)
     expect(page.get_by_role("button", name="Log in with Spotify")).to_be_visible()
     page.goto(f"{stack.url}/dashboard/")
     expect(page.get_by_role("button", name="Log in with Spotify")).to_be_visible()
+
+
+def test_a_hundred_and_twenty_five_logins_begun_in_one_browser(
+    stack: Stack, visitor: Visitor
+) -> None:
+    page = visitor.page
+    page.goto(stack.url)
+
+    page.evaluate(_BEGIN_LOGINS, 125)
+
+    cookies = [cookie["name"] for cookie in visitor.context.cookies(stack.url)]
+    assert cookies.count("login") == 1
+    visitor.log_in()
+    expect(page.get_by_role("heading", name="Maya Lindqvist")).to_be_visible()
 
 
 def test_recovers_by_itself_when_the_worker_returns(stack: Stack, visitor: Visitor) -> None:

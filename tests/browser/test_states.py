@@ -219,9 +219,68 @@ def test_another_account_and_one_that_belongs_to_somebody_else(
 
     come_back_as("listener", "Reconnect Spotify", "That is another Spotify account")
     visitor.look("another-account")
-    visitor.be(User.objects.create(username="staff", is_staff=True))
+    visitor.be(User.objects.create(username="ada"))
     come_back_as("listener", "Connect Spotify", "This Spotify account belongs to another user here")
     visitor.look("linked-to-another")
+
+
+def test_an_administrator_links_an_account(stack: Stack, visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.be(User.objects.create_superuser("root", password="a-long-password-1"))
+    page.goto(f"{stack.url}/spotify/reconnect/")
+    expect(page.get_by_text("so there is nothing to reconnect")).to_be_visible()
+    visitor.look("reconnect-administrator")
+    page.get_by_role("link", name="Go to your connection").click()
+    page.get_by_role("button", name="Connect Spotify").click()
+
+    expect(page.get_by_role("heading", name="Link a Spotify account to yourself?")).to_be_visible()
+    only_way_on(page, "Link with Spotify")
+    visitor.look("link")
+    page.get_by_label("Your password here").fill("wrong")
+    page.get_by_role("button", name="Link with Spotify").click()
+    expect(page.get_by_text("That is not your password.")).to_be_visible()
+    assert "400" in visitor.complaints.pop()
+    visitor.look("link-wrong-password")
+    page.get_by_label("Your password here").fill("a-long-password-1")
+    page.keyboard.press("Enter")
+    page.locator('button[value="listener"]').click()
+
+    page.wait_for_url(f"{stack.url}/connection/")
+    expect(page.get_by_role("status")).to_have_text("Connected")
+    expect(page.locator("header .name")).to_have_text("root")
+
+
+def test_logins_that_another_tab_overtook(stack: Stack, visitor: Visitor) -> None:
+    first, second = visitor.page, visitor.context.new_page()
+    for tab in (first, second):
+        tab.goto(stack.url)
+        tab.get_by_role("button", name="Log in with Spotify").click()
+        expect(tab.locator('button[value="listener"]')).to_be_visible()
+    first.locator('button[value="listener"]').click()
+    expect(first.get_by_role("heading", name="Maya Lindqvist")).to_be_visible()
+
+    second.locator('button[value="podcaster"]').click()
+
+    expect(second.get_by_role("heading", name="You are logged in already")).to_be_visible()
+    assert "409" in visitor.complaints.pop()
+    visitor.page = second
+    visitor.look("logged-in-meanwhile")
+    second.locator("main .primary").click()
+    expect(second.get_by_role("heading", name="Maya Lindqvist")).to_be_visible()
+
+    visitor.context.clear_cookies(path="/authorize")  # Spotify asks again
+    second.goto(f"{stack.url}/connection/")
+    second.get_by_role("button", name="Reconnect Spotify").click()
+    first.get_by_role("button", name="Log out").click()
+    expect(first.get_by_role("button", name="Log in with Spotify")).to_be_visible()
+    second.locator('button[value="listener"]').click()
+
+    expect(second.get_by_role("heading", name="You were logged out meanwhile")).to_be_visible()
+    assert "409" in visitor.complaints.pop()
+    visitor.look("logged-out-meanwhile")
+    only_way_on(second, "Log in with Spotify")
+    second.locator("main .primary").click()
+    expect(second.get_by_role("heading", name="Maya Lindqvist")).to_be_visible()
 
 
 def test_an_address_is_kept_and_said_once(stack: Stack, visitor: Visitor) -> None:

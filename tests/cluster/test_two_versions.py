@@ -123,6 +123,11 @@ class Browser:
 
     def log_in(self, site: str, persona: str) -> None:
         """Through Spotify and back, as the login button does."""
+        answer = self.come_back(site, self.leave(site, persona))
+        assert (answer.status_code, answer.headers["Location"]) == (302, "/dashboard/")
+
+    def leave(self, site: str, persona: str) -> str:
+        """Press the button and agree at Spotify; where that sends the browser back to."""
         sent = self._session.post(
             f"{site}/spotify/login/",
             headers={"X-CSRFToken": self._csrf},
@@ -131,11 +136,14 @@ class Browser:
         )
         assert sent.status_code == 302, sent.text
         parameters = dict(parse_qsl(urlsplit(sent.headers["Location"]).query))
-        back = urlsplit(self._sandbox.authorize(parameters, persona))
-        answer = self._session.get(
+        return self._sandbox.authorize(parameters, persona)
+
+    def come_back(self, site: str, address: str) -> requests.Response:
+        """What the site of this version answers to the browser that comes back."""
+        back = urlsplit(address)
+        return self._session.get(
             f"{site}{back.path}?{back.query}", allow_redirects=False, timeout=20
         )
-        assert (answer.status_code, answer.headers["Location"]) == (302, "/dashboard/")
 
     def visit(self, site: str) -> None:
         """See a page that is for users only."""
@@ -186,6 +194,31 @@ def test_a_user_of_one_version_is_found_by_the_other(
     assert token.generation == 3
     account_id = fast_sandbox.stats("user-1")["account_id"]
     assert (token.account_id, user.account_id) == (account_id, account_id)
+
+
+def test_a_login_that_the_previous_version_began_is_completed(
+    sites: dict[str, str], fast_sandbox: Sandbox
+) -> None:
+    browser = Browser(fast_sandbox)
+
+    answer = browser.come_back(sites["present"], browser.leave(sites["previous"], "user-1"))
+
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/dashboard/")
+    assert token_of(User.objects.get()).status == SpotifyToken.Status.ACTIVE
+
+
+def test_a_login_that_the_previous_version_cannot_complete_changes_nothing(
+    sites: dict[str, str], fast_sandbox: Sandbox
+) -> None:
+    browser = Browser(fast_sandbox)
+
+    answer = browser.come_back(sites["previous"], browser.leave(sites["present"], "user-1"))
+
+    # Its page has words; the templates are not in previous.zip.
+    assert answer.status_code >= 400
+    assert not User.objects.exists()
+    assert fast_sandbox.stats()["totals"]["logins"] == 0
+    browser.log_in(sites["present"], "user-1")
 
 
 @pytest.mark.parametrize("version", ["previous", "present"])

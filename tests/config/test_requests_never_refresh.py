@@ -159,8 +159,8 @@ def test_no_action_of_the_admin_reaches_the_token_endpoint(
 
 def test_the_callback_does_reach_it(walker: Client, token_endpoint: Listener) -> None:
     # And so the listener would have seen the others.
-    begun = login.begin(door=login.Door.LOGIN, next_url="")
-    walker.cookies[begun.cookie_name] = begun.cookie
+    begun = login.begin(door=login.Door.LOGIN, next_url="", user_id=None, cookie="")
+    walker.cookies[login.cookie_name()] = begun.cookie
 
     state = parse_qs(urlsplit(begun.url).query)["state"]
     walker.get(reverse("accounts:callback"), {"state": state, "code": "any"})

@@ -131,6 +131,25 @@ def test_a_site_on_an_ipv6_address_serves_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("uri", "prefix"),
+    [
+        ("https://keeper.example/spotify/callback/", "__Host-"),
+        ("http://127.0.0.1:8000/spotify/callback/", ""),
+    ],
+)
+def test_with_https_no_other_host_can_set_our_cookies(uri: str, prefix: str) -> None:
+    names = "settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME, login.cookie_name()"
+    code = f"from django.conf import settings; from spotify_auth import login; print({names})"
+
+    ended = start(
+        [sys.executable, "manage.py", "shell", "--no-imports", "-c", code],
+        **{**REQUIRED, "SPOTIFY_REDIRECT_URI": uri},
+    )
+
+    assert ended.stdout.split() == [f"{prefix}{n}" for n in ("sessionid", "csrftoken", "login")]
+
+
+@pytest.mark.parametrize(
     ("host", "bound"),
     [("::", "[::]:8000"), ("::1", "[::1]:8000"), ("", "0.0.0.0:8000"), ("[::1]", "[::1]:8000")],
 )

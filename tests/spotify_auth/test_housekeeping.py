@@ -9,10 +9,10 @@ from django.db import close_old_connections
 from django.db import connection as database
 from django.db.models.functions import Now
 
-from spotify_auth import chores, connections, housekeeping, login, tasks
+from spotify_auth import chores, connections, housekeeping, tasks
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.housekeeping import delete_expired
-from spotify_auth.models import LoginAttempt, SpotifyToken, TokenEvent
+from spotify_auth.models import SpotifyToken, TokenEvent, UsedLogin
 from spotify_auth.refresh import saved_grants
 from spotify_auth.refresh.decisions import SavedGrant
 from tests.support.claims import begin, claim_of
@@ -44,14 +44,15 @@ def test_deletes_many_events_in_several_transactions(
     assert not TokenEvent.objects.exists()
 
 
-def test_deletes_logins_that_never_came_back() -> None:
-    login.begin(door=login.Door.LOGIN, next_url="")
-    LoginAttempt.objects.update(created_at=Now() - timedelta(minutes=11))
-    login.begin(door=login.Door.LOGIN, next_url="")
+def test_deletes_used_logins_in_several_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(housekeeping, "AT_ONCE", 2)
+    for n in range(5):
+        UsedLogin.objects.create(state_digest=str(n), used_at=Now() - timedelta(minutes=21))
+    UsedLogin.objects.create(state_digest="recent", used_at=Now())
 
     delete_expired()
 
-    assert LoginAttempt.objects.count() == 1
+    assert [used.pk for used in UsedLogin.objects.all()] == ["recent"]
 
 
 def test_deletes_saved_grants_whose_token_no_longer_needs_them(connect: Connect) -> None:
