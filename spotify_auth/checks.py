@@ -66,9 +66,9 @@ def check_keys(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[C
     except ValueError as error:
         return [
             Error(
-                f"TOKEN_ENCRYPTION_KEYS is malformed: {error}.",
-                hint="Set it to a list of bytes, 32 in each key, or to the same in base64, "
-                "separated by commas.",
+                f"TOKEN_ENCRYPTION_KEYS is not usable: {error}.",
+                hint="Set it to a list of bytes, 32 in each key, to the same in base64, "
+                "separated by commas, or to a function that returns one of these.",
                 id="spotify_auth.E003",
             )
         ]
