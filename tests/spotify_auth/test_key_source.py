@@ -91,9 +91,7 @@ def test_a_failure_is_said_without_its_words_and_asked_again_later(
     ],
     ids=["none", "short", "nothing", "away", "no such function"],
 )
-def test_the_system_check_says_what_is_wrong(
-    settings: Settings, source: object, said: str
-) -> None:
+def test_the_system_check_says_what_is_wrong(settings: Settings, source: object, said: str) -> None:
     settings.TOKEN_ENCRYPTION_KEYS = source
 
     (error,) = run_checks()
