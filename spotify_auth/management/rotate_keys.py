@@ -22,7 +22,7 @@ _LOST = (
 )
 
 
-class RotateKeys:
+class RotateKeysCommand:
     """Seal anew what is not under the first key, then count what is left."""
 
     name = "rotate-keys"

@@ -5,7 +5,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import redis
 from django.db import Error, connection
@@ -102,6 +102,11 @@ def reseal(name: str, sealed: bytes) -> bool:
     return bool(redis_client.run(_REPLACE, keys=[name], args=[sealed, renewed]))
 
 
+def forget(names: Sequence[str]) -> None:
+    """Delete these saved grants. Raises redis.RedisError."""
+    redis_client.client().delete(*names)
+
+
 def owner_of(name: str) -> tuple[str, int]:
     """The user and the generation that a saved grant's name has.
 
@@ -147,14 +152,21 @@ def _stored_directly(claim: Claim, saved: SavedGrant) -> bool:
 
 
 def unseal(claim: Claim, sealed: bytes) -> SavedGrant | SavedGrantUnreadable:
-    """A saved grant. One that no key opens, or that another version wrote, waits for those."""
+    """The claimed generation's saved grant. One that cannot be read waits for who can."""
+    return read(claim.user_id, claim.generation, sealed)
+
+
+def read(
+    user_id: UserId | str, generation: int, sealed: bytes
+) -> SavedGrant | SavedGrantUnreadable:
+    """A saved grant, unless no key opens it, or another version wrote it."""
     try:
-        plain = json.loads(cipher().decrypt(sealed, place=_place(claim.user_id, claim.generation)))
+        plain = json.loads(cipher().decrypt(sealed, place=_place(user_id, generation)))
         known = {field.name: plain[field.name] for field in dataclasses.fields(Grant)}
         return SavedGrant(grant=Grant(**known), issued_at=plain["issued_at"])
     except (DecryptionError, ValueError, KeyError, TypeError) as error:
         reason = error if isinstance(error, DecryptionError) else type(error).__name__
-        logger.error("rescue_undecryptable user_id=%s reason=%s", claim.user_id, reason)
+        logger.error("rescue_undecryptable user_id=%s reason=%s", user_id, reason)
         return SavedGrantUnreadable()
 
 

@@ -4,10 +4,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from spotify_auth.management.rotate_keys import RotateKeys
+from spotify_auth.management.after_restore import AfterRestoreCommand
+from spotify_auth.management.rotate_keys import RotateKeysCommand
 from spotify_auth.management.subcommands import Subcommand, readable_failures
 
-SUBCOMMANDS: tuple[Subcommand, ...] = (RotateKeys(),)
+SUBCOMMANDS: tuple[Subcommand, ...] = (RotateKeysCommand(), AfterRestoreCommand())
 
 
 class Command(BaseCommand):
