@@ -42,9 +42,9 @@ env = Environment(
 
 SECRET_KEY = env.text("SECRET_KEY")
 # A variable of its own, and not a list in SECRET_KEY: a key that has a comma in it stays one key.
-SECRET_KEY_FALLBACKS = env.parsed(
+SECRET_KEY_FALLBACKS: list[str] = env.parsed(
     "SECRET_KEY_FALLBACKS",
-    str.split,
+    lambda raw: raw.split(),
     placeholder=[],
     expected="earlier SECRET_KEYs, separated by spaces or line ends",
     default=[],
@@ -52,7 +52,7 @@ SECRET_KEY_FALLBACKS = env.parsed(
 TOKEN_ENCRYPTION_KEYS: list[bytes] | str = env.parsed(
     "TOKEN_ENCRYPTION_KEYS",
     parse_keys,
-    placeholder=[],
+    placeholder="",
     expected="base64 of 32 random bytes, several separated by commas, none twice; or to the "
     "dotted path of a function that returns them",
 )

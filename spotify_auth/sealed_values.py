@@ -7,7 +7,7 @@ are counted without decrypting anything.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from django.apps import apps
 from django.db import connection, models
@@ -42,10 +42,10 @@ class Table:
     def __init__(self, model: type[models.Model], columns: Sequence[EncryptedTextField]) -> None:
         self.columns = tuple(columns)
         self.name = model._meta.db_table
-        primary_key = cast("models.Field[Any, Any]", model._meta.pk)
+        primary_key = model._meta.pk
         self._words = {
             "table": sql.Identifier(self.name),
-            "pk": sql.Identifier(primary_key.column),
+            "pk": _identifier(primary_key),
             "pk_type": sql.SQL(primary_key.rel_db_type(connection) or ""),
         }
 
@@ -103,7 +103,7 @@ class Table:
         self, changed: Sequence[tuple[Row, tuple[bytes | None, ...]]]
     ) -> tuple[sql.Composed, list[Any]]:
         numbers = range(len(self.columns))
-        names = [sql.Identifier(column.column) for column in self.columns]
+        names = [_identifier(column) for column in self.columns]
         statement = sql.SQL(
             """
             WITH locked AS (
@@ -140,7 +140,7 @@ class Table:
         query = "SELECT {pk}, {columns} FROM {table} WHERE ({outdated}) "
         composed = sql.SQL(query + further).format(
             **self._words,
-            columns=sql.SQL(", ").join(sql.Identifier(column.column) for column in self.columns),
+            columns=sql.SQL(", ").join(_identifier(column) for column in self.columns),
             outdated=sql.SQL(" OR ").join(
                 sql.SQL("{} <> %s").format(self._head(column)) for column in self.columns
             ),
@@ -154,14 +154,19 @@ class Table:
         return [cipher().current_head] * len(self.columns)
 
     def _head(self, column: EncryptedTextField) -> sql.Composed:
-        name = sql.Identifier(column.column)
+        name = _identifier(column)
         return sql.SQL("substring({} FROM 1 FOR {})").format(name, sql.Literal(HEAD_BYTES))
 
     @staticmethod
     def _fetch(query: sql.Composed, parameters: list[Any]) -> list[tuple[Any, ...]]:
         with connection.cursor() as cursor:
             cursor.execute(query, parameters)
-            return cursor.fetchall()
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
+
+
+def _identifier(field: "models.Field[Any, Any]") -> sql.Identifier:
+    return sql.Identifier(str(field.column))
 
 
 def tables() -> list[Table]:

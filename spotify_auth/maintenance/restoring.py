@@ -155,7 +155,8 @@ class _Found:
 
     names: list[str]
     """Of all that are saved for this user."""
-    user_id: str
+    user_id: Any
+    """As text: a number or a UUID."""
     generation: int
     saved: SavedGrant | None
     superseded: bool

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO, cast
 
 import click
 import redis
@@ -45,8 +45,9 @@ class Progress:
         """Show it for as long as the block lasts."""
         with ExitStack() as stack:
             if self._out.isatty():
+                terminal = cast(TextIO, self._out._out)
                 bar = click.progressbar(
-                    length=self._total, label=self._label, file=self._out._out, show_pos=True
+                    length=self._total, label=self._label, file=terminal, show_pos=True
                 )
                 self._bar = stack.enter_context(bar)
             yield self

@@ -6,6 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import redis
 from django.db import Error, connection
@@ -107,7 +108,7 @@ def forget(names: Sequence[str]) -> None:
     redis_client.client().delete(*names)
 
 
-def owner_of(name: str) -> tuple[str, int]:
+def owner_of(name: str) -> tuple[Any, int]:
     """The user and the generation that a saved grant's name has.
 
     The user's key stays text: it may be a number or a UUID.
