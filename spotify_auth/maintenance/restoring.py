@@ -124,6 +124,11 @@ class Survey:
     unreadable: int
     """Grants in Redis that no key here opens, or that another version wrote."""
 
+    @property
+    def spread(self) -> float:
+        """Seconds over which due tokens that are kept are spread."""
+        return self.due / A_SECOND
+
 
 def survey(backup_at: datetime, *, not_rotated: bool) -> Survey:
     """Look, and change nothing. Raises django.db.Error and redis.RedisError."""
@@ -226,14 +231,14 @@ class AfterRestore:
         backup_at: datetime,
         *,
         not_rotated: bool,
-        due: int,
+        spread: float,
         stopping: threading.Event,
         progress: Callable[[int], None],
     ) -> None:
         self.result = Result()
         self._backup_at, self._not_rotated = backup_at, not_rotated
         self._statement = _SPREAD if not_rotated else _RECONNECT
-        self._spread = due / A_SECOND
+        self._spread = spread
         self._stopping, self._progress = stopping, progress
 
     def run(self) -> Result:

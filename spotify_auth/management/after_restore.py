@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser, OutputWrapper
 
 from spotify_auth.maintenance import restoring
-from spotify_auth.maintenance.restoring import A_SECOND, AfterRestore, Survey
+from spotify_auth.maintenance.restoring import AfterRestore, Survey
 from spotify_auth.management.subcommands import Progress, confirmed, gentle_end
 
 
@@ -58,7 +58,7 @@ class AfterRestoreCommand:
             result = AfterRestore(
                 backup_at,
                 not_rotated=not_rotated,
-                due=found.due,
+                spread=found.spread,
                 stopping=stopping,
                 progress=progress.advance,
             ).run()
@@ -90,8 +90,9 @@ def _show(out: OutputWrapper, found: Survey, backup_at: datetime, *, not_rotated
     out.write(f"The backup is of {backup_at}. By PostgreSQL's clock it is {found.now}.")
     out.write(f"  {found.connected:>8} users are connected with a token of the backup{newest}")
     if not_rotated:
-        longest = found.due / A_SECOND
-        out.write(f"  {found.due:>8} of these tokens are due: they are spread over {longest:.0f} s")
+        out.write(
+            f"  {found.due:>8} of these tokens are due: they are spread over {found.spread:.0f} s"
+        )
     else:
         out.write("           They will be asked to reconnect. Spotify is not shown these tokens")
         out.write(

@@ -253,7 +253,7 @@ def test_all_refreshing_pauses_until_it_is_done(
     restoring_now = AfterRestore(
         moment,
         not_rotated=False,
-        due=0,
+        spread=0,
         stopping=stopping,
         progress=lambda rows: stopping.set(),
     )
