@@ -6,7 +6,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import environ
@@ -49,10 +49,10 @@ SECRET_KEY_FALLBACKS: list[str] = env.parsed(
     expected="earlier SECRET_KEYs, separated by spaces or line ends",
     default=[],
 )
-TOKEN_ENCRYPTION_KEYS: list[bytes] | str = env.parsed(
+TOKEN_ENCRYPTION_KEYS = env.parsed(
     "TOKEN_ENCRYPTION_KEYS",
     parse_keys,
-    placeholder="",
+    placeholder=cast("list[bytes] | str", []),
     expected="base64 of 32 random bytes, several separated by commas, none twice; or to the "
     "dotted path of a function that returns them",
 )
