@@ -16,6 +16,12 @@ EVENTS_SHOWN = 20
 EVENTS_DRAWN = 60
 MAY_RECONNECT = {"refused", "unavailable"}
 """What delays a token that has a failure of its own: a page that waits offers to reconnect."""
+_REASONS_OF_ITS_OWN = {
+    cooldown.Reason.CLIENT_REFUSED,
+    cooldown.Reason.RATE_LIMITED,
+    cooldown.Reason.RESTORING,
+}
+"""Pauses of which a page that waits has words of its own."""
 WARN_BEFORE = timedelta(days=30)
 """How long before the six months are over users are asked to reconnect."""
 URGENT_BEFORE = timedelta(days=7)
@@ -91,7 +97,8 @@ def reconnect_soon(user_id: int) -> ReconnectBy | None:
 def delay_reason_of(user_id: int) -> str:
     """Why a stale token has not been renewed yet, as far as that is known.
 
-    client_refused, rate_limited, refused, unavailable, or blank: it simply takes a moment.
+    client_refused, rate_limited, restoring, refused, unavailable, or blank: it simply takes a
+    moment.
     """
     token, _ = _token_and_now(user_id)
     return _delay_reason(token) if token else ""
@@ -110,7 +117,7 @@ def _token_and_now(user_id: int) -> tuple[SpotifyToken | None, datetime]:
 
 def _delay_reason(token: SpotifyToken) -> str:
     reason = cooldown.reason()
-    if reason in {cooldown.Reason.CLIENT_REFUSED, cooldown.Reason.RATE_LIMITED}:
+    if reason in _REASONS_OF_ITS_OWN:
         return reason
     if token.suspected_at:
         return "refused"

@@ -1,7 +1,8 @@
 """Reading the environment so that one start reports everything that is wrong with it."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -21,10 +22,14 @@ class Environment:
     is missing or malformed adds one line to `problems` and reads as its default or as a
     harmless placeholder, so that reading goes on; `stop_if_wrong` then ends the process with
     all the lines at once. Values never appear in the lines: they may be secrets.
+
+    Each of `secrets` may also be in a file, as Docker and Kubernetes mount them:
+    SECRET_KEY_FILE names the file that holds SECRET_KEY.
     """
 
-    def __init__(self, *, defaults: Mapping[str, Any]) -> None:
+    def __init__(self, *, defaults: Mapping[str, Any], secrets: Collection[str] = ()) -> None:
         self._defaults = defaults
+        self.secrets = secrets
         self.names: list[str] = []
         self.problems: list[str] = []
 
@@ -127,17 +132,52 @@ class Environment:
             default = self._defaults.get(name)
         elif name in self._defaults:
             raise ValueError(f"{name} has two defaults")
-        raw = environ.Env.ENVIRON.get(name, "").strip()
+        otherwise = placeholder if default is None else default
+        try:
+            source, raw = self._raw(name)
+        except _Unreadable as problem:
+            self.problems.append(str(problem))
+            return otherwise
         if not raw:
-            if default is not None:
-                return default
-            self.problems.append(f"{name} is missing: set it to {expected}.")
-            return placeholder
+            if default is None:
+                self.problems.append(f"{name} is missing: set it to {expected}.")
+            return otherwise
         try:
             return parse(raw)
         except (ValueError, KeyError, ImproperlyConfigured):
-            self.problems.append(f"{name} is malformed: set it to {expected}.")
-            return placeholder if default is None else default
+            self.problems.append(f"{source} is malformed: set it to {expected}.")
+            return otherwise
+
+    def _raw(self, name: str) -> tuple[str, str]:
+        """Which variable gives a setting, and its text; blank if it is not given.
+
+        Raises _Unreadable.
+        """
+        raw = environ.Env.ENVIRON.get(name, "").strip()
+        in_file = f"{name}_FILE"
+        path = environ.Env.ENVIRON.get(in_file, "").strip() if name in self.secrets else ""
+        if not path:
+            return name, raw
+        if raw:
+            raise _Unreadable(f"{name} and {in_file} are both set: remove one of them.")
+        return f"What {in_file} names", _text_of(in_file, Path(path))
+
+
+class _Unreadable(Exception):
+    """A setting's file cannot be used. The message is the line about it, without its content."""
+
+
+def _text_of(name: str, path: Path) -> str:
+    """What the file that the variable `name` gives holds, without white space around it."""
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise _Unreadable(f"{name} names {path}, which cannot be read: {error.strerror}.") from None
+    except ValueError:  # not UTF-8, or no path at all
+        raise _Unreadable(f"{name} names {path!r}, which is no file of text.") from None
+    if not text:
+        raise _Unreadable(f"{name} names {path}, which is empty.")
+    return text
 
 
 def email_config(raw: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import environ
@@ -23,16 +23,38 @@ from spotify_auth.schedule import slack_problems
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 environ.Env.read_env(os.environ.get("ENV_FILE", BASE_DIR / ".env"))
-env = Environment(defaults=DEFAULTS)
+env = Environment(
+    defaults=DEFAULTS,
+    # Each may be in a file instead: SECRET_KEY_FILE names that of SECRET_KEY.
+    secrets={
+        "SECRET_KEY",
+        "SECRET_KEY_FALLBACKS",
+        "TOKEN_ENCRYPTION_KEYS",
+        "DATABASE_URL",
+        "REDIS_URL",
+        "SPOTIFY_CLIENT_SECRET",
+        "OUTBOUND_PROXY_URL",
+        "EMAIL_URL",
+    },
+)
 
 # --- Secrets and servers ---------------------------------------------------------------
 
 SECRET_KEY = env.text("SECRET_KEY")
-TOKEN_ENCRYPTION_KEYS: list[bytes] = env.parsed(
+# A variable of its own, and not a list in SECRET_KEY: a key that has a comma in it stays one key.
+SECRET_KEY_FALLBACKS: list[str] = env.parsed(
+    "SECRET_KEY_FALLBACKS",
+    lambda raw: raw.split(),
+    placeholder=[],
+    expected="earlier SECRET_KEYs, separated by spaces or line ends",
+    default=[],
+)
+TOKEN_ENCRYPTION_KEYS = env.parsed(
     "TOKEN_ENCRYPTION_KEYS",
     parse_keys,
-    placeholder=[],
-    expected="base64 of 32 random bytes, several separated by commas, none twice",
+    placeholder=cast("list[bytes] | str", []),
+    expected="base64 of 32 random bytes, several separated by commas, none twice; or to the "
+    "dotted path of a function that returns them",
 )
 DATABASE: dict[str, Any] = env.parsed(
     "DATABASE_URL",

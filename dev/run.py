@@ -70,7 +70,8 @@ def _services(
     """
     secrets = local_secrets()
     passwords = {name: secrets.pop(name) for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD")}
-    env = {**secrets, **_defaults(given), **given}
+    ours = {**secrets, **_defaults(given)}
+    env = {name: ours[name] for name in ours if f"{name}_FILE" not in given} | dict(given)
     servers: list[Server] = []
     with ExitStack() as stack:
         if "POSTGRES_PORT" in ports:
@@ -143,7 +144,9 @@ def _ports(given: Mapping[str, str]) -> dict[str, int]:
         "REDIS_PORT": "REDIS_URL",
     }
     return {
-        name: _port(given, name) for name in DEFAULT_PORTS if replaced_by.get(name) not in given
+        name: _port(given, name)
+        for name in DEFAULT_PORTS
+        if not {replaced_by.get(name), f"{replaced_by.get(name)}_FILE"} & given.keys()
     }
 
 

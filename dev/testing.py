@@ -67,7 +67,7 @@ def settings_for_tests(*, database_url: str, redis_url: str) -> dict[str, str]:
         name: value
         for name, value in os.environ.items()
         # PG… would reach psycopg, and a proxy would intercept calls to the tests' servers.
-        if name not in settings
+        if name.removesuffix("_FILE") not in settings
         and not name.startswith(("DJANGO_", "PG"))
         and not name.lower().endswith("_proxy")
     }

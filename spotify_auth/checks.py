@@ -7,12 +7,13 @@ from django.apps import AppConfig
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, ProgrammingError, connections, transaction
 from django.db.utils import load_backend
 
 from spotify_auth import conf
 from spotify_auth.conf import settings
 from spotify_auth.encryption import keys_of
+from spotify_auth.maintenance import key_counts
 from spotify_auth.redirect_uri import redirect_uri, view_of
 from spotify_auth.schedule import slack_problems
 
@@ -25,6 +26,7 @@ def register_all() -> None:
     for check in (check_slack, check_required, check_keys, check_database, check_redirect_uri):
         register(check)
     register(check_connections, Tags.database)
+    register(check_stored_keys, Tags.database)
 
 
 def check_slack(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
@@ -66,9 +68,9 @@ def check_keys(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[C
     except ValueError as error:
         return [
             Error(
-                f"TOKEN_ENCRYPTION_KEYS is malformed: {error}.",
-                hint="Set it to a list of bytes, 32 in each key, or to the same in base64, "
-                "separated by commas.",
+                f"TOKEN_ENCRYPTION_KEYS is not usable: {error}.",
+                hint="Set it to a list of bytes, 32 in each key, to the same in base64, "
+                "separated by commas, or to a function that returns one of these.",
                 id="spotify_auth.E003",
             )
         ]
@@ -157,4 +159,34 @@ def check_connections(
             "PostgreSQL (docs/how-to/scale.md).",
             id="spotify_auth.W001",
         )
+    ]
+
+
+def check_stored_keys(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """W002: stored values are encrypted with keys that TOKEN_ENCRYPTION_KEYS lacks.
+
+    Reads every row, half a second for a million, so only with `check --database default`, and
+    before `migrate`: in time before the processes that would meet these rows.
+    """
+    if DEFAULT_DB_ALIAS not in (databases or ()) or check_database(app_configs):
+        return []
+    if check_required(app_configs) or check_keys(app_configs):
+        return []  # E002 or E003 says so
+    try:
+        with transaction.atomic():
+            counts = key_counts.count_in_postgresql()
+    except ProgrammingError:
+        return []  # the tables are yet to be made
+    return [
+        Warning(
+            f"No key opens {count.values} values of {count.place}: they are encrypted with key "
+            f"{count.key}, which TOKEN_ENCRYPTION_KEYS lacks.",
+            hint="Put the key back into TOKEN_ENCRYPTION_KEYS, behind the first, and run "
+            "`manage.py tokens rotate-keys` (docs/how-to/add-a-key.md).",
+            id="spotify_auth.W002",
+        )
+        for count in counts
+        if count.state == "missing"
     ]

@@ -6,6 +6,7 @@ a test or a project may change a value at any time. Four settings have no defaul
 names all of them at once.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -15,7 +16,8 @@ from django.core.exceptions import ImproperlyConfigured
 from spotify_auth import redis_url
 
 REQUIRED: Final = {
-    "TOKEN_ENCRYPTION_KEYS": "the keys that encrypt the stored tokens: 32 random bytes each",
+    "TOKEN_ENCRYPTION_KEYS": "the keys that encrypt the stored tokens: 32 random bytes each, or "
+    "the function that returns them",
     "SPOTIFY_CLIENT_ID": "the client ID from the Spotify Developer Dashboard",
     "SPOTIFY_CLIENT_SECRET": "the client secret from the Spotify Developer Dashboard",
     "SPOTIFY_REDIRECT_URI": "a redirect URI that is registered there: the address of the callback",
@@ -75,7 +77,7 @@ class Settings:
     """Django's settings, with this app's defaults behind them."""
 
     # For type checkers: the values themselves come from `__getattr__`.
-    TOKEN_ENCRYPTION_KEYS: list[bytes] | str
+    TOKEN_ENCRYPTION_KEYS: Sequence[bytes] | str | Callable[[], Sequence[bytes] | str]
     SPOTIFY_CLIENT_ID: str
     SPOTIFY_CLIENT_SECRET: str
     SPOTIFY_REDIRECT_URI: str

@@ -52,6 +52,7 @@ redis.call('SET', KEYS[2], ARGV[2], 'PX', redis.call('PTTL', KEYS[1]) + ARGV[3])
 redis.call('DEL', KEYS[3])
 return fresh and 1 or 0
 """
+_STOP = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', unpack(KEYS)) end"
 _RELEASE_PROBE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 
@@ -61,6 +62,8 @@ class Reason(StrEnum):
     RATE_LIMITED = "rate_limited"
     CLIENT_REFUSED = "client_refused"
     UNAVAILABLE = "unavailable"
+    RESTORING = "restoring"
+    """An operator sorts out the tokens of a restored backup."""
 
 
 class Pause(NamedTuple):
@@ -83,18 +86,29 @@ class Admission(StrEnum):
 
 def start(reason: Reason, *, seconds: float) -> None:
     """Pause all refreshing for `seconds`, an hour at most."""
-    milliseconds = int(min(max(seconds, 1.0), LONGEST_SECONDS) * 1000)
     try:
-        fresh = redis_client.run(
-            _START, keys=KEYS, args=[milliseconds, reason.value, _HALF_OPEN_MILLISECONDS]
-        )
+        start_or_raise(reason, seconds=seconds)
     except redis.RedisError as error:
         logger.warning("cooldown_not_shared reason=%s error=%s", reason, type(error).__name__)
-        return
+
+
+def start_or_raise(reason: Reason, *, seconds: float) -> None:
+    """The same for a caller that cannot go on without it. Raises redis.RedisError."""
+    milliseconds = int(min(max(seconds, 1.0), LONGEST_SECONDS) * 1000)
+    fresh = redis_client.run(
+        _START, keys=KEYS, args=[milliseconds, reason.value, _HALF_OPEN_MILLISECONDS]
+    )
     # Our own credentials, or an outage: no token is kept fresh until an operator looks.
-    level = logging.WARNING if reason is Reason.RATE_LIMITED else logging.ERROR
+    expected = reason in {Reason.RATE_LIMITED, Reason.RESTORING}
+    level = logging.WARNING if expected else logging.ERROR
     state = "cooldown_on" if fresh else "cooldown_extended"
     logger.log(level, "%s reason=%s seconds=%.0f", state, reason, milliseconds / 1000)
+
+
+def stop(reason: Reason) -> None:
+    """End a pause before its time, if this is why it began. Raises redis.RedisError."""
+    redis_client.run(_STOP, keys=KEYS, args=[reason.value])
+    logger.info("cooldown_off")
 
 
 def reason() -> str:

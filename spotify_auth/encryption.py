@@ -16,10 +16,14 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 from django.core.exceptions import ImproperlyConfigured
 
+from spotify_auth import key_source
 from spotify_auth.conf import settings
+from spotify_auth.key_source import Keys, Source
 
 _VERSION = b"\x01"
 _KEY_ID_BYTES = 4
+HEAD_BYTES = len(_VERSION) + _KEY_ID_BYTES
+"""The bytes of a stored value that name its form and its key."""
 _NONCE_BYTES = 12
 _HEADER_BYTES = len(_VERSION) + _KEY_ID_BYTES + _NONCE_BYTES
 
@@ -28,20 +32,25 @@ class DecryptionError(Exception):
     """The stored bytes do not decrypt here: unknown key, another row, or damage."""
 
 
-def parse_keys(raw: str) -> list[bytes]:
-    """Read keys, 32 bytes each in base64, separated by commas.
+def parse_keys(raw: str) -> list[bytes] | str:
+    """Read keys, 32 bytes each in base64, separated by commas; leave a dotted path as it is.
 
     Raises ValueError for anything else, and for two keys that are the same.
     """
-    return list(keys_of(raw))
+    return raw if key_source.is_path(raw) else list(keys_of(raw))
 
 
-def keys_of(value: Sequence[bytes] | str) -> tuple[bytes, ...]:
-    """The keys that a setting holds: a list of keys, or text that `parse_keys` reads.
+def keys_of(value: Keys | Source) -> tuple[bytes, ...]:
+    """The keys that a setting holds: a list of keys, text that `parse_keys` reads, or the
+    function that returns one of these.
 
     Raises ValueError for anything else. The message says what is wrong, and shows no key.
     """
+    if callable(value) or (isinstance(value, str) and key_source.is_path(value)):
+        value = key_source.keys_from(value)
     keys = _from_base64(value) if isinstance(value, str) else list(value)
+    if not keys:
+        raise ValueError("there is no key")
     if any(not isinstance(key, bytes) for key in keys):
         raise ValueError("a key is not bytes")
     if any(len(key) != 32 for key in keys):
@@ -57,16 +66,22 @@ class Cipher:
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._by_id = {_key_id(key): AESGCMSIV(key) for key in keys}
         self._current = _key_id(keys[0])
+        self.current_head = _VERSION + self._current
+        """How every value begins that is encrypted under the first key."""
 
     def encrypt(self, plaintext: str, *, place: str) -> bytes:
         """Encrypt under the first key. `place` must be given again to decrypt."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
         sealed = self._by_id[self._current].encrypt(nonce, plaintext.encode(), place.encode())
-        return _VERSION + self._current + nonce + sealed
+        return self.current_head + nonce + sealed
 
     def is_current(self, stored: bytes) -> bool:
         """Whether this was encrypted under the first key."""
-        return stored[1 : 1 + _KEY_ID_BYTES] == self._current
+        return stored[:HEAD_BYTES] == self.current_head
+
+    def knows(self, head: bytes) -> bool:
+        """Whether there is a key for stored values that begin like this."""
+        return head[:1] == _VERSION and head[1:HEAD_BYTES] in self._by_id
 
     def decrypt(self, stored: bytes, *, place: str) -> str:
         """Decrypt what `encrypt` made for the same place, under any known key.
@@ -89,17 +104,19 @@ class Cipher:
 
 
 @lru_cache(maxsize=4)
-def _cipher_for(setting: tuple[bytes, ...] | str) -> Cipher:
+def _cipher_for(setting: tuple[bytes, ...] | Source) -> Cipher:
     try:
         return Cipher(keys_of(setting))
     except ValueError as error:
-        raise ImproperlyConfigured(f"TOKEN_ENCRYPTION_KEYS is malformed: {error}.") from None
+        raise ImproperlyConfigured(f"TOKEN_ENCRYPTION_KEYS is not usable: {error}.") from None
 
 
 def cipher() -> Cipher:
     """The cipher of the keys in the settings. Raises ImproperlyConfigured without usable keys."""
     setting = settings.TOKEN_ENCRYPTION_KEYS
-    return _cipher_for(setting if isinstance(setting, str) else tuple(setting))
+    if callable(setting) or isinstance(setting, str):
+        return _cipher_for(setting)
+    return _cipher_for(tuple(setting))
 
 
 def _from_base64(raw: str) -> list[bytes]:

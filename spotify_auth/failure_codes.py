@@ -21,6 +21,8 @@ class FailureCode(StrEnum):
     CLIENT_REFUSED = "client_refused"
     """Spotify has refused this token's requests for hours with an error of the client, while it
     served others."""
+    BACKUP_RESTORED = "backup_restored"
+    """The token is from a backup, and may have been rotated since: it is not presented."""
     UNSTORABLE = "unstorable"
     """PostgreSQL refused to store the answer."""
     UNFORESEEN = "unforeseen"

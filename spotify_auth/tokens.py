@@ -92,7 +92,7 @@ class ReconnectRequired(TokenUnavailable):
     """Spotify no longer accepts this user's refresh token.
 
     `reason` is what the row's `last_error` says: invalid_grant, answer_lost,
-    six_months_over, client_refused or undecryptable.
+    six_months_over, client_refused, backup_restored or undecryptable.
     """
 
     def __init__(self, reason: str) -> None:

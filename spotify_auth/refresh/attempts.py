@@ -20,6 +20,7 @@ Redis holds no truth. While it is away, refreshing goes on without the hints.
 
 import logging
 import os
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 from uuid import uuid4
@@ -46,6 +47,7 @@ logger = logging.getLogger(__name__)
 IN_FLIGHT = "spotify_auth:in_flight"
 """The lanes that are asking, each with the moment at which it must have ended or died."""
 
+_MARK = "spotify_auth:attempt:"
 _BEGUN, _UNANSWERED = "begun", "unanswered"
 
 # What a stored generation leaves: no mark, and its grant for a minute.
@@ -250,4 +252,20 @@ class Attempts:
 
 def keys_of(claim: Claim) -> tuple[str, str]:
     """The names of an attempt's mark and of its saved grant."""
-    return f"spotify_auth:attempt:{claim.user_id}:{claim.generation}", saved_grants.key_of(claim)
+    return f"{_MARK}{claim.user_id}:{claim.generation}", saved_grants.key_of(claim)
+
+
+def marked() -> Iterator[tuple[str, int]]:
+    """The user and the generation of every mark. Raises redis.RedisError."""
+    for key in redis_client.client().scan_iter(match=f"{_MARK}*", count=1000):
+        user_id, generation = key.decode().removeprefix(_MARK).split(":")
+        yield user_id, int(generation)
+
+
+def forget_marks() -> None:
+    """Delete every mark: generations begin anew from a backup, and would meet old ones.
+
+    Raises redis.RedisError.
+    """
+    for user_id, generation in marked():
+        redis_client.client().delete(f"{_MARK}{user_id}:{generation}")

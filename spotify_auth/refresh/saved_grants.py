@@ -5,6 +5,8 @@ import json
 import logging
 import random
 import time
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import redis
 from django.db import Error, connection
@@ -12,7 +14,7 @@ from django.db import Error, connection
 from spotify_auth import redis_client
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.encryption import DecryptionError, cipher
-from spotify_auth.models import SpotifyToken
+from spotify_auth.models import SpotifyToken, UserId
 from spotify_auth.refresh import store
 from spotify_auth.refresh.claims import Claim
 from spotify_auth.refresh.decisions import SavedGrant, SavedGrantUnreadable, decide
@@ -34,11 +36,19 @@ KEPT_MILLISECONDS = 7 * 24 * 3600 * 1000
 
 _RESCUED = "spotify_auth:rescued:"
 
+# Unless a lane has stored or replaced it meanwhile.
+_REPLACE = """
+local left = redis.call('PTTL', KEYS[1])
+if left < 1 or redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', left)
+return 1
+"""
+
 
 def seal(claim: Claim, saved: SavedGrant) -> bytes:
     """A grant as Redis may hold it, bound to its user and generation."""
     plain = json.dumps({**dataclasses.asdict(saved.grant), "issued_at": saved.issued_at})
-    return cipher().encrypt(plain, place=_place(claim))
+    return cipher().encrypt(plain, place=_place(claim.user_id, claim.generation))
 
 
 def save(claim: Claim, saved: SavedGrant) -> bool:
@@ -64,8 +74,7 @@ def delete_orphans() -> None:
     connected = [SpotifyToken.Status.ACTIVE, SpotifyToken.Status.RECONNECT_REQUIRED]
     try:
         for key in redis_client.client().scan_iter(match=f"{_RESCUED}*", count=1000):
-            # The user's key stays text: it may be a number or a UUID.
-            user_id, generation = key.decode().removeprefix(_RESCUED).split(":")
+            user_id, generation = owner_of(key.decode())
             waiting = SpotifyToken.objects.filter(
                 pk=user_id, generation__lte=generation, status__in=connected
             )
@@ -73,6 +82,41 @@ def delete_orphans() -> None:
                 redis_client.client().delete(key)
     except redis.RedisError as error:
         logger.warning("rescue_cleanup_failed reason=%s", type(error).__name__)
+
+
+def stored() -> Iterator[tuple[str, bytes]]:
+    """Each saved grant, sealed, with its name. Raises redis.RedisError."""
+    client = redis_client.client()
+    for key in client.scan_iter(match=f"{_RESCUED}*", count=1000):
+        sealed = client.get(key)
+        if isinstance(sealed, bytes):  # or it was stored meanwhile
+            yield key.decode(), sealed
+
+
+def reseal(name: str, sealed: bytes) -> bool:
+    """Bring a saved grant under the first key; False if it is, or is no longer there.
+
+    Raises DecryptionError and redis.RedisError.
+    """
+    if cipher().is_current(sealed):
+        return False
+    place = _place(*owner_of(name))
+    renewed = cipher().encrypt(cipher().decrypt(sealed, place=place), place=place)
+    return bool(redis_client.run(_REPLACE, keys=[name], args=[sealed, renewed]))
+
+
+def forget(names: Sequence[str]) -> None:
+    """Delete these saved grants. Raises redis.RedisError."""
+    redis_client.client().delete(*names)
+
+
+def owner_of(name: str) -> tuple[Any, int]:
+    """The user and the generation that a saved grant's name has.
+
+    The user's key stays text: it may be a number or a UUID.
+    """
+    user_id, generation = name.removeprefix(_RESCUED).split(":")
+    return user_id, int(generation)
 
 
 def save_or_hold(claim: Claim, saved: SavedGrant) -> None:
@@ -111,14 +155,21 @@ def _stored_directly(claim: Claim, saved: SavedGrant) -> bool:
 
 
 def unseal(claim: Claim, sealed: bytes) -> SavedGrant | SavedGrantUnreadable:
-    """A saved grant. One that no key opens, or that another version wrote, waits for those."""
+    """The claimed generation's saved grant. One that cannot be read waits for who can."""
+    return read(claim.user_id, claim.generation, sealed)
+
+
+def read(
+    user_id: UserId | str, generation: int, sealed: bytes
+) -> SavedGrant | SavedGrantUnreadable:
+    """A saved grant, unless no key opens it, or another version wrote it."""
     try:
-        plain = json.loads(cipher().decrypt(sealed, place=_place(claim)))
+        plain = json.loads(cipher().decrypt(sealed, place=_place(user_id, generation)))
         known = {field.name: plain[field.name] for field in dataclasses.fields(Grant)}
         return SavedGrant(grant=Grant(**known), issued_at=plain["issued_at"])
     except (DecryptionError, ValueError, KeyError, TypeError) as error:
         reason = error if isinstance(error, DecryptionError) else type(error).__name__
-        logger.error("rescue_undecryptable user_id=%s reason=%s", claim.user_id, reason)
+        logger.error("rescue_undecryptable user_id=%s reason=%s", user_id, reason)
         return SavedGrantUnreadable()
 
 
@@ -127,5 +178,5 @@ def key_of(claim: Claim) -> str:
     return f"{_RESCUED}{claim.user_id}:{claim.generation}"
 
 
-def _place(claim: Claim) -> str:
-    return f"rescued.{claim.user_id}.{claim.generation}"
+def _place(user_id: UserId | str, generation: int) -> str:
+    return f"rescued.{user_id}.{generation}"

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from django.conf import settings
+from django.conf import settings as django_settings
 from django.contrib.sessions.models import Session
 from django.db import connection as database
 from django.db.models import F
@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from pytest_django import Settings
 
 from accounts.models import User
 from spotify_auth.models import LastSeen, SpotifyToken
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.django_db
 
 PAGE = "/connection/"
 DAY = timedelta(days=1)
-WHOLE = timedelta(seconds=settings.SESSION_COOKIE_AGE)
+WHOLE = timedelta(seconds=django_settings.SESSION_COOKIE_AGE)
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def a_day_passes() -> None:
 
 def cookie_days(answer: "Response") -> int:
     """How long the browser keeps the session's cookie by this answer; 0 if it sets none."""
-    cookie = answer.cookies.get(settings.SESSION_COOKIE_NAME)
+    cookie = answer.cookies.get(django_settings.SESSION_COOKIE_NAME)
     return int(cookie["max-age"]) // 86400 if cookie else 0
 
 
@@ -74,7 +75,7 @@ def test_a_daily_visitor_logs_in_every_six_months_only(spotify: Sandbox) -> None
 
 
 def test_an_absent_user_is_logged_out(browser: Client) -> None:
-    for _ in range(settings.SESSION_COOKIE_AGE // 86400 + 1):
+    for _ in range(django_settings.SESSION_COOKIE_AGE // 86400 + 1):
         a_day_passes()
 
     assert browser.get(PAGE).status_code == 302
@@ -150,3 +151,33 @@ def test_a_database_that_refuses_costs_a_line(
     assert caplog.text.count("session_not_prolonged") == 1
     assert cookie_days(browser.get(PAGE)) == 90
     assert browser.post(reverse("accounts:logout")).status_code == 302
+
+
+OLD, NEW = "the-earlier-secret-key-" * 3, "the-present-secret-key-" * 3
+
+
+@pytest.mark.parametrize(("fallbacks", "status"), [([OLD], 200), ([], 302)])
+def test_a_session_survives_a_new_secret_key_that_falls_back_on_the_old_one(
+    settings: Settings, spotify: Sandbox, fallbacks: list[str], status: int
+) -> None:
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = OLD, []
+    browser = Client(headers={"host": "127.0.0.1:8000"})
+    log_in(browser, spotify)
+
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = NEW, fallbacks
+
+    assert browser.get(PAGE).status_code == status
+
+
+def test_a_visit_brings_a_session_under_the_new_secret_key(
+    settings: Settings, spotify: Sandbox
+) -> None:
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = OLD, []
+    browser = Client(headers={"host": "127.0.0.1:8000"})
+    log_in(browser, spotify)
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = NEW, [OLD]
+    browser.get(PAGE)
+
+    settings.SECRET_KEY_FALLBACKS = []
+
+    assert browser.get(PAGE).status_code == 200

@@ -66,6 +66,7 @@ def test_home_connected_and_about_to_end(stack: Stack, visitor: Visitor) -> None
         ("invalid_grant", "Spotify no longer accepts this connection."),
         ("answer_lost", "An answer from Spotify was lost on its way to us"),
         ("six_months_over", "Spotify ends every connection six months after it was approved."),
+        ("backup_restored", "We had to restore a backup of this site"),
     ],
 )
 def test_reconnect_required(stack: Stack, visitor: Visitor, reason: str, words: str) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from config import settings
 from dev.process import ROOT
+from spotify_auth.encryption import Cipher
+from tests.support.keys import from_a_kms
 from tests.support.processes import celery_command
 
 REQUIRED = {
@@ -191,3 +193,126 @@ def test_the_login_form_may_lead_over_every_host_of_spotify(accounts: str, allow
 
     assert accounts in shown
     assert ("https://*.spotify.com" in shown) is allowed
+
+
+SECRETS = {
+    **{name: value for name, value in REQUIRED.items() if name in settings.env.secrets},
+    "SECRET_KEY_FALLBACKS": "an-earlier-key another-one",
+    "OUTBOUND_PROXY_URL": "http://user:pw-of-proxy@127.0.0.1:9",
+    "EMAIL_URL": "smtp://user:pw-of-mail@127.0.0.1:25",
+}
+SHOW = """
+import json
+from config import settings
+names = ["SECRET_KEY", "SECRET_KEY_FALLBACKS", "REDIS_URL", "SPOTIFY_CLIENT_SECRET",
+         "OUTBOUND_PROXY_URL", "DATABASE", "EMAIL_HOST_PASSWORD"]
+shown = {name: getattr(settings, name, None) for name in names}
+print(json.dumps({**shown, "keys": [key.hex() for key in settings.TOKEN_ENCRYPTION_KEYS]}))
+"""
+
+
+def test_every_secret_may_be_in_a_file(tmp_path: Path) -> None:
+    assert set(SECRETS) == settings.env.secrets
+    harmless = {name: value for name, value in REQUIRED.items() if name not in SECRETS}
+    files = {}
+    for name, value in SECRETS.items():
+        (tmp_path / name).write_text(f"{value}\n")
+        files[f"{name}_FILE"] = str(tmp_path / name)
+
+    from_files = start([sys.executable, "-c", SHOW], **harmless, **files)
+
+    assert from_files.returncode == 0, from_files.stderr
+    assert from_files.stdout == start([sys.executable, "-c", SHOW], **harmless, **SECRETS).stdout
+    assert "pw-of-mail" in from_files.stdout
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_that_is_given_both_ways_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret").write_text("in-the-file")
+    both = {name: SECRETS[name], f"{name}_FILE": str(tmp_path / "secret")}
+
+    ended = start(PROCESSES["manage.py"], **{**REQUIRED, **both})
+
+    assert ended.returncode != 0
+    assert ended.stderr.count(f"{name} and {name}_FILE are both set: remove one of them.") == 1
+    assert SECRETS[name] not in ended.stderr
+    assert "in-the-file" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "which cannot be read: No such file or directory."),
+        (b" \n", "which is empty."),
+        (b"\xff\xfe shh", "which is no file of text."),
+        (b"c2hvcnQ=\n", "is malformed: set it to base64 of 32 random bytes"),
+    ],
+    ids=["missing", "empty", "not text", "malformed"],
+)
+@pytest.mark.parametrize("process", PROCESSES)
+def test_a_file_that_cannot_be_used_is_one_line_without_its_content(
+    tmp_path: Path, process: str, content: bytes | None, problem: str
+) -> None:
+    file = tmp_path / "keys"
+    if content is not None:
+        file.write_bytes(content)
+    others = {name: value for name, value in REQUIRED.items() if name != "TOKEN_ENCRYPTION_KEYS"}
+
+    ended = start(PROCESSES[process], **others, TOKEN_ENCRYPTION_KEYS_FILE=str(file))
+
+    output = ended.stdout + ended.stderr
+    assert ended.returncode != 0
+    assert output.count("TOKEN_ENCRYPTION_KEYS_FILE") == 1
+    assert problem in output
+    assert "Traceback" not in output
+    assert "shh" not in output
+    assert "c2hvcnQ" not in output
+
+
+def test_a_directory_in_place_of_a_file_is_one_line(tmp_path: Path) -> None:
+    others = {name: value for name, value in REQUIRED.items() if name != "SECRET_KEY"}
+
+    ended = start(PROCESSES["manage.py"], **others, SECRET_KEY_FILE=str(tmp_path))
+
+    assert "SECRET_KEY_FILE names" in ended.stderr
+    assert "Is a directory" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_setting_that_is_no_secret_is_in_no_file(tmp_path: Path) -> None:
+    (tmp_path / "lanes").write_text("7")
+    show = [sys.executable, "-c", "from config import settings; print(settings.REFRESH_LANES)"]
+
+    ended = start(show, **REQUIRED, REFRESH_LANES_FILE=str(tmp_path / "lanes"))
+
+    assert ended.stdout.strip() == "64"
+
+
+def test_a_secret_key_with_a_comma_in_it_stays_one_key() -> None:
+    key = "a,key-with,commas-that-is-long-enough-to-sign-sessions-000"
+    show = "from config import settings as s; print(s.SECRET_KEY, s.SECRET_KEY_FALLBACKS)"
+
+    ended = start(
+        [sys.executable, "-c", show],
+        **{**REQUIRED, "SECRET_KEY": key},
+        SECRET_KEY_FALLBACKS="old,one\nolder",
+    )
+
+    assert ended.stdout.strip() == f"{key} ['old,one', 'older']"
+
+
+def test_the_keys_may_come_from_a_function_that_the_environment_names() -> None:
+    path = "tests.support.keys.from_a_kms"
+    show = (
+        "import django; django.setup()\n"
+        "from spotify_auth.encryption import cipher\n"
+        "print(cipher().current_head.hex())"
+    )
+
+    ended = start(
+        [sys.executable, "-c", show],
+        **{**REQUIRED, "TOKEN_ENCRYPTION_KEYS": path},
+        DJANGO_SETTINGS_MODULE="config.settings",
+    )
+
+    assert ended.stdout.strip() == Cipher([from_a_kms()[0]]).current_head.hex()

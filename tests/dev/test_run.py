@@ -12,6 +12,7 @@ import psutil
 import pytest
 import requests
 
+from dev import run as make_run
 from dev.process import ROOT, free_port
 from tests.support.processes import wait_for
 
@@ -177,3 +178,22 @@ def test_runs_the_whole_service_and_stops_the_servers_last(
     assert "Traceback" not in output
     assert set(ended[:3]) == {"gunicorn", "beat", "worker"}
     assert ended[3:] == ["spotify_auth.sandbox", "redis", "postgres"]
+
+
+def test_a_server_whose_address_is_in_a_file_is_not_started() -> None:
+    given = {"DATABASE_URL_FILE": "/run/secrets/database", "REDIS_URL_FILE": "/run/secrets/redis"}
+
+    assert set(make_run._ports(given)) == {"PORT", "SANDBOX_PORT"}
+
+
+def test_a_secret_in_a_file_takes_the_place_of_a_local_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = ("SECRET_KEY", "TOKEN_ENCRYPTION_KEYS", "POSTGRES_PASSWORD", "REDIS_PASSWORD")
+    monkeypatch.setattr(make_run, "local_secrets", lambda: dict.fromkeys(made, "local"))
+    given = {"SPOTIFY_CLIENT_ID": "id", "SECRET_KEY_FILE": "/run/secrets/key"}
+
+    with make_run._services(given, {}) as (env, servers):
+        assert servers == []
+        assert "SECRET_KEY" not in env
+        assert env["TOKEN_ENCRYPTION_KEYS"] == "local"

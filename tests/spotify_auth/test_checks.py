@@ -7,6 +7,9 @@ from django.db import connection
 from pytest_django import Settings
 
 from spotify_auth.conf import REQUIRED
+from spotify_auth.encryption import Cipher
+from tests.support.keys import NEW, OLD, keys
+from tests.support.tokens import Connect
 
 KEY = b"k" * 32
 DATABASE = django_settings.DATABASES["default"]
@@ -108,3 +111,41 @@ def test_connections_are_counted_when_a_database_is_named_only(settings: Setting
     settings.MOST_DATABASE_CONNECTIONS = 10**6
 
     assert errors() == []
+
+
+def warnings_of_the_database() -> list[CheckMessage]:
+    return run_checks(tags=[Tags.database], databases=["default"])
+
+
+def test_values_whose_key_is_missing_are_named_with_their_number(connect: Connect) -> None:
+    with keys(OLD):
+        connect("user-1", due=False)
+        connect("user-2", due=False)
+    with keys(NEW):
+        connect("user-3", due=False)
+        access, refresh = warnings_of_the_database()
+
+        assert {access.id, refresh.id} == {"spotify_auth.W002"}
+        key = Cipher([OLD]).current_head[1:].hex()
+        assert "No key opens 2 values of spotify_auth_spotifytoken.access_token" in access.msg
+        assert f"encrypted with key {key}" in refresh.msg
+        assert errors() == []  # it reads every row: only when a database is named
+
+    with keys(NEW, OLD):
+        assert warnings_of_the_database() == []
+
+
+@pytest.mark.django_db
+def test_before_the_first_migration_there_are_no_values(settings: Settings) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE spotify_auth_spotifytoken RENAME TO not_yet")
+
+    assert warnings_of_the_database() == []
+
+
+@pytest.mark.django_db
+def test_without_usable_keys_they_are_what_is_said(settings: Settings) -> None:
+    settings.TOKEN_ENCRYPTION_KEYS = "not base64!"
+
+    assert warnings_of_the_database() == []
+    assert ids() == ["E003"]

@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from tests.support.keys import NEW, in_base64
 from tests.support.processes import wait_for
 from tests.support.standalone import Browser, Project
 
@@ -172,3 +173,28 @@ def test_house_keeping_forgets_the_grants_of_users_who_have_left(project: Projec
     project.manage("shell", "--no-imports", "-c", code)
 
     assert [project.broker.exists(key) for key in rescued] == [0, 1]
+
+
+def test_an_operator_rotates_keys_and_sorts_out_a_backup(project: Project) -> None:
+    user_id, browser = connected(project, "user-9")
+    usual = project.env["TOKEN_ENCRYPTION_KEYS"]
+    new = in_base64(NEW)
+    sealed = TOKEN.format("substring(refresh_token FROM 2 FOR 4)")
+    before = project.row(sealed, user_id)
+
+    try:
+        project.env["TOKEN_ENCRYPTION_KEYS"] = f"{new},{usual}"
+        assert "Done." in project.manage("tokens", "rotate-keys")
+        assert project.row(sealed, user_id) != before
+    finally:
+        # The web server and the worker know the usual key alone.
+        project.env["TOKEN_ENCRYPTION_KEYS"] = f"{usual},{new}"
+        back = project.manage("tokens", "rotate-keys")
+        project.env["TOKEN_ENCRYPTION_KEYS"] = usual
+    assert "Done." in back
+    assert project.row(sealed, user_id) == before
+
+    now = project.row("SELECT now()")[0].isoformat()
+    kept = project.manage("tokens", "after-restore", "--backup-at", now, "--not-rotated", "--yes")
+    assert "Done." in kept
+    wait_for(lambda: "name" in browser.get("/music/").text, what="the page to be well")

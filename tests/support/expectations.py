@@ -303,6 +303,10 @@ LOSSES: dict[str, str] = {
     "the same, later than a minute after the commit, or with Redis": (
         f"{_RESCUE}::test_a_failover_that_also_lost_redis_loses_the_pair"
     ),
+    "PostgreSQL is restored from a backup": (
+        "tests/spotify_auth/maintenance/test_restoring.py"
+        "::RESTORE_TEST"
+    ),
     "PostgreSQL refuses the write: a partition of the history is missing, a CHECK, an overflow": (
         f"{_RESCUE}::test_a_history_that_takes_no_event_costs_no_pair"
     ),

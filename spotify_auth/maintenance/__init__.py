@@ -1,0 +1,1 @@
+"""What an operator does to all tokens at once; `manage.py tokens` is its door."""

@@ -1,0 +1,27 @@
+"""`manage.py tokens`: what an operator does to all tokens at once."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from spotify_auth.management.after_restore import AfterRestoreCommand
+from spotify_auth.management.rotate_keys import RotateKeysCommand
+from spotify_auth.management.subcommands import Subcommand, readable_failures
+
+SUBCOMMANDS: tuple[Subcommand, ...] = (RotateKeysCommand(), AfterRestoreCommand())
+
+
+class Command(BaseCommand):
+    help = "What an operator does to all tokens at once."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="subcommand")
+        for each in SUBCOMMANDS:
+            each.add_arguments(
+                subparsers.add_parser(each.name, help=each.help, description=each.help)
+            )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        (chosen,) = [each for each in SUBCOMMANDS if each.name == options["subcommand"]]
+        with readable_failures():
+            chosen.handle(self.stdout, options)
