@@ -17,10 +17,12 @@ from spotify_auth import login_failures
 from spotify_auth import views as spotify_views
 from spotify_auth.login import Completed, Door
 from spotify_auth.login_failures import LoginFailed
+from spotify_auth.throttles import callbacks, logins, throttled
 
 
 @require_POST
 @never_cache
+@throttled(logins)
 def login(request: HttpRequest) -> HttpResponse:
     """Send the browser to Spotify; with `switch`, to choose another account there.
 
@@ -38,6 +40,7 @@ def login(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 @never_cache
+@throttled(logins)
 def reconnect(request: HttpRequest) -> HttpResponse:
     """The link in a reminder: straight to Spotify, and then to the connection page.
 
@@ -53,6 +56,7 @@ def reconnect(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 @never_cache
+@throttled(callbacks)
 def callback(request: HttpRequest) -> HttpResponse:
     """Take the browser back from Spotify, through the door that it left by."""
     return spotify_views.come_back(

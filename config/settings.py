@@ -80,6 +80,16 @@ REFRESH_DORMANT_AFTER = env.integer("REFRESH_DORMANT_AFTER", minimum=0)
 WORKER_MAX_MEMORY_MIB = env.integer("WORKER_MAX_MEMORY_MIB", minimum=0)
 TOKEN_EVENT_RETENTION_DAYS = env.integer("TOKEN_EVENT_RETENTION_DAYS")
 
+# --- Limits (the same) ---------------------------------------------------------------------
+
+RATE_LIMIT_LOGINS = env.integer("RATE_LIMIT_LOGINS", minimum=0)
+RATE_LIMIT_ADDRESS = env.integer("RATE_LIMIT_ADDRESS", minimum=0)
+RATE_LIMIT_DASHBOARDS = env.integer("RATE_LIMIT_DASHBOARDS", minimum=0)
+RATE_LIMIT_TOKENS = env.integer("RATE_LIMIT_TOKENS", minimum=0)
+RATE_LIMIT_WEB_API_CALLS = env.integer("RATE_LIMIT_WEB_API_CALLS", minimum=0)
+RATE_LIMIT_CODE_EXCHANGES = env.integer("RATE_LIMIT_CODE_EXCHANGES", minimum=0)
+DASHBOARD_KEPT_SECONDS = env.integer("DASHBOARD_KEPT_SECONDS", minimum=0)
+
 # The most connections to PostgreSQL that this deployment opens, for `check --database default`:
 # one for each thread, one for each worker's own looks, and five for people and migrations.
 MOST_DATABASE_CONNECTIONS = (

@@ -23,9 +23,9 @@ logger = logging.getLogger("gunicorn.access")
 IDLE_SECONDS = 20
 """A connection on which nothing moves is closed."""
 TRANSFER_SECONDS = 60.0
-"""How long a request may take to arrive, and an answer to be taken, however steadily it trickles."""
+"""How long a request may take to arrive, and an answer to be taken, even if it trickles."""
 MOST_CONNECTIONS = 1000
-"""For each process. A connection that waits costs 2 KB, and each round of the loop a microsecond."""
+"""For each process. Each that waits costs some KB, and some microseconds of each round."""
 OTHER_FILES = 256
 """What a process opens besides: PostgreSQL, Redis, calls to Spotify."""
 HEADER_BYTES = 32 * 1024
@@ -52,6 +52,8 @@ class WebWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             connection_limit=_most_connections(),
             channel_timeout=IDLE_SECONDS,
             cleanup_interval=1,
+            # A head that is too large is read as a whole, so that its sender sees the answer.
+            recv_bytes=2 * HEADER_BYTES,
             max_request_header_size=HEADER_BYTES,
             max_request_body_size=BODY_BYTES,
             inbuf_overflow=BODY_BYTES_IN_MEMORY,
@@ -108,7 +110,7 @@ class _Watch:
 
 
 class _LogsAccess:
-    """One line for each answer. The query is left out: that of the login's callback has the code."""
+    """One line for each answer, without the query: that of the login's callback has the code."""
 
     def service(self: Any) -> None:
         begun = time.monotonic()

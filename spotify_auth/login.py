@@ -20,18 +20,22 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.views.decorators.debug import sensitive_variables
 
+from spotify_auth import cooldown, rate_limits
 from spotify_auth.accounts_service import answers, authorization
 from spotify_auth.accounts_service.errors import AccountsServiceError
 from spotify_auth.accounts_service.grant import Grant
+from spotify_auth.conf import settings
 from spotify_auth.connections import database_now
 from spotify_auth.login_failures import LoginFailed, Reason
 from spotify_auth.models import LoginAttempt, UserId
 from spotify_auth.profile import account_of
+from spotify_auth.rate_limits import Limited, Use
 from spotify_auth.text import for_the_log
 
 logger = logging.getLogger(__name__)
 
 LIFETIME = timedelta(minutes=10)
+EXCHANGES_WINDOW_SECONDS = 30.0
 
 # Errors of RFC 6749, section 4.1.2.1, that speak of what this site asks for.
 _REQUEST_ERRORS = {
@@ -122,8 +126,10 @@ def complete(
 
     `cookie` is the browser's under `cookie_name(state)`; `code` and `error` are what Spotify
     sent, blank if it did not; `user_id` is the user who is logged in, or None. Raises
-    LoginFailed.
+    LoginFailed; with `keeps_attempt` before anything was used up.
     """
+    if code and not error:
+        _take_turn()
     attempt = _take(state=state, cookie=cookie)
     if attempt.for_user and attempt.for_user != str(user_id):
         raise LoginFailed(Reason.ANOTHER_USER)
@@ -174,6 +180,28 @@ def _take(*, state: str, cookie: str) -> _Taken:
         for_user=for_user,
         switch=switch,
     )
+
+
+def _take_turn() -> None:
+    """Count an exchange. Raises LoginFailed while the token endpoint is not to be asked.
+
+    During a pause of all, and beyond a share of their own: an exchange more could make Spotify
+    limit the lanes, which keep everybody's tokens fresh.
+    """
+    wait = cooldown.left()
+    if not wait:
+        share = Use(
+            name="code_exchanges",
+            who="",
+            most=settings.RATE_LIMIT_CODE_EXCHANGES,
+            seconds=EXCHANGES_WINDOW_SECONDS,
+        )
+        try:
+            rate_limits.take(share)
+        except Limited as limited:
+            wait = limited.retry_after
+    if wait:
+        raise LoginFailed(Reason.PAUSED, retry_after=wait, keeps_attempt=True)
 
 
 def _reason_of(error: str) -> Reason:

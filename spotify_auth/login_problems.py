@@ -65,6 +65,12 @@ WORDS: Mapping[StrEnum, Words] = {
         "operators can correct that: their log says login_code_refused. Your account is not "
         "affected.",
     ),
+    Reason.PAUSED: Words(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "Please wait a moment",
+        "This site asks Spotify for nothing at present, so that everybody's connection is kept. "
+        "Your login is not lost: reload this page then, within ten minutes.",
+    ),
     Reason.RATE_LIMITED: Words(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "Spotify asks this site to slow down",

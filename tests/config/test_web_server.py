@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -82,12 +83,13 @@ def impatient(*, idle: int, transfer: float) -> list[str]:
 def test_a_request_that_trickles_is_ended() -> None:
     with serving(impatient(idle=60, transfer=2)) as server:
         begun = time.monotonic()
-        with server.connect(form_owed()) as connection, pytest.raises(OSError):  # noqa: PT011
+        with server.connect(form_owed()) as connection, suppress(OSError):
             while time.monotonic() - begun < 15:
                 connection.sendall(b"x")
                 time.sleep(0.2)
+        took = time.monotonic() - begun
 
-    assert 2 <= time.monotonic() - begun < 15
+    assert 2 <= took < 15
 
 
 def test_an_idle_connection_is_ended() -> None:
@@ -201,7 +203,8 @@ def test_a_request_in_hand_is_answered_at_the_end() -> None:
 
 def test_a_process_that_died_is_replaced(server: WebServer) -> None:
     (worker,) = {
-        int(number) for number in re.findall(r"Booting worker with pid: (\d+)", server.process.logs())
+        int(number)
+        for number in re.findall(r"Booting worker with pid: (\d+)", server.process.logs())
     }
     os.kill(worker, signal.SIGKILL)
 

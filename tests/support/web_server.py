@@ -115,5 +115,3 @@ def serving(
         yield WebServer(process, port, env.get("HOST", "127.0.0.1"))
     finally:
         process.teardown()
-
-
