@@ -90,7 +90,11 @@ def load(user: UserOrId, *, requested_by: str = "") -> dict[str, Part]:
 
 
 def _fetch(user: UserOrId, token: AccessToken, *, requested_by: str) -> dict[str, Part]:
-    answers = web_api.get_all(user, CALLS, requested_by=requested_by, token=token)
+    return parts_from(web_api.get_all(user, CALLS, requested_by=requested_by, token=token))
+
+
+def parts_from(answers: Mapping[str, Answer | WebApiError]) -> dict[str, Part]:
+    """The parts that these answers to CALLS make."""
     return {name: _part(answers[name], _READERS[name]) for name in CALLS}
 
 

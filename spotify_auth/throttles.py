@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable
 from http import HTTPStatus
 from math import ceil
-from typing import Concatenate, ParamSpec, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.loader import render_to_string
@@ -16,8 +16,7 @@ from spotify_auth.conf import settings
 from spotify_auth.problems import Problem
 from spotify_auth.rate_limits import Limited, Use
 
-P = ParamSpec("P")
-R = TypeVar("R", bound=HttpResponseBase)
+View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
 Rule: TypeAlias = Callable[[HttpRequest], Use | None]
 """What a request counts towards, or None if it does not."""
@@ -50,29 +49,22 @@ def tokens(request: HttpRequest) -> Use | None:
     return _by_user(request, "tokens", settings.RATE_LIMIT_TOKENS)
 
 
-def throttled(
-    *rules: Rule, as_json: bool = False
-) -> Callable[
-    [Callable[Concatenate[HttpRequest, P], R]],
-    Callable[Concatenate[HttpRequest, P], R | HttpResponse],
-]:
+def throttled(*rules: Rule, as_json: bool = False) -> Callable[[View], View]:
     """Answer 429 instead of calling the view, while one of the rules' limits is reached.
 
     Words in a page for browsers, JSON for programs; `as_json`: JSON for all.
     """
 
-    def decorate(
-        view: Callable[Concatenate[HttpRequest, P], R],
-    ) -> Callable[Concatenate[HttpRequest, P], R | HttpResponse]:
+    def decorate(view: View) -> View:
         @functools.wraps(view)
-        def wrapper(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> R | HttpResponse:
+        def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             try:
                 rate_limits.take(*filter(None, (rule(request) for rule in rules)))
             except Limited as limited:
                 return _too_many(request, limited, as_json=as_json)
             return view(request, *args, **kwargs)
 
-        return wrapper
+        return cast(View, wrapper)
 
     return decorate
 

@@ -5,7 +5,6 @@ import re
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -186,9 +185,11 @@ def test_an_ipv6_address_is_served() -> None:
 
 
 def test_a_request_in_hand_is_answered_at_the_end() -> None:
-    hold = threading.Event()
+    def hang(connection: socket.socket) -> None:
+        time.sleep(3)
+
     port = free_port()
-    with speaking(lambda connection: bool(hold.wait(3)) or None) as database:
+    with speaking(hang) as database:
         env = settings_without_servers(port, DATABASE_URL=f"postgres://u:p@127.0.0.1:{database}/d")
         with serving(env=env, port=port) as server:
             asks_the_database = get("/dashboard/", f"Cookie: sessionid={'s' * 32}")

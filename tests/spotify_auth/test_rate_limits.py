@@ -1,9 +1,11 @@
 """Limits counted in Redis: how many, when again, whom, and what happens without Redis."""
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 import redis
@@ -117,7 +119,8 @@ def test_threads_are_counted_together(elsewhere: Elsewhere) -> None:
         start.wait()
         return admitted(25, use(most=20))
 
-    assert sum(each.result() for each in [elsewhere(some) for _ in range(8)]) == 20  # type: ignore[attr-defined]
+    running = [elsewhere(some) for _ in range(8)]
+    assert sum(cast(int, each.result()) for each in running) == 20
 
 
 def test_keys_say_nothing_and_end(redis_itself: redis.Redis) -> None:
@@ -151,7 +154,11 @@ def test_nothing_is_limited_without_redis(
 
 def test_a_redis_that_hangs_costs_one_time_out(settings: Settings) -> None:
     release = threading.Event()
-    with speaking(lambda connection: bool(release.wait(20)) or None) as port:
+
+    def hang(connection: socket.socket) -> None:
+        release.wait(20)
+
+    with speaking(hang) as port:
         settings.REDIS_URL = f"redis://127.0.0.1:{port}/0"
         begun = time.monotonic()
         assert admitted(200, use(most=1)) == 200

@@ -58,7 +58,7 @@ def at_once(elsewhere: Elsewhere, make: Callable[[], Made], threads: int = 8) ->
         start.wait()
         return share(PLACE, make)
 
-    return [each.result() for each in [elsewhere(ask) for _ in range(threads)]]  # type: ignore[attr-defined]
+    return [each.result() for each in [elsewhere(ask) for _ in range(threads)]]
 
 
 def test_threads_that_ask_at_once_share_one_answer(elsewhere: Elsewhere) -> None:
@@ -107,7 +107,7 @@ def test_processes_that_ask_at_once_share_one_answer(
     another_process()
 
     assert share(PLACE, make) == "private answer 1"
-    assert first.result() == "private answer 1"  # type: ignore[attr-defined]
+    assert first.result() == "private answer 1"
     assert make.made == 1
 
 
@@ -146,7 +146,7 @@ def test_those_who_waited_for_a_failure_try_themselves(elsewhere: Elsewhere) -> 
 
     assert share(PLACE, Maker()) == "private answer 1"
     with pytest.raises(ValueError, match="no"):
-        first.result()  # type: ignore[attr-defined]
+        first.result()
 
 
 def test_redis_holds_it_encrypted_under_a_digest_and_for_its_time(
