@@ -68,8 +68,8 @@ WORDS: Mapping[StrEnum, Words] = {
     Reason.PAUSED: Words(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "Please wait a moment",
-        "This site asks Spotify for nothing at present, so that everybody's connection is kept. "
-        "Your login is not lost: reload this page then, within ten minutes.",
+        "So that everybody's connection is kept, this site asks Spotify for nothing just now. "
+        "Your login is not lost: reload this page a little later, but within ten minutes.",
     ),
     Reason.RATE_LIMITED: Words(
         HTTPStatus.SERVICE_UNAVAILABLE,

@@ -6,7 +6,6 @@ import pytest
 
 from accounts import dashboard
 from accounts.dashboard import CALLS, Item, Part, load
-from spotify_auth import web_api
 from tests.support.sandbox_client import SCOPES, Sandbox
 from tests.support.tokens import Connect
 

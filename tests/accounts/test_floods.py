@@ -270,6 +270,7 @@ def test_a_login_waits_for_the_end_of_a_pause_and_is_not_lost(
     assert (waiting.status_code, asked) == (503, 0)
     assert 60 <= int(waiting["Retry-After"]) <= 91
     assert "Your login is not lost" in waiting.content.decode()
+    assert 'href="">Reload this page</a>' in waiting.content.decode()
     assert (completed.status_code, exchanges(spotify)) == (302, 1)
 
 
