@@ -106,7 +106,7 @@ def _lead(key: str, flight: _Flight, make: Callable[[], Made]) -> str:
             if kept_here:
                 flight.until = time.monotonic() + kept_here
             else:
-                del _flights[key]
+                _flights.pop(key, None)
         flight.landed.set()
 
 
