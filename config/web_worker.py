@@ -117,7 +117,7 @@ class _LogsAccess:
         try:
             super().service()  # type: ignore[misc]  # of waitress's task
         finally:
-            address = self.request.__dict__.get("request_uri", "").partition("?")[0]
+            address = getattr(self.request, "request_uri", "").partition("?")[0]
             logger.info(
                 '%s "%s %s" %s %s bytes %d ms',
                 self.channel.addr[0],

@@ -129,6 +129,8 @@ def complete(
     LoginFailed; with `keeps_attempt` before anything was used up.
     """
     if code and not error:
+        if not _is_known(state=state, cookie=cookie):
+            raise LoginFailed(Reason.UNKNOWN_STATE)
         _take_turn()
     attempt = _take(state=state, cookie=cookie)
     if attempt.for_user and attempt.for_user != str(user_id):
@@ -162,6 +164,15 @@ def cookie_name(state: str) -> str:
 def delete_expired() -> None:
     """Delete the attempts that did not come back in time."""
     LoginAttempt.objects.filter(created_at__lt=Now() - LIFETIME).delete()
+
+
+def _is_known(*, state: str, cookie: str) -> bool:
+    """Whether there is such an attempt: made-up ones use up nobody's turn."""
+    return LoginAttempt.objects.filter(
+        state_digest=_digest(state),
+        browser_digest=_digest(cookie),
+        created_at__gt=Now() - LIFETIME,
+    ).exists()
 
 
 def _take(*, state: str, cookie: str) -> _Taken:

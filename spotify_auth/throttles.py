@@ -58,8 +58,12 @@ def throttled(*rules: Rule, as_json: bool = False) -> Callable[[View], View]:
     def decorate(view: View) -> View:
         @functools.wraps(view)
         def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            # A view that calls another one is one request.
+            counted: set[Rule] = request.__dict__.setdefault("counted_rules", set())
+            news = [rule for rule in rules if rule not in counted]
+            counted.update(news)
             try:
-                rate_limits.take(*filter(None, (rule(request) for rule in rules)))
+                rate_limits.take(*filter(None, (rule(request) for rule in news)))
             except Limited as limited:
                 return _too_many(request, limited, as_json=as_json)
             return view(request, *args, **kwargs)

@@ -9,19 +9,22 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 import redis
 import requests
-from django.test import Client
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpResponse
+from django.test import Client, RequestFactory
 from django.urls import reverse
 from pytest_django import Settings
 
 from accounts.models import User
 from dev.process import free_port
-from spotify_auth import cooldown, shared_answers
+from spotify_auth import connections, cooldown, shared_answers
 from spotify_auth.cooldown import Reason
-from spotify_auth.models import LoginAttempt, SpotifyToken
+from spotify_auth.models import LoginAttempt
+from spotify_auth.throttles import logins, throttled
 from tests.support.login import approve, begin, log_in
 from tests.support.processes import service_environment
 from tests.support.sandbox_client import SCOPES, Sandbox
-from tests.support.tokens import Connect
+from tests.support.tokens import Connect, grant_of
 from tests.support.web_server import serving
 
 pytestmark = pytest.mark.django_db
@@ -84,16 +87,23 @@ def test_a_kept_dashboard_ends_with_the_connection(
 
 
 def test_a_kept_dashboard_is_not_another_accounts(
-    client: Client, listener: User, spotify: Sandbox, connect: Connect
+    client: Client, listener: User, spotify: Sandbox
 ) -> None:
     first = client.get(DATA).json()["parts"]["profile"]
-    other = connect("commuter", due=False, scope=SCOPES)
-    # The row now holds another account's tokens, as after disconnecting and connecting it.
-    token = SpotifyToken.objects.get(pk=other.pk)
-    client.force_login(other)
+    client.post(reverse("spotify_auth:disconnect"))
+    User.objects.filter(pk=listener.pk).update(account_id=None)
+    answer = spotify.connect(["commuter"], scope=SCOPES)["commuter"]
+    connections.connect(
+        user_id=listener.pk,
+        account_id=answer["account_id"],
+        grant=grant_of(answer),
+        issued_at=connections.database_now(),
+    )
 
-    assert token.generation >= 1
-    assert client.get(DATA).json()["parts"]["profile"] != first
+    second = client.get(DATA).json()["parts"]["profile"]
+
+    assert (first["state"], second["state"]) == ("ok", "ok")
+    assert first != second
 
 
 def test_nothing_is_kept_when_the_setting_says_so(
@@ -207,6 +217,21 @@ def test_logins_of_one_address_are_limited(
     begin(Client(REMOTE_ADDR="192.0.2.9"))
 
 
+def test_a_view_that_calls_another_one_is_counted_once(
+    client: Client, spotify: Sandbox, settings: Settings, rf: RequestFactory
+) -> None:
+    settings.RATE_LIMIT_LOGINS = 2
+
+    def answer() -> int:
+        request = rf.get("/")
+        request.user = AnonymousUser()
+        return throttled(logins)(throttled(logins)(lambda request: HttpResponse()))(
+            request
+        ).status_code
+
+    assert [answer() for _ in range(3)] == [200, 200, 429]
+
+
 @pytest.mark.parametrize(
     ("first", "second", "status"),
     [
@@ -253,6 +278,17 @@ def test_a_callback_without_an_attempt_never_reaches_the_token_endpoint(
 
     assert stranger.status_code == 400
     assert exchanges(spotify) == 0
+
+
+def test_a_callback_without_an_attempt_uses_up_nobodys_turn(
+    client: Client, spotify: Sandbox, settings: Settings
+) -> None:
+    settings.RATE_LIMIT_CODE_EXCHANGES = 1
+    back = approve(spotify, begin(client))
+    for _ in range(3):
+        Client().get(reverse("accounts:callback"), {"code": "made-up", "state": "made-up"})
+
+    assert client.get(back).status_code == 302
 
 
 def test_a_login_waits_for_the_end_of_a_pause_and_is_not_lost(
