@@ -101,10 +101,11 @@ class _Watch:
         for number, channel in channels.items():
             if not _is_transferring(channel):
                 continue
+            transfer = channel.request or channel
             known, since = before.get(number, (None, now))
-            if known is not channel:
+            if known is not transfer:
                 since = now
-            self._since[number] = channel, since
+            self._since[number] = transfer, since
             if now - since > TRANSFER_SECONDS:
                 channel.will_close = True
 
@@ -123,7 +124,7 @@ class _LogsAccess:
                 self.channel.addr[0],
                 _plain(getattr(self.request, "command", "")),
                 _plain(address.partition("#")[0]),
-                self.status.partition(" ")[0],
+                self.status.partition(" ")[0] if self.wrote_header else "-",
                 self.content_bytes_written,
                 (time.monotonic() - begun) * 1000,
             )

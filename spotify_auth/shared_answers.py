@@ -95,12 +95,10 @@ def _board(key: str) -> tuple[_Flight, bool]:
 def _lead(key: str, flight: _Flight, make: Callable[[], Made]) -> str:
     kept_here = 0.0
     try:
-        try:
-            flight.text = _shared(key, make)
-        except _Alone as alone:
-            flight.text = alone.made.text
-            kept_here = alone.made.seconds
-        return flight.text
+        made, is_shared = _obtain(key, make)
+        flight.text = made.text
+        kept_here = 0.0 if is_shared else made.seconds
+        return made.text
     finally:
         with _lock:
             if kept_here:
@@ -110,35 +108,35 @@ def _lead(key: str, flight: _Flight, make: Callable[[], Made]) -> str:
         flight.landed.set()
 
 
-class _Alone(Exception):
-    """Redis is away: the answer is this process's alone."""
-
-    def __init__(self, made: Made) -> None:
-        super().__init__()
-        self.made = made
-
-
-def _shared(key: str, make: Callable[[], Made]) -> str:
-    """The answer of another process, or one for all of them. Raises _Alone without Redis."""
+def _obtain(key: str, make: Callable[[], Made]) -> tuple[Made, bool]:
+    """The answer of another process, or one for all of them; False if Redis did not take it."""
     keys = [f"spotify_auth:shared:{key}", f"spotify_auth:shared:{key}:made"]
     me = secrets.token_hex(8)
+    is_away, text = False, None
     try:
         text = _wait_for(keys, key, me)
     except redis.RedisError as error:
         logger.warning("answers_not_shared reason=%s", type(error).__name__)
-        raise _Alone(make()) from None
+        is_away = True
     if text is not None:
-        return text
+        return Made(text, 0), True
     made = Made("", 0)
     try:
         made = make()
     finally:
-        try:
-            sealed = cipher().encrypt(made.text, place=_place(key)) if made.seconds else b""
-            redis_client.run(_KEEP, keys=keys, args=[me, sealed, int(made.seconds * 1000)])
-        except redis.RedisError as error:
-            logger.warning("answers_not_shared reason=%s", type(error).__name__)
-    return made.text
+        is_kept = not is_away and _keep(keys, key, me, made)
+    return made, is_kept
+
+
+def _keep(keys: list[str], key: str, me: str, made: Made) -> bool:
+    """Give the answer to all processes, and let those who wait go on; False without Redis."""
+    sealed = cipher().encrypt(made.text, place=_place(key)) if made.seconds else b""
+    try:
+        redis_client.run(_KEEP, keys=keys, args=[me, sealed, int(made.seconds * 1000)])
+    except redis.RedisError as error:
+        logger.warning("answers_not_shared reason=%s", type(error).__name__)
+        return False
+    return True
 
 
 def _wait_for(keys: list[str], key: str, me: str) -> str | None:
