@@ -10,6 +10,7 @@ from accounts import dashboard
 from accounts.connection_page import reconnect_soon
 from accounts.dashboard import Part
 from spotify_auth.problems import NOT_LOGGED_IN, problem_of
+from spotify_auth.throttles import dashboards, throttled, visits
 from spotify_auth.tokens import TokenUnavailable
 from spotify_auth.web_api import reading
 
@@ -18,6 +19,7 @@ MAX_AGE = 10
 
 
 @require_safe
+@throttled(dashboards, visits, as_json=True)
 def dashboard_data(request: HttpRequest) -> HttpResponseBase:
     """Everything that the dashboard shows; docs/reference/json-api.md describes it."""
     if not request.user.is_authenticated:

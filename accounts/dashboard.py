@@ -5,16 +5,19 @@ Answers are read defensively: a field of another form than documented counts as 
 an item that is no object costs that item alone.
 """
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from accounts import pictures
-from spotify_auth import web_api
+from spotify_auth import shared_answers, web_api
+from spotify_auth.conf import settings
 from spotify_auth.problems import lasting
+from spotify_auth.shared_answers import Made
 from spotify_auth.text import storable
-from spotify_auth.tokens import UserOrId
-from spotify_auth.web_api import Answer, RateLimited, WebApiError
+from spotify_auth.tokens import AccessToken, UserOrId, primary_key_of
+from spotify_auth.web_api import Answer, RateLimited, WebApiError, reading
 
 CALLS: dict[str, tuple[str, Mapping[str, str | int]]] = {
     "profile": ("/me", {}),
@@ -24,6 +27,10 @@ CALLS: dict[str, tuple[str, Mapping[str, str | int]]] = {
     "recently_played": ("/me/player/recently-played", {"limit": 10}),
     "playlists": ("/me/playlists", {"limit": 12}),
 }
+
+
+INCOMPLETE_KEPT_SECONDS = 2
+"""A dashboard with a part that failed is asked for again soon, but not at each click."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,9 +70,40 @@ class Part:
 
 
 def load(user: UserOrId, *, requested_by: str = "") -> dict[str, Part]:
-    """Fetch everything the dashboard shows. Raises tokens.TokenUnavailable."""
-    answers = web_api.get_all(user, CALLS, requested_by=requested_by)
+    """Everything the dashboard shows, at most DASHBOARD_KEPT_SECONDS old.
+
+    The user's tabs share it. Raises tokens.TokenUnavailable, which is never kept.
+    """
+    token = reading.read(user, requested_by=requested_by)
+    kept_seconds = settings.DASHBOARD_KEPT_SECONDS
+    if not kept_seconds:
+        return _fetch(user, token, requested_by=requested_by)
+
+    def make() -> Made:
+        parts = _fetch(user, token, requested_by=requested_by)
+        whole = not any(part.error for part in parts.values())
+        text = json.dumps({name: asdict(part) for name, part in parts.items()})
+        return Made(text, kept_seconds if whole else min(kept_seconds, INCOMPLETE_KEPT_SECONDS))
+
+    place = f"dashboard:{primary_key_of(user)}:{token.generation}"
+    return _parts_of(shared_answers.share(place, make))
+
+
+def _fetch(user: UserOrId, token: AccessToken, *, requested_by: str) -> dict[str, Part]:
+    return parts_from(web_api.get_all(user, CALLS, requested_by=requested_by, token=token))
+
+
+def parts_from(answers: Mapping[str, Answer | WebApiError]) -> dict[str, Part]:
+    """The parts that these answers to CALLS make."""
     return {name: _part(answers[name], _READERS[name]) for name in CALLS}
+
+
+def _parts_of(text: str) -> dict[str, Part]:
+    parts: dict[str, dict[str, Any]] = json.loads(text)
+    return {
+        name: Part(**{**part, "items": tuple(Item(**item) for item in part["items"])})
+        for name, part in parts.items()
+    }
 
 
 def _part(answer: Answer | WebApiError, read: Callable[[dict[str, Any]], Part]) -> Part:

@@ -27,10 +27,12 @@ from spotify_auth import login_failures
 from spotify_auth import views as spotify_views
 from spotify_auth.login import Completed, Door
 from spotify_auth.login_failures import LoginFailed
+from spotify_auth.throttles import callbacks, logins, throttled
 
 
 @require_POST
 @never_cache
+@throttled(logins)
 def login(request: HttpRequest) -> HttpResponse:
     """Send the browser to Spotify; with `switch`, to go on as the user of another account.
 
@@ -84,6 +86,7 @@ def link(request: SignedInRequest) -> HttpResponse:
 
 @require_safe
 @never_cache
+@throttled(logins)
 def reconnect(request: HttpRequest) -> HttpResponse:
     """The link in a reminder: a page with a button, since a mail can hold no form.
 
@@ -101,6 +104,7 @@ def reconnect(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 @never_cache
+@throttled(callbacks)
 def callback(request: HttpRequest) -> HttpResponse:
     """Take the browser back from Spotify, through the door that it left by."""
     doors: spotify_views.Doors = {

@@ -26,6 +26,7 @@ from accounts.forms import ReminderForm
 from accounts.requests import SignedInRequest
 from spotify_auth.database_faults import Fault, fault_of
 from spotify_auth.problems import RETRY_SECONDS
+from spotify_auth.throttles import dashboards, throttled, visits
 from spotify_auth.tokens import NotConnected, ReconnectRequired, TokenStale
 from spotify_auth.web_api import NotAllowed, RateLimited, Unauthorized, Unavailable
 
@@ -48,6 +49,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 @login_required
+@throttled(dashboards, visits)
 def dashboard(request: SignedInRequest) -> HttpResponse:
     """The user's music, or why it cannot be shown; htmx asks for the content alone."""
     template = "accounts/_dashboard.html" if request.htmx else "accounts/dashboard.html"

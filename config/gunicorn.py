@@ -8,10 +8,10 @@ _host = bracketed(os.environ.get("HOST") or "0.0.0.0")  # noqa: S104
 bind = f"{_host}:{os.environ.get('PORT') or '8000'}"
 workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
 threads = int(os.environ.get("WEB_THREADS") or 8)
+# Requests are read, and answers are sent, without a thread: a slow visitor stops nobody.
+worker_class = "config.web_worker.WebWorker"
 # Settings that do not hold stop the process at once, instead of each new worker for ever.
 preload_app = True
 # It would be a file in the home directory, outside of everything that is ours.
 control_socket_disable = True
-accesslog = "-"
-# %(U)s is the path alone: the query of the log-in callback carries the code.
-access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(B)s bytes %(M)s ms'
+accesslog = "-"  # the lines are config/web_worker.py's

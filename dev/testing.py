@@ -60,6 +60,18 @@ def temporary_servers(*, durable: bool = False) -> Iterator[tuple[Postgres, Redi
         yield postgres, redis
 
 
+WITHOUT_LIMITS = {
+    "RATE_LIMIT_LOGINS": "0",
+    "RATE_LIMIT_ADDRESS": "0",
+    "RATE_LIMIT_DASHBOARDS": "0",
+    "RATE_LIMIT_TOKENS": "0",
+    "RATE_LIMIT_WEB_API_CALLS": "0",
+    "RATE_LIMIT_CODE_EXCHANGES": "0",
+    "DASHBOARD_KEPT_SECONDS": "0",
+}
+"""For benchmarks and soaks: all of their load comes from one address, and is meant."""
+
+
 def settings_for_tests(*, database_url: str, redis_url: str) -> dict[str, str]:
     """The environment of a test run: this process's, without any setting of the service."""
     settings = re.findall(r"^#([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)

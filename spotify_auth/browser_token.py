@@ -11,6 +11,7 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_POST
 
 from spotify_auth.problems import NOT_LOGGED_IN, NOT_SAME_ORIGIN, missing_scopes, problem_of
+from spotify_auth.throttles import throttled, tokens, visits
 from spotify_auth.tokens import TokenUnavailable
 from spotify_auth.web_api import reading
 
@@ -20,6 +21,7 @@ SCOPE = "streaming"
 @require_POST
 @never_cache
 @sensitive_variables()
+@throttled(tokens, visits, as_json=True)
 def browser_token(request: HttpRequest) -> HttpResponse:
     """Answer with the access token and its expiry, or with a problem in JSON."""
     if not _is_same_origin(request):

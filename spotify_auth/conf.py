@@ -64,8 +64,24 @@ DEFAULTS: Final[dict[str, Any]] = {
     "REFRESH_DORMANT_AFTER": 0,
     # A worker that has grown beyond this, in MiB, ends itself. 0 is never.
     "WORKER_MAX_MEMORY_MIB": 0,
+    # Whose X-Forwarded-For is believed: how many proxies stand before the site, or their
+    # addresses and networks, with commas or in a list. 0: nobody's.
+    "TRUSTED_PROXIES": "0",
     # Days for which the history of a token is kept.
     "TOKEN_EVENT_RETENTION_DAYS": 90,
+    # Limits in a minute; 0 is none. Logins that one address begins, and with which it comes back;
+    # pages and data that one address asks for; dashboards, and access tokens for a player, that one
+    # user asks for.
+    "RATE_LIMIT_LOGINS": 10,
+    "RATE_LIMIT_ADDRESS": 600,
+    "RATE_LIMIT_DASHBOARDS": 30,
+    "RATE_LIMIT_TOKENS": 30,
+    # Limits in 30 s for all users together; 0 is none. Calls of the Web API for pages, and codes of
+    # logins that are traded at the token endpoint.
+    "RATE_LIMIT_WEB_API_CALLS": 1000,
+    "RATE_LIMIT_CODE_EXCHANGES": 120,
+    # Seconds for which a user's dashboard is shown again without asking Spotify. 0 is not at all.
+    "DASHBOARD_KEPT_SECONDS": 10,
     # The most connections to PostgreSQL that all processes together may open, for
     # `manage.py check --database default`. 0: not checked.
     "MOST_DATABASE_CONNECTIONS": 0,
@@ -99,8 +115,16 @@ class Settings:
     OUTAGE_GUARD_LONGEST_SECONDS: float
     REFRESH_DORMANT_AFTER: int
     WORKER_MAX_MEMORY_MIB: int
+    TRUSTED_PROXIES: str | int | list[str]
     TOKEN_EVENT_RETENTION_DAYS: int
     MOST_DATABASE_CONNECTIONS: int
+    RATE_LIMIT_LOGINS: int
+    RATE_LIMIT_ADDRESS: int
+    RATE_LIMIT_DASHBOARDS: int
+    RATE_LIMIT_TOKENS: int
+    RATE_LIMIT_WEB_API_CALLS: int
+    RATE_LIMIT_CODE_EXCHANGES: int
+    DASHBOARD_KEPT_SECONDS: int
 
     def __getattr__(self, name: str) -> Any:
         """One setting. Raises ImproperlyConfigured for a required one that is missing."""

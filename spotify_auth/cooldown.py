@@ -124,6 +124,19 @@ def reason() -> str:
     return value.decode() if isinstance(value, bytes) else ""
 
 
+def left() -> float:
+    """For how many seconds nobody may ask the token endpoint; 0 if there is no pause.
+
+    Also 0 without Redis, after a second at the most.
+    """
+    try:
+        milliseconds = redis_client.client().pttl(_PAUSE)
+    except redis.RedisError as error:
+        logger.warning("cooldown_unknown reason=%s", type(error).__name__)
+        return 0.0
+    return max(int(milliseconds), 0) / 1000
+
+
 def close() -> None:
     """A probe was granted: every lane may go."""
     try:

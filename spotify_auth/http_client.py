@@ -1,4 +1,4 @@
-"""HTTP sessions whose every answer must be complete within a total time limit.
+"""HTTP sessions whose every answer must be complete within a total time limit, and a size.
 
 requests' time-outs apply to each read from the socket, so that a server which sends
 one byte every few seconds, in the headers or in the body, may hold a call, and with it
@@ -32,6 +32,10 @@ from spotify_auth.conf import settings
 LONGEST_CONNECT_SECONDS = 3.0
 LONGEST_READ_SECONDS = 10.0
 
+LARGEST_ANSWER_BYTES = 2 * 1024 * 1024
+"""Of a body, unpacked. The largest answers of the Web API have some hundred KB."""
+_READ_BYTES = 64 * 1024
+
 LONGEST_REST_SECONDS = 60.0
 """A connection that was idle for longer is closed: NATs are known to forget after 350 s."""
 
@@ -57,6 +61,10 @@ class _Call(threading.local):
 
 _call = _Call()
 _local = threading.local()
+
+
+class AnswerTooLarge(requests.RequestException):
+    """The body is larger than LARGEST_ANSWER_BYTES. It was not read further."""
 
 
 class HandshakeFailed(NewConnectionError):
@@ -222,7 +230,7 @@ class BoundedSession(requests.Session):
             response = self._send_once(request, stream=stream)
         response.elapsed = timedelta(seconds=time.monotonic() - begun)
         if not stream:
-            response.content  # noqa: B018  (reads it, within the deadline)
+            read_body(response)
         return response
 
     def _send_once(self, request: requests.PreparedRequest, *, stream: bool) -> requests.Response:
@@ -239,6 +247,25 @@ class BoundedSession(requests.Session):
             cert=self.cert,
             proxies=self.proxies,
         )
+
+
+def read_body(response: requests.Response) -> None:
+    """Read the body within the deadline, and unpack no more than LARGEST_ANSWER_BYTES of it.
+
+    Raises what requests raises, and AnswerTooLarge. An error's status counts also without its
+    words: one whose body is too large has none.
+    """
+    parts, size = [], 0
+    for part in response.iter_content(_READ_BYTES):
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST_ANSWER_BYTES:
+            response.close()
+            if response.status_code < 400:
+                raise AnswerTooLarge("the answer is too large", response=response)
+            parts.clear()
+            break
+    response._content = b"".join(parts)
 
 
 def session_of_this_thread(*, total_seconds: float) -> BoundedSession:

@@ -17,7 +17,7 @@ from enum import StrEnum
 
 from django.views.decorators.debug import sensitive_variables
 
-from spotify_auth import login_attempts, login_rows
+from spotify_auth import cooldown, login_attempts, login_rows, rate_limits
 from spotify_auth.accounts_service import answers, authorization
 from spotify_auth.accounts_service.errors import AccountsServiceError
 from spotify_auth.accounts_service.grant import Grant
@@ -26,6 +26,7 @@ from spotify_auth.login_attempts import Attempt, digest
 from spotify_auth.login_failures import LoginFailed, Reason
 from spotify_auth.models import UserId
 from spotify_auth.profile import account_of
+from spotify_auth.rate_limits import Limited, Use
 from spotify_auth.text import for_the_log
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ LIFETIME = timedelta(minutes=10)
 """How long a login may take."""
 LINK_LIFETIME = timedelta(minutes=5)
 """How long a link may take: the password was typed just before it began."""
+EXCHANGES_WINDOW_SECONDS = 30.0
 
 # Errors of RFC 6749, section 4.1.2.1, that speak of what this site asks for.
 _REQUEST_ERRORS = {
@@ -142,7 +144,8 @@ def complete(
     `cookie` is the browser's under `cookie_name()`, `previous_cookie` the one under
     `login_rows.cookie_name(state)`; `code` and `error` are what Spotify sent, blank if it did not;
     `user_id` is the user who is logged in, or None; `doors` are those that the caller can go
-    through. Raises LoginFailed, without a request to Spotify if the attempt does not hold.
+    through. Raises LoginFailed, without a request to Spotify if the attempt does not hold; with
+    `keeps_attempt` before anything was used up.
     """
     attempt = _attempt(state=state, cookie=cookie, previous_cookie=previous_cookie)
     if attempt is None or attempt.door not in doors:
@@ -152,6 +155,7 @@ def complete(
         raise LoginFailed(_reason_of(error))
     if not code:
         raise LoginFailed(Reason.SPOTIFY_ERROR)
+    _take_turn()
     lifetime = LINK_LIFETIME if attempt.door == Door.LINK else LIFETIME
     issued_at = login_attempts.use(attempt, lifetime=lifetime)
     if issued_at is None:
@@ -199,6 +203,28 @@ def _refuse_others(attempt: Attempt, name: str) -> None:
 
 def _name_of(user_id: UserId | None) -> str:
     return "" if user_id is None else str(user_id)
+
+
+def _take_turn() -> None:
+    """Count an exchange. Raises LoginFailed while the token endpoint is not to be asked.
+
+    During a pause of all, and beyond a share of their own: an exchange more could make Spotify
+    limit the lanes, which keep everybody's tokens fresh.
+    """
+    wait = cooldown.left()
+    if not wait:
+        share = Use(
+            name="code_exchanges",
+            who="",
+            most=settings.RATE_LIMIT_CODE_EXCHANGES,
+            seconds=EXCHANGES_WINDOW_SECONDS,
+        )
+        try:
+            rate_limits.take(share)
+        except Limited as limited:
+            wait = limited.retry_after
+    if wait:
+        raise LoginFailed(Reason.PAUSED, retry_after=wait, keeps_attempt=True)
 
 
 def _reason_of(error: str) -> Reason:

@@ -30,6 +30,8 @@ class Reason(StrEnum):
     MISCONFIGURED = "misconfigured"
     """Spotify refused this site's own credentials."""
     NO_ANSWER = "no_answer"
+    PAUSED = "paused"
+    """The token endpoint is not asked for a while: the code was not used."""
     RATE_LIMITED = "rate_limited"
     """Spotify limits the application for a while."""
     QUOTA_SPENT = "quota_spent"
@@ -52,10 +54,14 @@ class Reason(StrEnum):
 class LoginFailed(Exception):
     """A login failed; `reason` is a word for the log and for choosing the page's words.
 
-    `retry_after` is in how many seconds Spotify answers again, if it said so.
+    `retry_after` is in how many seconds Spotify answers again, if it said so. With `keeps_attempt`
+    the attempt and its code were not used: the same request may be made again.
     """
 
-    def __init__(self, reason: StrEnum, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self, reason: StrEnum, *, retry_after: float | None = None, keeps_attempt: bool = False
+    ) -> None:
         super().__init__(reason.value)
         self.reason = reason
+        self.keeps_attempt = keeps_attempt
         self.retry_after = None if retry_after is None else min(retry_after, LONGEST_SECONDS)

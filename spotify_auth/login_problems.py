@@ -77,6 +77,12 @@ WORDS: Mapping[StrEnum, Words] = {
         "operators can correct that: their log says login_code_refused. Your account is not "
         "affected.",
     ),
+    Reason.PAUSED: Words(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "Please wait a moment",
+        "So that everybody's connection is kept, this site asks Spotify for nothing just now. "
+        "Your login is not lost: reload this page a little later, but within ten minutes.",
+    ),
     Reason.RATE_LIMITED: Words(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "Spotify asks this site to slow down",

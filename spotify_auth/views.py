@@ -29,6 +29,7 @@ from spotify_auth.login import Completed, Door
 from spotify_auth.login_failures import LoginFailed, Reason
 from spotify_auth.login_problems import WORDS, Words
 from spotify_auth.models import UserId
+from spotify_auth.throttles import callbacks, logins, throttled
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ TOO_LATE = (
 
 @require_POST
 @never_cache
+@throttled(logins)
 def connect(request: HttpRequest) -> HttpResponse:
     """Send the browser to Spotify, to connect an account to the user who is logged in."""
     if not request.user.is_authenticated:
@@ -52,6 +54,7 @@ def connect(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 @never_cache
+@throttled(callbacks)
 def callback(request: HttpRequest) -> HttpResponse:
     """Take the browser back from Spotify, and store the grant for the user who began."""
     return come_back(request, doors={Door.CONNECT: connect_user}, words=WORDS)
@@ -105,6 +108,7 @@ def come_back(
     state = request.GET.get("state", "")
     cookie = request.COOKIES.get(login.cookie_name(), "")
     previous_name = login_rows.cookie_name(state)
+    keeps_attempt = False
     try:
         completed = login.complete(
             state=state,
@@ -118,6 +122,7 @@ def come_back(
         response = doors[completed.door](request, completed)
     except LoginFailed as failure:
         logger.warning("login_failed reason=%s", failure.reason)
+        keeps_attempt = failure.keeps_attempt
         context = {
             "reason": failure.reason.value,
             "problem": words[failure.reason].with_wait(failure.retry_after),
@@ -131,7 +136,7 @@ def come_back(
     # This page's address carries the code: no other may be told more than the host.
     # ("no-referrer" would also blank the Origin header, by which Django knows its forms.)
     response["Referrer-Policy"] = "strict-origin"
-    if cookie:
+    if cookie and not keeps_attempt:
         _give_cookie(response, login.without(state, cookie=cookie))
     if previous_name in request.COOKIES:
         path = urlsplit(settings.SPOTIFY_REDIRECT_URI).path

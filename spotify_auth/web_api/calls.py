@@ -8,8 +8,8 @@ from typing import Any
 
 from spotify_auth.conf import settings
 from spotify_auth.tokens import AccessToken, UserOrId
-from spotify_auth.web_api import reading, transport
-from spotify_auth.web_api.errors import Unauthorized, WebApiError
+from spotify_auth.web_api import budget, reading, transport
+from spotify_auth.web_api.errors import RateLimited, Unauthorized, WebApiError
 
 CALLS_OF_A_PAGE = 6
 """How many calls each thread of the web server can make at the same time, as a dashboard does."""
@@ -22,23 +22,29 @@ Calls = Mapping[str, tuple[str, Mapping[str, str | int]]]
 
 def get(access_token: str, path: str, **query: str | int) -> Answer:
     """GET one Web API resource, for example "/me". Raises WebApiError."""
+    budget.take(1)
     return _get(access_token, path, query, deadline=time.monotonic() + transport.CALL_SECONDS)
 
 
 def get_all(
-    user: UserOrId, calls: Calls, *, requested_by: str = ""
+    user: UserOrId,
+    calls: Calls,
+    *,
+    requested_by: str = "",
+    token: AccessToken | None = None,
 ) -> dict[str, Answer | WebApiError]:
     """Make several calls at once for one user, from one read of the token.
 
     `user` is a user or a primary key. `calls` maps a name to a path and its query; the
     result maps each name to the answer or to the error, so that one call that fails does
     not fail the others. Raises what `tokens.access_token_for` raises, and nudges where a
-    token turns out to be stale; `requested_by` names the page in the token's history.
+    token turns out to be stale; `requested_by` names the page in the token's history. A caller
+    who has just read the token may give it.
 
     All of it takes 8 s at the most, the wait for a thread of this process included.
     """
     deadline = time.monotonic() + transport.CALL_SECONDS
-    token = reading.read(user, requested_by=requested_by)
+    token = token or reading.read(user, requested_by=requested_by)
     results = _get_each(token, calls, deadline=deadline)
     if again := _refused(results, calls):
         newer = reading.after_unauthorized(
@@ -65,6 +71,10 @@ def _get_each(
         except WebApiError as error:
             return error
 
+    try:
+        budget.take(len(calls))
+    except RateLimited as error:
+        return dict.fromkeys(calls, error)
     pool = _pool(settings.WEB_THREADS * CALLS_OF_A_PAGE)
     futures = {name: pool.submit(one, *call) for name, call in calls.items()}
     return {name: future.result() for name, future in futures.items()}

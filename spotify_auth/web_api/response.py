@@ -5,7 +5,11 @@ from typing import Any, Self
 
 import requests
 
+from spotify_auth.http_client import LARGEST_ANSWER_BYTES
 from spotify_auth.web_api.errors import Unavailable
+
+READ_BYTES = 64 * 1024
+"""What is read at once of a stream, for a caller who names no size."""
 
 
 class SpotifyResponse(requests.Response):
@@ -31,10 +35,22 @@ class SpotifyResponse(requests.Response):
         except (ValueError, RecursionError):
             raise Unavailable("not JSON") from None
 
-    def iter_content(self, *args: Any, **options: Any) -> Iterator[Any]:
-        """As requests does, for `content`, `text` and `iter_lines` too. Raises Unavailable."""
+    def iter_content(
+        self, chunk_size: int | None = READ_BYTES, decode_unicode: bool = False
+    ) -> Iterator[Any]:
+        """As requests does, for `content`, `text` and `iter_lines` too.
+
+        Raises Unavailable, also for more than LARGEST_ANSWER_BYTES.
+        """
+        size = 0
         try:
-            yield from super().iter_content(*args, **options)
+            # Without a size requests would unpack all of it at once.
+            for part in super().iter_content(chunk_size or READ_BYTES, decode_unicode):
+                size += len(part)
+                if size > LARGEST_ANSWER_BYTES:
+                    self.close()
+                    raise Unavailable("the answer is too large")
+                yield part
         except requests.RequestException:
             # `from None`: the chained error carries the request.
             raise Unavailable("the answer was cut short") from None

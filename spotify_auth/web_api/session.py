@@ -6,7 +6,7 @@ from typing import Any
 import requests
 
 from spotify_auth.tokens import UserOrId
-from spotify_auth.web_api import reading, transport
+from spotify_auth.web_api import budget, reading, transport
 from spotify_auth.web_api.errors import Unauthorized
 from spotify_auth.web_api.response import SpotifyResponse
 
@@ -35,6 +35,7 @@ class SpotifySession(requests.Session):
         deadline = time.monotonic() + transport.CALL_SECONDS
         stream = bool(kwargs.get("stream"))
         token = reading.read(self._user, requested_by=self._requested_by)
+        budget.take(1)
         try:
             return transport.send(
                 request, access_token=token.value, deadline=deadline, stream=stream

@@ -9,7 +9,12 @@ from urllib.parse import urlencode
 import requests
 
 from spotify_auth.conf import settings
-from spotify_auth.http_client import retry_after, session_of_this_thread
+from spotify_auth.http_client import (
+    AnswerTooLarge,
+    read_body,
+    retry_after,
+    session_of_this_thread,
+)
 from spotify_auth.web_api import pause
 from spotify_auth.web_api.endpoints import endpoint_of
 from spotify_auth.web_api.errors import (
@@ -80,6 +85,8 @@ def send(
         if 200 <= response.status_code < 300 or response.status_code == 304:
             return SpotifyResponse.of(response)
         with response:
+            if stream:
+                read_body(response)
             if response.status_code == 429:
                 seconds, quota = retry_after(response.headers), is_quota_spent(response)
                 raise RateLimited(retry_after=pause.start(endpoint, seconds, quota=quota))
@@ -87,6 +94,8 @@ def send(
             if isinstance(error, OwnerWithoutPremium):
                 _tell_the_operator()
             raise error
+    except AnswerTooLarge:
+        raise Unavailable("the answer is too large") from None
     except requests.RequestException:
         # `from None`: the chained error carries the request.
         raise Unavailable("no answer") from None

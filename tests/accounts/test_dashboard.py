@@ -6,18 +6,15 @@ import pytest
 
 from accounts import dashboard
 from accounts.dashboard import CALLS, Item, Part, load
-from spotify_auth import web_api
 from tests.support.sandbox_client import SCOPES, Sandbox
 from tests.support.tokens import Connect
 
 pytestmark = pytest.mark.django_db
 
 
-def load_from(answers: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Part]:
+def load_from(answers: dict[str, Any]) -> dict[str, Part]:
     """Parts made from these answers; the calls that are not named answer nothing."""
-    whole = {**dict.fromkeys(CALLS), **answers}
-    monkeypatch.setattr(web_api, "get_all", lambda user, calls, requested_by: whole)
-    return load(1)
+    return dashboard.parts_from({**dict.fromkeys(CALLS), **answers})
 
 
 def test_shows_everything_of_a_listener(connect: Connect) -> None:
@@ -225,10 +222,8 @@ def test_one_part_that_fails_leaves_the_others(connect: Connect, spotify: Sandbo
         ("recently_played", {"items": [{"track": "x"}]}, Part(error="unavailable")),
     ],
 )
-def test_reads_odd_answers(
-    monkeypatch: pytest.MonkeyPatch, name: str, answer: Any, part: Part
-) -> None:
-    assert load_from({name: answer}, monkeypatch)[name] == part
+def test_reads_odd_answers(name: str, answer: Any, part: Part) -> None:
+    assert load_from({name: answer})[name] == part
 
 
 def test_text_that_no_page_can_hold_is_replaced() -> None:

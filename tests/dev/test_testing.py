@@ -1,8 +1,11 @@
 """What a test run is shielded from."""
 
+import re
+
 import pytest
 
-from dev.testing import settings_for_tests
+from dev.process import ROOT
+from dev.testing import WITHOUT_LIMITS, settings_for_tests
 
 
 @pytest.mark.parametrize(
@@ -25,3 +28,9 @@ def test_the_callers_variables_do_not_reach_the_tests(
 
     assert env.get(name) != "the caller's"
     assert env["ENV_FILE"] == "/dev/null"
+
+
+def test_benchmarks_run_without_any_limit() -> None:
+    limits = (ROOT / ".env.example").read_text().split("# --- Limits ")[1].split("# --- ")[0]
+
+    assert set(WITHOUT_LIMITS) == set(re.findall(r"^#([A-Z_]+)=", limits, re.MULTILINE))

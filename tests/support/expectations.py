@@ -305,7 +305,7 @@ LOSSES: dict[str, str] = {
     ),
     "PostgreSQL is restored from a backup": (
         "tests/spotify_auth/maintenance/test_restoring.py"
-        "::RESTORE_TEST"
+        "::test_no_token_of_the_backup_is_ever_presented"
     ),
     "PostgreSQL refuses the write: a partition of the history is missing, a CHECK, an overflow": (
         f"{_RESCUE}::test_a_history_that_takes_no_event_costs_no_pair"

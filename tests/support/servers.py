@@ -22,7 +22,7 @@ Chunks = Callable[[], Iterator[bytes]]
 
 
 class LoopbackServer(ThreadingHTTPServer):
-    """Gives every POST one answer, and counts what it was asked and could send."""
+    """Gives every request one answer, and counts what it was asked and could send."""
 
     daemon_threads = True
 
@@ -58,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.server.requests += 1
-        self.rfile.read(int(self.headers["Content-Length"]))
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
         status, headers, body = self.server.answer
         self.send_response(status)
         for name, value in headers.items():
@@ -67,6 +67,8 @@ class _Handler(BaseHTTPRequestHandler):
         for chunk in body():
             self.wfile.write(chunk)
             self.server.sent_bytes += len(chunk)
+
+    do_GET = do_POST  # noqa: N815  (the name that http.server looks for)
 
     def log_message(self, *_: object) -> None:
         pass
