@@ -14,7 +14,7 @@ from csp.constants import NONE, SELF
 
 from config.addresses import bracketed
 from config.environment import Environment, email_config, postgresql_config
-from spotify_auth import redis_url
+from spotify_auth import client_address, redis_url
 from spotify_auth.conf import DEFAULTS
 from spotify_auth.encryption import parse_keys
 from spotify_auth.redirect_uri import redirect_uri
@@ -107,6 +107,13 @@ if env.flag("TRUST_X_FORWARDED_PROTO", False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 # Behind a proxy that replaces Host, every form would be refused: its Origin is another one.
 USE_X_FORWARDED_HOST = env.flag("TRUST_X_FORWARDED_HOST", False)
+TRUSTED_PROXIES = env.parsed(
+    "TRUSTED_PROXIES",
+    client_address.as_written,
+    placeholder="0",
+    expected="the number of proxies before this site, or their addresses and networks "
+    "(10.0.0.0/8, with the host's bits zero), separated by commas",
+)
 SESSION_DAYS = env.integer("SESSION_DAYS", 90)
 LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
 if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:

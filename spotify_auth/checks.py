@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.utils import load_backend
 
-from spotify_auth import conf
+from spotify_auth import client_address, conf
 from spotify_auth.conf import settings
 from spotify_auth.encryption import keys_of
 from spotify_auth.redirect_uri import redirect_uri, view_of
@@ -22,7 +22,14 @@ _NONE = "django.db.backends.dummy"
 
 def register_all() -> None:
     """Register every check of this app, when the app is ready."""
-    for check in (check_slack, check_required, check_keys, check_database, check_redirect_uri):
+    for check in (
+        check_slack,
+        check_required,
+        check_keys,
+        check_database,
+        check_redirect_uri,
+        check_trusted_proxies,
+    ):
         register(check)
     register(check_connections, Tags.database)
 
@@ -122,6 +129,24 @@ def check_redirect_uri(
                 "SPOTIFY_REDIRECT_URI cannot work: no route answers its path.",
                 hint='Include "spotify_auth.urls", and name the address of its "callback".',
                 id="spotify_auth.E007",
+            )
+        ]
+    return []
+
+
+def check_trusted_proxies(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """E010: TRUSTED_PROXIES names no proxies."""
+    try:
+        client_address.as_written(settings.TRUSTED_PROXIES)
+    except ValueError as error:
+        return [
+            Error(
+                f"TRUSTED_PROXIES is malformed: {error}.",
+                hint="Set it to the number of proxies before the site, or to their addresses "
+                "and networks: 127.0.0.1, 10.0.0.0/8.",
+                id="spotify_auth.E010",
             )
         ]
     return []

@@ -62,6 +62,9 @@ DEFAULTS: Final[dict[str, Any]] = {
     "REFRESH_DORMANT_AFTER": 0,
     # A worker that has grown beyond this, in MiB, ends itself. 0 is never.
     "WORKER_MAX_MEMORY_MIB": 0,
+    # Whose X-Forwarded-For is believed: how many proxies stand before the site, or their
+    # addresses and networks, with commas or in a list. 0: nobody's.
+    "TRUSTED_PROXIES": "0",
     # Days for which the history of a token is kept.
     "TOKEN_EVENT_RETENTION_DAYS": 90,
     # The most connections to PostgreSQL that all processes together may open, for
@@ -97,6 +100,7 @@ class Settings:
     OUTAGE_GUARD_LONGEST_SECONDS: float
     REFRESH_DORMANT_AFTER: int
     WORKER_MAX_MEMORY_MIB: int
+    TRUSTED_PROXIES: str | int | list[str]
     TOKEN_EVENT_RETENTION_DAYS: int
     MOST_DATABASE_CONNECTIONS: int
 

@@ -98,6 +98,9 @@ def test_every_process_refuses_settings_that_leave_no_slack(process: str) -> Non
         ("ACCESS_TOKEN_LIFETIME_SECONDS", "inf"),
         ("TOKEN_ENCRYPTION_KEYS", "c2hvcnQ="),
         ("LOG_LEVEL", "LOUD"),
+        ("TRUSTED_PROXIES", "all"),
+        ("TRUSTED_PROXIES", "0.0.0.0/0"),  # then every visitor would choose their address
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
     ],
 )
 def test_a_malformed_setting_is_named_without_its_value(name: str, value: str) -> None:

@@ -41,6 +41,7 @@ def test_the_settings_of_the_tests_are_in_order() -> None:
         ("TOKEN_ENCRYPTION_KEYS", ["k" * 32], ["E003"]),  # text where bytes belong
         ("TOKEN_ENCRYPTION_KEYS", [KEY, KEY], ["E003"]),
         ("TOKEN_ENCRYPTION_KEYS", "not base64!", ["E003"]),
+        ("TRUSTED_PROXIES", ["0.0.0.0/0"], ["E010"]),
         ("TOKEN_ENCRYPTION_KEYS", [KEY, b"o" * 32], []),
         ("TOKEN_ENCRYPTION_KEYS", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", []),
     ],
