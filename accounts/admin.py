@@ -6,10 +6,18 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import UserChangeForm, UsernameField
+from django.contrib.auth.models import Group
+from django.db.models import QuerySet
+from django.http import HttpRequest
 
+from accounts import deletion
 from accounts.models import User
+from accounts.staff_rules import StaffRules, SuperusersGroupAdmin
 from spotify_auth.admin import SpotifyTokenAdmin, TokenEventAdmin
 from spotify_auth.models import LastSeen
+
+admin.site.unregister(Group)
+admin.site.register(Group, SuperusersGroupAdmin)
 
 for token_admin in (SpotifyTokenAdmin, TokenEventAdmin):
     token_admin.search_fields = (*token_admin.search_fields, "user__display_name")
@@ -30,7 +38,7 @@ class SpotifyUserChangeForm(UserChangeForm):  # type: ignore[type-arg]  # not ge
 
 
 @admin.register(User)
-class SpotifyUserAdmin(UserAdmin):  # type: ignore[type-arg]  # not generic at run time
+class SpotifyUserAdmin(StaffRules):
     """Django's user admin, which also finds users by their Spotify account."""
 
     form = SpotifyUserChangeForm
@@ -46,6 +54,15 @@ class SpotifyUserAdmin(UserAdmin):  # type: ignore[type-arg]  # not generic at r
         *(UserAdmin.fieldsets or ()),
     )
     list_select_related = ("spotify_token",)
+
+    def delete_model(self, request: HttpRequest, obj: User) -> None:
+        """As the user does it: also while the token is being refreshed."""
+        deletion.delete_account(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        """One after the other."""
+        for user in queryset:
+            deletion.delete_account(user)
 
     @admin.display(description="Spotify account ID")
     def spotify_account(self, user: User) -> str | None:

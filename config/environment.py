@@ -1,5 +1,6 @@
 """Reading the environment so that one start reports everything that is wrong with it."""
 
+import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 T = TypeVar("T")
 
+_PATHS_OF_THE_SITE = {"account", "api", "connection", "dashboard", "logout", "spotify", "static"}
 _WORDS = {"true": True, "1": True, "yes": True, "on": True}
 _WORDS |= {"false": False, "0": False, "no": False, "off": False}
 
@@ -138,6 +140,16 @@ class Environment:
         except (ValueError, KeyError, ImproperlyConfigured):
             self.problems.append(f"{name} is malformed: set it to {expected}.")
             return placeholder if default is None else default
+
+
+def admin_path(raw: str) -> str:
+    """The admin's path below the site's address, as Django's `path` wants it.
+
+    Raises ValueError for one that is none, or that would hide pages of the site.
+    """
+    if not re.fullmatch(r"([A-Za-z0-9_-]+/)+", raw) or raw.split("/")[0] in _PATHS_OF_THE_SITE:
+        raise ValueError("not a path for the admin")
+    return raw
 
 
 def email_config(raw: str) -> dict[str, Any]:
