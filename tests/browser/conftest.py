@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.conf import settings
+from django.contrib.admin.models import LogEntry
 from django.db import connection as database
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -94,6 +95,7 @@ def stack(processes: Stack, transactional_db: None, no_cooldown: None) -> Iterat
         processes.worker.start()
     yield processes
     # Lanes must find nobody while pytest-django empties the tables under them.
+    LogEntry.objects.all().delete()
     User.objects.all().delete()
 
 

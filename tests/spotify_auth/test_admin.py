@@ -4,7 +4,6 @@ import re
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Group
 from django.db import connection as database
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -14,7 +13,7 @@ from accounts.models import User
 from spotify_auth import admin as token_admin
 from spotify_auth import admin_actions, connections
 from spotify_auth.models import Cause, Outcome, SpotifyToken
-from tests.support.admin import enter_admin
+from tests.support.admin import enter_admin, group
 from tests.support.database_faults import locked_elsewhere
 from tests.support.lanes import refresh_next
 from tests.support.sandbox_client import Sandbox
@@ -238,7 +237,7 @@ def test_a_role_is_offered_its_own_actions_and_can_post_no_other(
 ) -> None:
     user = connect(due=False)
     person = User.objects.create_user("person", password="x", is_staff=True)
-    person.groups.add(Group.objects.get(name=role))
+    person.groups.add(group(role))
     enter_admin(client, person)
 
     page = client.get(TOKENS).content.decode()
