@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from accounts import deletion
 from accounts.models import User
 from accounts.staff_rules import StaffRules, SuperusersGroupAdmin
+from spotify_auth import tokens
 from spotify_auth.admin import SpotifyTokenAdmin, TokenEventAdmin
 from spotify_auth.models import LastSeen
 
@@ -54,6 +55,12 @@ class SpotifyUserAdmin(StaffRules):
         *(UserAdmin.fieldsets or ()),
     )
     list_select_related = ("spotify_token",)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        """A user who is active again has a token that sleeps: it is refreshed now."""
+        super().save_model(request, obj, form, change)
+        if obj.is_active and "is_active" in form.changed_data:
+            tokens.wake(obj.pk)
 
     def delete_model(self, request: HttpRequest, obj: User) -> None:
         """As the user does it: also while the token is being refreshed."""

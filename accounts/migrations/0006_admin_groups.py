@@ -50,7 +50,9 @@ def keep_powers(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> Non
 def _permission(apps: StateApps, codename: str) -> object:
     """A permission, made now: Django makes them only after all migrations have run."""
     app, model = _place(codename)
-    kind, _ = apps.get_model("contenttypes", "ContentType").objects.get_or_create(app_label=app, model=model)
+    kind, _ = apps.get_model("contenttypes", "ContentType").objects.get_or_create(
+        app_label=app, model=model
+    )
     action = codename.split("_")[0]
     name = NAMES.get(codename, f"Can {action} {VERBOSE[model]}")
     permission, _ = apps.get_model("auth", "Permission").objects.get_or_create(

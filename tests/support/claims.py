@@ -24,6 +24,7 @@ def claim_of(user_id: int = 1, generation: int = 1, **changes: object) -> Claim:
         "lifetime_used": 2700.0,
         "claimed_at": now,
         "six_months_over": False,
+        "deactivated": False,
         "due_at": now,
     }
     return Claim(**{**values, **changes})  # type: ignore[arg-type]
