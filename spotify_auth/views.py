@@ -116,9 +116,7 @@ def come_back(
             raise LoginFailed(Reason.UNKNOWN_STATE)
         response = door(request, completed)
     except LoginFailed as failure:
-        logger.warning(
-            "login_failed reason=%s address=%s", failure.reason, client_address(request)
-        )
+        logger.warning("login_failed reason=%s address=%s", failure.reason, client_address(request))
         context = {
             "reason": failure.reason.value,
             "problem": words[failure.reason].with_wait(failure.retry_after),

@@ -164,7 +164,8 @@ def decide(
         case Unresolved():
             return Decision(write=Postpone(due_in=UNRESOLVED_SECONDS), outcome=Outcome.RETRY)
         case Deactivated():
-            return Decision(write=Postpone(due_in=DEACTIVATED_SECONDS), outcome=Outcome.RETRY)
+            asleep = Postpone(due_in=DEACTIVATED_SECONDS)
+            return Decision(write=asleep, outcome=Outcome.RETRY, remember_lost=seen.answer_was_lost)
         case Unstorable():
             return _put_off(claim, FailureCode.UNSTORABLE, fraction)
         case RateLimited(retry_after):

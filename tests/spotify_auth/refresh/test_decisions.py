@@ -21,8 +21,8 @@ from spotify_auth.cooldown import Pause, Reason
 from spotify_auth.models import Cause, Outcome, SpotifyToken
 from spotify_auth.refresh.decisions import (
     AnyAnswer,
-    Decision,
     Deactivated,
+    Decision,
     Postpone,
     PutOff,
     SavedGrant,
