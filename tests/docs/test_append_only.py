@@ -151,7 +151,7 @@ def test_nothing_that_happened_can_be_changed(
     connect()
     before = list(TokenEvent.objects.values())
 
-    with pytest.raises(ProgrammingError, match="permission denied|must be owner"):
+    with pytest.raises(ProgrammingError, match=r"permission denied|must be owner"):
         execute(sql)
 
     assert list(TokenEvent.objects.values()) == before
