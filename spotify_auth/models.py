@@ -45,7 +45,7 @@ class Outcome(models.TextChoices):
     RECONNECT_REQUIRED = "reconnect_required", "Refused for good: reconnect required"
     DISCONNECTED = "disconnected", "Disconnected"
     REVOKED = "revoked", "Revoked by an administrator"
-    REFRESH_REQUESTED = "refresh_requested", "An administrator asked for a refresh"
+    REFRESH_REQUESTED = "refresh_requested", "Refresh requested"
     """The refresh itself is an event of its own."""
 
 

@@ -37,7 +37,7 @@ class Migration(migrations.Migration):
                     ("reconnect_required", "Refused for good: reconnect required"),
                     ("disconnected", "Disconnected"),
                     ("revoked", "Revoked by an administrator"),
-                    ("refresh_requested", "An administrator asked for a refresh"),
+                    ("refresh_requested", "Refresh requested"),
                 ],
                 max_length=20,
             ),

@@ -49,11 +49,13 @@ def _sql(and_only: str = "") -> str:
 def _deactivated() -> str:
     """SQL for whether a token's user is deactivated, if the user model has a column for that."""
     user = get_user_model()._meta
-    columns = [field.column for field in user.concrete_fields if field.name == "is_active"]
+    columns = [str(field.column) for field in user.concrete_fields if field.name == "is_active"]
     if not columns:
         return "false"  # AbstractBaseUser alone has none
-    flag, table, key = map(connection.ops.quote_name, (columns[0], user.db_table, user.pk.column))
-    return _DEACTIVATED.format(flag=flag, table=table, key=key)
+    quote = connection.ops.quote_name
+    return _DEACTIVATED.format(
+        flag=quote(columns[0]), table=quote(user.db_table), key=quote(user.pk.column)
+    )
 
 
 FROM_START = _sql()

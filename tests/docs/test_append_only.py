@@ -28,10 +28,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PAGE = ROOT / "docs/how-to/make-the-history-append-only.md"
 
 
-def execute(sql: str, *parameters: object) -> int:
+def execute(sql: str) -> int:
     """How many rows a statement changed."""
     with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
+        cursor.execute(sql)
         return int(cursor.rowcount)
 
 

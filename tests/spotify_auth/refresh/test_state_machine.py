@@ -41,6 +41,7 @@ from spotify_auth.sandbox.state import account_id_of
 from tests.support.database_faults import commit_unacknowledged
 from tests.support.lanes import refresh_next
 from tests.support.model import tokens as model
+from tests.support.model.hints import DAY
 from tests.support.model.spotify import Weather
 from tests.support.model.tokens import Flight, Login, Model, Person, Reading
 from tests.support.processes import wait_for
@@ -424,7 +425,7 @@ def assert_is_due_again(row: Row, flight: Flight, outcome: Outcome, *, late: boo
     elif outcome is Outcome.SUSPECTED:
         assert 225 - LONGEST_SECONDS < row.due_in <= 2250
     elif outcome is not Outcome.RECONNECT_REQUIRED:
-        most = 2 if flight.in_doubt else model.DAY if flight.asleep else 300
+        most = 2 if flight.in_doubt else DAY if flight.asleep else 300
         assert -LONGEST_SECONDS < row.due_in <= most
 
 
