@@ -40,6 +40,8 @@ class AdminLoginForm(AdminAuthenticationForm):
         self.device_id = ""
         if second_factor.mode() is Mode.OFF:
             del self.fields["code"]
+        elif second_factor.mode() is Mode.OPTIONAL:
+            self.fields["code"].help_text += " Leave it empty if you have set up neither."
 
     @property
     def user(self) -> User:
