@@ -1,5 +1,7 @@
 """Who may change whom in the admin: nobody makes an administrator but a superuser."""
 
+from collections.abc import Iterable
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin.models import LogEntry
@@ -40,6 +42,19 @@ class StaffRules(_UserAdmin):
         allowed = super().has_delete_permission(request, obj) and _may_touch(request, obj)
         return allowed and not (obj and has_acted(obj))
 
+    def log_addition(self, request: HttpRequest, obj: User, message: Any) -> LogEntry:
+        """The record outlives the user, so it has no name of a listener."""
+        return super().log_addition(request, _numbered(obj), message)
+
+    def log_change(self, request: HttpRequest, obj: User, message: Any) -> LogEntry:
+        """As for an addition."""
+        return super().log_change(request, _numbered(obj), message)
+
+    def log_deletions(self, request: HttpRequest, queryset: Iterable[User]) -> list[LogEntry]:
+        """As for an addition."""
+        numbered: Any = [_numbered(user) for user in queryset]
+        return super().log_deletions(request, numbered)
+
 
 class SuperusersGroupAdmin(GroupAdmin):
     """Groups are powers: others see them on the pages of users, and change none."""
@@ -64,6 +79,15 @@ def keep_records(instance: User, **kwargs: Any) -> None:
     if has_acted(instance):
         said = "This user has acted in the admin: deactivate instead, so that the record stays."
         raise ProtectedError(said, set(LogEntry.objects.filter(user_id=instance.pk)[:1]))
+
+
+def _numbered(user: User) -> User:
+    """The same user under a number, unless it is an administrator."""
+    if user.is_staff or user.is_superuser:
+        return user
+    numbered = copy(user)
+    numbered.display_name, numbered.username = "", f"user {user.pk}"
+    return numbered
 
 
 def _is_superuser(request: HttpRequest) -> bool:

@@ -51,7 +51,9 @@ class ReasonForm(forms.Form):
         max_length=TokenEvent._meta.get_field("reason").max_length,
         help_text="For the history, which other administrators read: a ticket, for example.",
         error_messages={"required": "Say why: the history keeps it with your name."},
-        widget=forms.TextInput(attrs={"class": "vTextField", "autofocus": True, "autocomplete": "off"}),
+        widget=forms.TextInput(
+            attrs={"class": "vTextField", "autofocus": True, "autocomplete": "off"}
+        ),
     )
 
     def clean_reason(self) -> str:
