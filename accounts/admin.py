@@ -6,14 +6,20 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import UserChangeForm, UsernameField
+from django.contrib.auth.models import Group
 from django.db import OperationalError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from accounts import users
+from accounts import deletion, users
 from accounts.models import User
+from accounts.staff_rules import StaffRules, SuperusersGroupAdmin
+from spotify_auth import tokens
 from spotify_auth.admin import MOST_AT_ONCE, SpotifyTokenAdmin, TokenEventAdmin
 from spotify_auth.models import LastSeen
+
+admin.site.unregister(Group)
+admin.site.register(Group, SuperusersGroupAdmin)
 
 for token_admin in (SpotifyTokenAdmin, TokenEventAdmin):
     token_admin.search_fields = (*token_admin.search_fields, "user__display_name")
@@ -34,7 +40,7 @@ class SpotifyUserChangeForm(UserChangeForm):  # type: ignore[type-arg]  # not ge
 
 
 @admin.register(User)
-class SpotifyUserAdmin(UserAdmin):  # type: ignore[type-arg]  # not generic at run time
+class SpotifyUserAdmin(StaffRules):
     """Django's user admin, which also finds users by their Spotify account."""
 
     form = SpotifyUserChangeForm
@@ -60,8 +66,11 @@ class SpotifyUserAdmin(UserAdmin):  # type: ignore[type-arg]  # not generic at r
             said = f"More than {MOST_AT_ONCE} users are selected, and nothing was done."
             self.message_user(request, said, messages.ERROR)
             return
-        unlinked, kept, busy = 0, 0, 0
+        unlinked, kept, busy, denied = 0, 0, 0, 0
         for user in chosen:
+            if not self.has_change_permission(request, user):
+                denied += 1
+                continue
             try:
                 if users.unlink(user):
                     self.log_change(request, user, "Unlinked the Spotify account.")
@@ -74,9 +83,27 @@ class SpotifyUserAdmin(UserAdmin):  # type: ignore[type-arg]  # not generic at r
         if kept:
             said = "have no username or no password, and could not log in without: unchanged."
             self.message_user(request, f"{kept} users {said}", messages.WARNING)
+        if denied:
+            said = f"{denied} administrators are unchanged: only a superuser changes them."
+            self.message_user(request, said, messages.ERROR)
         if busy:
             said = "were being refreshed for longer than this page can wait: unlink them again."
             self.message_user(request, f"{busy} tokens {said}", messages.WARNING)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        """A user who is active again has a token that sleeps: it is refreshed now."""
+        super().save_model(request, obj, form, change)
+        if obj.is_active and "is_active" in form.changed_data:
+            tokens.wake(obj.pk)
+
+    def delete_model(self, request: HttpRequest, obj: User) -> None:
+        """As the user does it: also while the token is being refreshed."""
+        deletion.delete_account(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        """One after the other."""
+        for user in queryset:
+            deletion.delete_account(user)
 
     @admin.display(description="Spotify account ID")
     def spotify_account(self, user: User) -> str | None:

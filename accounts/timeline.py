@@ -22,6 +22,7 @@ _LABEL = 28.0
 """The width of "10 min ago" and half a "now" in it, in per cent."""
 _GRANTED = {Outcome.CONNECTED, Outcome.REFRESHED}
 _ERASED = {Outcome.DISCONNECTED, Outcome.REVOKED}
+_NO_FAILURE = _GRANTED | _ERASED | {Outcome.REFRESH_REQUESTED}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -251,7 +252,7 @@ def _pairs(
 
 
 def _failed(event: TokenEvent) -> bool:
-    return event.outcome not in _GRANTED | _ERASED
+    return event.outcome not in _NO_FAILURE
 
 
 def _troubles(history: Sequence[TokenEvent], *, now: datetime) -> list[tuple[datetime, datetime]]:
@@ -261,7 +262,7 @@ def _troubles(history: Sequence[TokenEvent], *, now: datetime) -> list[tuple[dat
     for event in history:
         if _failed(event):
             began = began or event.at
-        elif began:
+        elif began and event.outcome != Outcome.REFRESH_REQUESTED:
             spans.append((began, event.at))
             began = None
     return [*spans, (began, now)] if began else spans

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from django_htmx.http import HttpResponseClientRedirect
 
 from accounts import dashboard as dashboard_data
-from accounts import deletion
+from accounts import deletion, staff_rules
 from accounts.connection_page import (
     MAY_RECONNECT,
     connection_of,
@@ -85,8 +85,8 @@ def _connection_page(
 @login_required
 def delete_account(request: SignedInRequest) -> HttpResponse:
     """Say what deleting the account means, and do it when the user confirms."""
-    if request.user.is_staff:
-        raise PermissionDenied  # an administrator is removed by another, in the admin
+    if request.user.is_staff or staff_rules.has_acted(request.user):
+        raise PermissionDenied  # the record of what an administrator did must stay
     if request.method != "POST":
         return render(request, "accounts/delete_account.html")
     try:

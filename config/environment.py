@@ -1,5 +1,6 @@
 """Reading the environment so that one start reports everything that is wrong with it."""
 
+import re
 import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 T = TypeVar("T")
 
+_PATHS_OF_THE_SITE = {"account", "api", "connection", "dashboard", "logout", "spotify", "static"}
 _WORDS = {"true": True, "1": True, "yes": True, "on": True}
 _WORDS |= {"false": False, "0": False, "no": False, "off": False}
 
@@ -178,6 +180,16 @@ def _text_of(name: str, path: Path) -> str:
     if not text:
         raise _Unreadable(f"{name} names {path}, which is empty.")
     return text
+
+
+def admin_path(raw: str) -> str:
+    """The admin's path below the site's address, as Django's `path` wants it.
+
+    Raises ValueError for one that is none, or that would hide pages of the site.
+    """
+    if not re.fullmatch(r"([A-Za-z0-9_-]+/)+", raw) or raw.split("/")[0] in _PATHS_OF_THE_SITE:
+        raise ValueError("not a path for the admin")
+    return raw
 
 
 def email_config(raw: str) -> dict[str, Any]:

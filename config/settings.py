@@ -13,7 +13,7 @@ import environ
 from csp.constants import NONE, SELF
 
 from config.addresses import bracketed
-from config.environment import Environment, email_config, postgresql_config
+from config.environment import Environment, admin_path, email_config, postgresql_config
 from spotify_auth import client_address, redis_url
 from spotify_auth.conf import DEFAULTS
 from spotify_auth.encryption import parse_keys
@@ -147,6 +147,23 @@ TRUSTED_PROXIES = env.parsed(
     "(10.0.0.0/8, with the host's bits zero), separated by commas",
 )
 SESSION_DAYS = env.integer("SESSION_DAYS", 90)
+ADMIN_ENABLED = env.flag("ADMIN_ENABLED", True)
+ADMIN_PATH = env.parsed(
+    "ADMIN_PATH",
+    admin_path,
+    placeholder="admin/",
+    default="admin/",
+    expected="a path without a slash at its beginning and with one at its end, such as admin/",
+)
+ADMIN_SESSION_HOURS = env.integer("ADMIN_SESSION_HOURS", 12)
+ADMIN_SECOND_FACTOR = env.parsed(
+    "ADMIN_SECOND_FACTOR",
+    lambda raw: {"required": "required", "optional": "optional", "off": "off"}[raw],
+    placeholder="optional",
+    default="optional",
+    expected="required, optional or off",
+)
+OTP_TOTP_ISSUER = "Spotify Token Keeper"
 LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
 if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
     env.problems.append("LOG_LEVEL is malformed: DEBUG, INFO, WARNING, ERROR or CRITICAL.")
@@ -169,7 +186,7 @@ INSTALLED_APPS = [
     "accounts",
     "spotify_auth",
     "django_htmx",
-    "django.contrib.admin",
+    "accounts.admin_config.KeeperAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -177,6 +194,9 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "csp",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -193,6 +213,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "accounts.locked_out.LockedOutMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -236,7 +257,10 @@ LOGIN_REDIRECT_URL = "accounts:dashboard"
 LOGOUT_REDIRECT_URL = "accounts:home"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},  # OWASP ASVS 2.1.1
+    },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]

@@ -1,5 +1,6 @@
 """Addresses."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.templatetags.static import static
 from django.urls import include, path
@@ -19,5 +20,5 @@ urlpatterns = [
     path("spotify/", include("spotify_auth.urls")),
     path("api/spotify/token", browser_token, name="browser_token"),
     path("favicon.ico", RedirectView.as_view(url=_ICON)),
-    path("admin/", admin.site.urls),
+    *([path(settings.ADMIN_PATH, admin.site.urls)] if settings.ADMIN_ENABLED else []),
 ]

@@ -1,7 +1,10 @@
 """Tokens and their history in the admin: for looking, and for two named actions."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.core.paginator import Paginator
@@ -11,8 +14,9 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.functional import cached_property
 
-from spotify_auth import connections, tokens
-from spotify_auth.models import Cause, SpotifyToken, TokenEvent, UserId
+from spotify_auth import admin_actions
+from spotify_auth.models import SpotifyToken, TokenEvent, UserId
+from spotify_auth.text import one_line
 
 MOST_AT_ONCE = 200
 """Tokens that one action takes: each may wait for its lock, and the page for all of them."""
@@ -25,6 +29,39 @@ if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
 else:
     _ModelAdmin = admin.ModelAdmin  # Django's own is not generic at run time
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """What the page in front of an action asks."""
+
+    action: str
+    title: str
+    button: str
+
+
+_REFRESH = Question(action="refresh_now", title="Refresh these tokens?", button="Refresh them")
+_REVOKE = Question(action="revoke", title="Revoke these tokens?", button="Revoke them")
+
+
+class ReasonForm(forms.Form):
+    """Why an administrator acts, for the history of the token and of the admin."""
+
+    reason = forms.CharField(
+        max_length=TokenEvent._meta.get_field("reason").max_length,
+        help_text="For the history, which other administrators read: a ticket, for example.",
+        error_messages={"required": "Say why: the history keeps it with your name."},
+        widget=forms.TextInput(
+            attrs={"class": "vTextField", "autofocus": True, "autocomplete": "off"}
+        ),
+    )
+
+    def clean_reason(self) -> str:
+        """One line of visible text."""
+        reason = one_line(self.cleaned_data["reason"])
+        if not reason:
+            raise forms.ValidationError(self.fields["reason"].error_messages["required"])
+        return reason
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]  # Django's own is not generic
@@ -123,38 +160,59 @@ class SpotifyTokenAdmin(ReadOnlyAdmin):
     )
     actions = ("refresh_now", "revoke")
 
-    def has_manage_permission(self, request: HttpRequest) -> bool:
-        """Whether the actions are offered: to those who may change tokens."""
-        return request.user.has_perm("spotify_auth.change_spotifytoken")
+    def has_refresh_permission(self, request: HttpRequest) -> bool:
+        """Whether *Refresh now* is offered, and taken."""
+        return request.user.has_perm("spotify_auth.refresh_spotifytoken")
 
-    @admin.action(description="Refresh now (in the background)", permissions=["manage"])
-    def refresh_now(self, request: HttpRequest, queryset: QuerySet[SpotifyToken]) -> None:
-        """Nudge the selected tokens; a worker refreshes them."""
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        """Whether *Revoke* is offered, and taken."""
+        return request.user.has_perm("spotify_auth.revoke_spotifytoken")
+
+    @admin.action(description="Refresh now (in the background)", permissions=["refresh"])
+    def refresh_now(
+        self, request: HttpRequest, queryset: QuerySet[SpotifyToken]
+    ) -> HttpResponse | None:
+        """Nudge the selected tokens, after a reason; a worker refreshes them."""
+        return self._with_reason(request, queryset, _REFRESH, self._refresh)
+
+    @admin.action(description="Revoke (erase our copy)", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[SpotifyToken]) -> HttpResponse | None:
+        """Erase both tokens of the selected users, after a confirmation and a reason."""
+        return self._with_reason(request, queryset, _REVOKE, self._revoke)
+
+    def _with_reason(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[SpotifyToken],
+        question: "Question",
+        act: Callable[[HttpRequest, Sequence[UserId], str], None],
+    ) -> HttpResponse | None:
+        """Ask why, on a page of its own, and then act."""
         chosen = self._chosen(request, queryset)
         if chosen is None:
-            return
-        nudged = sum(
-            tokens.nudge(
-                user_id,
-                generation=generation,
-                cause=Cause.ADMIN,
-                requested_by=request.user.get_username(),
-            )
-            for user_id, generation in chosen
-        )
-        self.message_user(
-            request,
-            f"{nudged} of {len(chosen)} tokens will be refreshed by a worker. The others are "
-            "not connected, are being refreshed at this moment, or wait for a confirmation.",
-            messages.SUCCESS if nudged else messages.WARNING,
-        )
+            return None
+        form = ReasonForm(request.POST if request.POST.get("confirmed") == "yes" else None)
+        if form.is_valid():
+            act(request, chosen, form.cleaned_data["reason"])
+            return None
+        context = {
+            **self.admin_site.each_context(request),
+            "title": question.title,
+            "question": question,
+            "form": form,
+            "tokens": queryset.filter(pk__in=chosen[:SHOWN]).select_related("user"),
+            "chosen": chosen,
+            "not_shown": max(0, len(chosen) - SHOWN),
+            "opts": self.opts,
+        }
+        return TemplateResponse(request, "admin/spotify_auth/confirm_action.html", context)
 
     def _chosen(
         self, request: HttpRequest, queryset: QuerySet[SpotifyToken]
-    ) -> list[tuple[UserId, int]] | None:
-        """Users and generations of the selected tokens; None, and a message, if too many."""
+    ) -> list[UserId] | None:
+        """Users of the selected tokens; None, and a message, if there are too many."""
         # One more than allowed, and no count: "select all" may mean a million.
-        chosen = list(queryset.values_list("user_id", "generation")[: MOST_AT_ONCE + 1])
+        chosen = list(queryset.values_list("user_id", flat=True)[: MOST_AT_ONCE + 1])
         if len(chosen) <= MOST_AT_ONCE:
             return chosen
         self.message_user(
@@ -165,27 +223,23 @@ class SpotifyTokenAdmin(ReadOnlyAdmin):
         )
         return None
 
-    @admin.action(description="Revoke (erase our copy)", permissions=["manage"])
-    def revoke(self, request: HttpRequest, queryset: QuerySet[SpotifyToken]) -> HttpResponse | None:
-        """Erase both tokens of the selected users, after a confirmation."""
-        rows = self._chosen(request, queryset)
-        if rows is None:
-            return None
-        chosen = [user_id for user_id, _ in rows]
-        if request.POST.get("confirmed") != "yes":
-            context = {
-                **self.admin_site.each_context(request),
-                "title": "Revoke these tokens?",
-                "tokens": queryset.filter(pk__in=chosen[:SHOWN]).select_related("user"),
-                "chosen": chosen,
-                "not_shown": max(0, len(chosen) - SHOWN),
-                "opts": self.opts,
-            }
-            return TemplateResponse(request, "admin/spotify_auth/confirm_revoke.html", context)
+    def _refresh(self, request: HttpRequest, chosen: Sequence[UserId], reason: str) -> None:
+        nudged = sum(
+            admin_actions.refresh(user_id, administrator=request.user, reason=reason)
+            for user_id in chosen
+        )
+        self.message_user(
+            request,
+            f"{nudged} of {len(chosen)} tokens will be refreshed by a worker. The others are "
+            "not connected, are being refreshed at this moment, or wait for a confirmation.",
+            messages.SUCCESS if nudged else messages.WARNING,
+        )
+
+    def _revoke(self, request: HttpRequest, chosen: Sequence[UserId], reason: str) -> None:
         revoked, busy = 0, 0
         for user_id in chosen:
             try:
-                revoked += connections.revoke(user_id=user_id)
+                revoked += admin_actions.revoke(user_id, administrator=request.user, reason=reason)
             except OperationalError:
                 busy += 1
         if busy:
@@ -202,7 +256,6 @@ class SpotifyTokenAdmin(ReadOnlyAdmin):
             "https://www.spotify.com/account/apps/.",
             messages.SUCCESS,
         )
-        return None
 
 
 @admin.register(TokenEvent)
@@ -214,6 +267,7 @@ class TokenEventAdmin(ReadOnlyAdmin):
         "user",
         "cause",
         "asked_by",
+        "reason",
         "outcome",
         "generation_before",
         "generation_after",

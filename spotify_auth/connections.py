@@ -6,6 +6,7 @@ it waits until the exchange in hand is committed, at most `lock_timeout`.
 
 import logging
 import random
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from spotify_auth import schedule
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.conf import settings
 from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenEvent, UserId
+from spotify_auth.text import for_the_log, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -159,16 +161,23 @@ def _refuse_different_account(user_id: UserId, account_id: str | None) -> None:
 
 def disconnect(*, user_id: UserId) -> bool:
     """Erase both tokens because the user asked for it; False if there were none."""
-    return _erase(user_id, SpotifyToken.Status.DISCONNECTED, Cause.DISCONNECT, Outcome.DISCONNECTED)
+    event = {"cause": Cause.DISCONNECT, "outcome": Outcome.DISCONNECTED}
+    return _erase(user_id, SpotifyToken.Status.DISCONNECTED, event)
 
 
-def revoke(*, user_id: UserId) -> bool:
+def revoke(*, user_id: UserId, requested_by: str = "", reason: str = "") -> bool:
     """Erase both tokens because an administrator asked for it; False if there were none.
 
+    The history keeps who `requested_by` names, and the `reason` in that administrator's words.
     Spotify has no revocation endpoint: the user must also remove the application at
     https://www.spotify.com/account/apps/.
     """
-    return _erase(user_id, SpotifyToken.Status.REVOKED, Cause.ADMIN, Outcome.REVOKED)
+    event = {"cause": Cause.ADMIN, "outcome": Outcome.REVOKED}
+    return _erase(
+        user_id,
+        SpotifyToken.Status.REVOKED,
+        {**event, "asked_by": one_line(requested_by)[:100], "reason": one_line(reason)[:200]},
+    )
 
 
 def delete(*, user_id: UserId) -> None:
@@ -182,7 +191,7 @@ def delete(*, user_id: UserId) -> None:
     TokenEvent.objects.filter(user_id=user_id).delete()
 
 
-def _erase(user_id: UserId, status: SpotifyToken.Status, cause: Cause, outcome: Outcome) -> bool:
+def _erase(user_id: UserId, status: SpotifyToken.Status, event: Mapping[str, str]) -> bool:
     with transaction.atomic():
         _bound_lock_wait()
         token = (
@@ -197,10 +206,9 @@ def _erase(user_id: UserId, status: SpotifyToken.Status, cause: Cause, outcome: 
         token.suspected_at = None
         token.save(update_fields=["status", "access_token", "refresh_token", "suspected_at"])
         SpotifyToken.objects.filter(pk=user_id).update(closed_at=Now())
-        TokenEvent.objects.create(
-            user_id=user_id, cause=cause, outcome=outcome, generation_before=token.generation
-        )
-    logger.info("%s user_id=%s generation=%s", outcome, user_id, token.generation)
+        TokenEvent.objects.create(user_id=user_id, generation_before=token.generation, **event)
+    who = f" asked_by={for_the_log(event['asked_by'])}" if event.get("asked_by") else ""
+    logger.info("%s user_id=%s generation=%s%s", event["outcome"], user_id, token.generation, who)
     return True
 
 

@@ -45,6 +45,8 @@ class Outcome(models.TextChoices):
     RECONNECT_REQUIRED = "reconnect_required", "Refused for good: reconnect required"
     DISCONNECTED = "disconnected", "Disconnected"
     REVOKED = "revoked", "Revoked by an administrator"
+    REFRESH_REQUESTED = "refresh_requested", "Refresh requested"
+    """The refresh itself is an event of its own."""
 
 
 class SpotifyToken(models.Model):
@@ -119,6 +121,12 @@ class SpotifyToken(models.Model):
 
     class Meta:
         verbose_name = "Spotify token"
+        # What the admin's actions ask for, beside Django's own "view".
+        permissions = (
+            ("refresh_spotifytoken", "Can have a token refreshed"),
+            ("revoke_spotifytoken", "Can revoke a token"),
+            ("pause_spotifytoken", "Can pause refreshing, and let it go on"),
+        )
         indexes = (
             # The due index is the queue: lanes take the smallest due_at from it.
             models.Index(fields=["due_at"], condition=Q(status="active"), name="token_due"),
@@ -180,6 +188,12 @@ class TokenEvent(models.Model):
         blank=True,
         db_default="",
         help_text="The page or the administrator behind the cause.",
+    )
+    reason = models.CharField(
+        max_length=200,
+        blank=True,
+        db_default="",
+        help_text="Why, in the administrator's words.",
     )
     outcome = models.CharField(max_length=20, choices=Outcome.choices)
     generation_before = models.PositiveIntegerField(null=True)

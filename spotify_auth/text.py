@@ -16,6 +16,11 @@ def storable(text: str) -> str:
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
+def one_line(text: str) -> str:
+    """Words that a person typed or is called by, without what would break or hide a line."""
+    return " ".join("".join(c if c.isprintable() else " " for c in storable(text)).split())
+
+
 def for_the_log(text: str) -> str:
     """Somebody else's words as one quoted value of a log line: short, visible, without secrets."""
     visible = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)

@@ -22,6 +22,7 @@ from spotify_auth.database_faults import leave_standby
 from spotify_auth.encryption import DecryptionError
 from spotify_auth.failure_codes import FailureCode
 from spotify_auth.models import Cause, SpotifyToken, UserId
+from spotify_auth.text import for_the_log, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -185,7 +186,7 @@ def _nudge(user_id: UserId, *, generation: int, cause: Cause, requested_by: str)
                     "user_id": user_id,
                     "generation": generation,
                     "cause": cause,
-                    "asked_by": requested_by[:100],
+                    "asked_by": one_line(requested_by)[:100],
                     "by_admin": cause is Cause.ADMIN,
                 },
             )
@@ -196,7 +197,7 @@ def _nudge(user_id: UserId, *, generation: int, cause: Cause, requested_by: str)
                 user_id,
                 generation,
                 cause,
-                requested_by,
+                for_the_log(requested_by),
             )
             # In a thread of its own: a broker that hangs must not hold the request.
             wake = Thread(target=_wake_a_worker, args=(user_id,), daemon=True)

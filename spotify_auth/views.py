@@ -22,6 +22,7 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_POST
 
 from spotify_auth import connections, login, login_rows
+from spotify_auth.client_address import client_address
 from spotify_auth.conf import settings
 from spotify_auth.database_fault_pages import answer_to
 from spotify_auth.database_faults import Fault, fault_of
@@ -121,7 +122,7 @@ def come_back(
         )
         response = doors[completed.door](request, completed)
     except LoginFailed as failure:
-        logger.warning("login_failed reason=%s", failure.reason)
+        logger.warning("login_failed reason=%s address=%s", failure.reason, client_address(request))
         keeps_attempt = failure.keeps_attempt
         context = {
             "reason": failure.reason.value,

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from django.contrib.auth import get_user_model
+from django.db import connection
+
 from spotify_auth.conf import settings
 from spotify_auth.models import Cause, SpotifyToken, UserId
 from spotify_auth.refresh.process import process
@@ -26,7 +29,7 @@ SELECT user_id, generation, refresh_token, due_cause,
        failures, extract(epoch FROM now() - suspected_at)::float, status, appeals, last_error,
        extract(epoch FROM expires_at - refreshed_at)::float,
        extract(epoch FROM now() - refreshed_at)::float,
-       now()::text, reauthorize_by <= now(),
+       now()::text, reauthorize_by <= now(), {deactivated},
        extract(epoch FROM now() - due_at)::float,
        due_at::text AS due -- ORDER BY must not sort by the text
 FROM spotify_auth_spotifytoken
@@ -35,11 +38,32 @@ ORDER BY due_at
 LIMIT 1
 FOR UPDATE SKIP LOCKED
 """
-FROM_START = _CLAIM.format(and_only="")
-FROM_CURSOR = _CLAIM.format(and_only="AND due_at >= %(due_from)s::timestamptz")
-OF_USER = _CLAIM.format(and_only="AND user_id = %(user_id)s")
+# Of the user's own row, and not by a trigger on it or a mark on the token: whichever way a user
+# is deactivated, among thousands too, it holds from the next claim on.
+_DEACTIVATED = "NOT (SELECT {flag} FROM {table} AS person WHERE person.{key} = user_id)"
+
+
+def _sql(and_only: str = "") -> str:
+    return _CLAIM.format(and_only=and_only, deactivated=_deactivated())
+
+
+def _deactivated() -> str:
+    """SQL for whether a token's user is deactivated, if the user model has a column for that."""
+    user = get_user_model()._meta
+    columns = [str(field.column) for field in user.concrete_fields if field.name == "is_active"]
+    if not columns:
+        return "false"  # AbstractBaseUser alone has none
+    quote = connection.ops.quote_name
+    return _DEACTIVATED.format(
+        flag=quote(columns[0]), table=quote(user.db_table), key=quote(user.pk.column)
+    )
+
+
+FROM_START = _sql()
+FROM_CURSOR = _sql("AND due_at >= %(due_from)s::timestamptz")
+OF_USER = _sql("AND user_id = %(user_id)s")
 # A token with a failure of its own would tell nothing about everybody else's.
-_FOR_PROBE = _CLAIM.format(and_only="AND suspected_at IS NULL AND failures = 0")
+_FOR_PROBE = _sql("AND suspected_at IS NULL AND failures = 0")
 # A verdict is appealed (`decisions`) when no other token is due.
 _APPEAL = (
     FROM_START.replace("'active'", "'reconnect_required'")
@@ -72,6 +96,8 @@ class Claim:
     claimed_at: str
     """When the claim reached PostgreSQL: from here a grant's lifetime is counted."""
     six_months_over: bool
+    deactivated: bool
+    """Whether the user may not log in."""
     waited: float
     """Since it was due: much of it says that the lanes are behind."""
     due_at: str
@@ -136,8 +162,8 @@ def _claim(transaction: ClaimTransaction, sql: str, **parameters: Any) -> Claim 
     if row is None:
         return None
     user_id, generation, refresh_token, cause, requested_by, failures, suspected_for = row[:7]
-    status, appeals, last_error, lifetime, used, claimed_at, six_months_over = row[7:14]
-    waited, due_at = row[14:]
+    status, appeals, last_error, lifetime, used, claimed_at = row[7:13]
+    six_months_over, deactivated, waited, due_at = row[13:]
     return Claim(
         user_id=user_id,
         generation=generation,
@@ -153,6 +179,7 @@ def _claim(transaction: ClaimTransaction, sql: str, **parameters: Any) -> Claim 
         lifetime_used=used,
         claimed_at=claimed_at,
         six_months_over=six_months_over,
+        deactivated=deactivated,
         waited=waited,
         due_at=due_at,
     )

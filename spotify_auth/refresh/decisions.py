@@ -33,6 +33,10 @@ from spotify_auth.refresh.history import Evidence
 REFUSALS_NEEDED = 3
 """How often Spotify must refuse a token before it is believed to be dead."""
 
+DEACTIVATED_SECONDS = 24 * 3600.0
+"""How long the token of a deactivated user sleeps before the claim looks again. The first page of
+somebody who is active again wakes it, as does the admin."""
+
 UNRESOLVED_SECONDS = 2.0
 """How long a row waits for another attempt that may still save its grant."""
 
@@ -59,6 +63,11 @@ class SavedGrantUnreadable:
 
 
 @dataclass(frozen=True, slots=True)
+class Deactivated:
+    """The user may not log in: Spotify was not asked."""
+
+
+@dataclass(frozen=True, slots=True)
 class Unforeseen:
     """An exception that no rule knows."""
 
@@ -73,7 +82,15 @@ class Unstorable:
     """PostgreSQL refused to store the answer. A grant among it is saved in Redis."""
 
 
-OwnAnswer = SavedGrant | SavedGrantUnreadable | Unresolved | Undecryptable | Unstorable | Unforeseen
+OwnAnswer = (
+    SavedGrant
+    | SavedGrantUnreadable
+    | Unresolved
+    | Deactivated
+    | Undecryptable
+    | Unstorable
+    | Unforeseen
+)
 """What stands for an answer when Spotify was not asked, or its answer is of no use."""
 AnyAnswer = Answer | OwnAnswer
 
@@ -146,6 +163,9 @@ def decide(
             return _store(claim, grant, issued_at, cause=Cause.RESCUE, fraction=fraction)
         case Unresolved():
             return Decision(write=Postpone(due_in=UNRESOLVED_SECONDS), outcome=Outcome.RETRY)
+        case Deactivated():
+            asleep = Postpone(due_in=DEACTIVATED_SECONDS)
+            return Decision(write=asleep, outcome=Outcome.RETRY, remember_lost=seen.answer_was_lost)
         case Unstorable():
             return _put_off(claim, FailureCode.UNSTORABLE, fraction)
         case RateLimited(retry_after):

@@ -23,6 +23,7 @@ from spotify_auth.refresh import claims, history, store
 from spotify_auth.refresh.attempts import Attempt
 from spotify_auth.refresh.claims import Claim, Find
 from spotify_auth.refresh.decisions import (
+    Deactivated,
     OwnAnswer,
     Undecryptable,
     Unforeseen,
@@ -79,7 +80,11 @@ def refresh(find: Find, lane: Lane) -> Outcome | None:
                     return None
                 if attempt.is_probe and not claim.is_healthy:
                     raise ProbeTellsNothing
-                answer = attempt.known_answer or ask(claim, attempt, transaction, lane.http)
+                answer = (
+                    attempt.known_answer
+                    or (Deactivated() if claim.deactivated else None)
+                    or ask(claim, attempt, transaction, lane.http)
+                )
                 seen = history.evidence(
                     claim,
                     answer,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import Group, Permission
 from django.core.management import call_command
 from django.db import connection as database
 from django.db.models.functions import Now
@@ -102,3 +103,33 @@ def test_a_new_column_holds_up_no_reader_while_a_lane_has_the_table(
         assert not migration.done()  # it has stepped aside, and comes back
     migration.result()
     assert token_of(user).account_id is None
+
+
+def test_the_groups_are_made_once_and_former_powers_are_kept() -> None:
+    former = User.objects.create(username="former")
+    former.user_permissions.add(Permission.objects.get(codename="change_spotifytoken"))
+    team = Group.objects.create(name="Team")
+    team.permissions.add(Permission.objects.get(codename="change_spotifytoken"))
+    migrate("accounts", "0004")
+
+    for _ in range(2):
+        migrate("accounts")
+        Group.objects.get(name="Refresh tokens").permissions.clear()  # as an operator may
+        migrate("accounts", "0004")
+    migrate("accounts")
+
+    kept = {"change_spotifytoken", "refresh_spotifytoken", "revoke_spotifytoken"}
+    for powers in (former.user_permissions, team.permissions):
+        assert set(powers.values_list("codename", flat=True)) == kept
+    assert not Group.objects.get(name="Refresh tokens").permissions.exists()
+    revoke = set(
+        Group.objects.get(name="Revoke tokens").permissions.values_list("codename", flat=True)
+    )
+    assert revoke == {"view_spotifytoken", "view_tokenevent", "revoke_spotifytoken"}
+    assert Group.objects.count() == 6
+    # Each permission is there once, with the name that Django would give it.
+    call_command("migrate", verbosity=0)
+    names = dict(Permission.objects.values_list("codename", "name"))
+    assert names["view_tokenevent"] == "Can view token event"
+    assert names["refresh_spotifytoken"] == "Can have a token refreshed"
+    assert len(names) == Permission.objects.count()

@@ -16,6 +16,7 @@ from accounts.models import User
 from spotify_auth import connections, cooldown
 from spotify_auth.models import SpotifyToken
 from spotify_auth.web_api import pause
+from tests.support.admin import enter_admin
 from tests.support.login import log_in
 from tests.support.sandbox_client import SCOPES, Sandbox
 from tests.support.tokens import Connect, make_due
@@ -345,7 +346,7 @@ def test_the_content_security_policy_is_strict(client: Client) -> None:
 
 
 def test_a_person_can_be_deactivated_in_the_admin(client: Client, listener: User) -> None:
-    client.force_login(User.objects.create_superuser("root", password="x"))
+    enter_admin(client, User.objects.create_superuser("root", password="x"))
     address = f"/admin/accounts/user/{listener.pk}/change/"
 
     response = client.post(address, {"username": "", "first_name": "", "last_name": ""})
@@ -378,7 +379,7 @@ def test_logging_out_needs_a_post(client: Client, listener: User) -> None:
 def test_deleting_a_person_in_the_admin_takes_the_token_along(
     client: Client, listener: User
 ) -> None:
-    client.force_login(User.objects.create_superuser("root", password="x"))
+    enter_admin(client, User.objects.create_superuser("root", password="x"))
 
     client.post(f"/admin/accounts/user/{listener.pk}/delete/", {"post": "yes"})
 

@@ -5,7 +5,9 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+import redis
 from django.conf import settings
+from django.contrib.admin.models import LogEntry
 from django.db import connection as database
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -21,6 +23,7 @@ from tests.support.processes import (
     worker_process,
 )
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import forget
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -95,10 +98,13 @@ def processes(django_db_setup: None) -> Iterator[Stack]:
 def stack(processes: Stack, transactional_db: None, no_cooldown: None) -> Iterator[Stack]:
     """The module's processes, for one test: an empty database and a new sandbox."""
     processes.sandbox.reset()
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        forget(client, "accounts:tries:*")
     if processes.worker.status == "exited":
         processes.worker.start()
     yield processes
     # Lanes must find nobody while pytest-django empties the tables under them.
+    LogEntry.objects.all().delete()
     User.objects.all().delete()
 
 

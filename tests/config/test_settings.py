@@ -100,6 +100,12 @@ def test_every_process_refuses_settings_that_leave_no_slack(process: str) -> Non
         ("ACCESS_TOKEN_LIFETIME_SECONDS", "inf"),
         ("TOKEN_ENCRYPTION_KEYS", "c2hvcnQ="),
         ("LOG_LEVEL", "LOUD"),
+        ("ADMIN_PATH", "/admin/"),
+        ("ADMIN_PATH", "back-office"),
+        ("ADMIN_PATH", "spotify/"),  # the callback's
+        ("ADMIN_PATH", "a?b/"),
+        ("ADMIN_SECOND_FACTOR", "maybe"),
+        ("ADMIN_SESSION_HOURS", "0"),
         ("TRUSTED_PROXIES", "all"),
         ("TRUSTED_PROXIES", "0.0.0.0/0"),  # then every visitor would choose their address
         ("TRUSTED_PROXIES", "10.0.0.1/8"),
@@ -319,3 +325,35 @@ def test_the_keys_may_come_from_a_function_that_the_environment_names() -> None:
     )
 
     assert ended.stdout.strip() == Cipher([from_a_kms()[0]]).current_head.hex()
+
+
+SHOW_ADMIN = """
+import django; django.setup()
+from django.urls import Resolver404, resolve
+for path in ("/admin/", "/staff/office/"):
+    try: print(resolve(path).view_name)
+    except Resolver404: print("none")
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "found"),
+    [
+        ({}, ["admin:index", "none"]),
+        ({"ADMIN_PATH": "staff/office/"}, ["none", "admin:index"]),
+        ({"ADMIN_ENABLED": "false"}, ["none", "none"]),
+    ],
+)
+def test_the_admin_can_be_moved_and_turned_off(more: dict[str, str], found: list[str]) -> None:
+    ended = start(
+        [sys.executable, "-c", SHOW_ADMIN],
+        **{**REQUIRED, "DJANGO_SETTINGS_MODULE": "config.settings", **more},
+    )
+
+    assert ended.stdout.split() == found, ended.stderr
+
+
+def test_every_command_works_without_the_admin() -> None:
+    ended = start(PROCESSES["manage.py"], **{**REQUIRED, "ADMIN_ENABLED": "false"})
+
+    assert ended.returncode == 0, ended.stderr

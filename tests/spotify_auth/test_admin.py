@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from django.contrib.auth.models import Permission
+from django.contrib.admin.models import LogEntry
 from django.db import connection as database
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -11,7 +11,9 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from accounts.models import User
 from spotify_auth import admin as token_admin
-from spotify_auth.models import Cause, SpotifyToken
+from spotify_auth import admin_actions, connections
+from spotify_auth.models import Cause, Outcome, SpotifyToken
+from tests.support.admin import enter_admin, group
 from tests.support.database_faults import locked_elsewhere
 from tests.support.lanes import refresh_next
 from tests.support.sandbox_client import Sandbox
@@ -25,13 +27,17 @@ EVENTS = "/admin/spotify_auth/tokenevent/"
 
 @pytest.fixture
 def admin(client: Client) -> Client:
-    client.force_login(User.objects.create_superuser("root", password="x"))
+    enter_admin(client, User.objects.create_superuser("root", password="x"))
     return client
 
 
 def act(admin: Client, action: str, *users: User, **more: str) -> str:
     form = {"action": action, "_selected_action": [str(user.pk) for user in users], **more}
     return admin.post(TOKENS, form, follow=True).content.decode()
+
+
+def confirm(admin: Client, action: str, *users: User, reason: str = "ticket 17") -> str:
+    return act(admin, action, *users, confirmed="yes", reason=reason)
 
 
 def test_lists_filter_and_search(admin: Client, connect: Connect) -> None:
@@ -106,9 +112,11 @@ def test_refresh_now_is_a_nudge_and_not_a_call(
 ) -> None:
     user = connect(due=False)
 
+    question = act(admin, "refresh_now", user)
     with django_capture_on_commit_callbacks() as messages:
-        answer = act(admin, "refresh_now", user)
+        answer = confirm(admin, "refresh_now", user)
 
+    assert "Refresh these tokens?" in question
     assert "1 of 1 tokens will be refreshed" in answer
     assert len(messages) == 1
     assert spotify.stats()["totals"]["refreshes_attempted"] == 0
@@ -125,22 +133,124 @@ def test_revoking_asks_first_and_says_what_it_cannot_do(admin: Client, connect: 
     assert "no revocation endpoint" in question
     assert "https://www.spotify.com/account/apps/" in question
     assert token_of(user).status == SpotifyToken.Status.ACTIVE
-    answer = act(admin, "revoke", user, confirmed="yes")
+    answer = confirm(admin, "revoke", user)
     assert "1 tokens were erased" in answer
     assert token_of(user).refresh_token is None
 
 
-def test_who_may_only_look_is_offered_no_action(client: Client, connect: Connect) -> None:
-    connect()
-    viewer = User.objects.create_user("viewer", password="x", is_staff=True)
-    viewer.user_permissions.add(Permission.objects.get(codename="view_spotifytoken"))
-    client.force_login(viewer)
+@pytest.mark.parametrize("action", ["refresh_now", "revoke"])
+@pytest.mark.parametrize("reason", ["", "   ", "\u200b\n", "x" * 201])
+def test_an_action_without_a_reason_asks_again(
+    admin: Client, connect: Connect, action: str, reason: str
+) -> None:
+    user = connect(due=False)
+
+    question = confirm(admin, action, user, reason=reason)
+
+    assert "errorlist" in question
+    assert token_of(user).status == SpotifyToken.Status.ACTIVE
+    assert token_of(user).due_cause == Cause.SCHEDULE
+    assert not LogEntry.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("action", "outcome", "what"),
+    [
+        ("refresh_now", Outcome.REFRESH_REQUESTED, "Refresh requested"),
+        ("revoke", Outcome.REVOKED, "Revoked"),
+    ],
+)
+def test_who_did_it_and_why_is_in_both_records(
+    admin: Client,
+    connect: Connect,
+    caplog: pytest.LogCaptureFixture,
+    action: str,
+    outcome: Outcome,
+    what: str,
+) -> None:
+    user = connect(due=False)
+
+    with caplog.at_level("INFO"):
+        confirm(admin, action, user, reason="ticket 17\r\nrefreshed user_id=9")
+
+    event = user.token_events.get(outcome=outcome)
+    assert (event.cause, event.asked_by) == (Cause.ADMIN, "root")
+    assert event.reason == "ticket 17 refreshed user_id=9"
+    entry = LogEntry.objects.get()
+    assert (entry.user.get_username(), entry.object_id) == ("root", str(user.pk))
+    assert entry.change_message == f"{what}: ticket 17 refreshed user_id=9"
+    assert entry.get_edited_object() == token_of(user)
+    assert 'asked_by="root"' in caplog.text
+    assert "ticket" not in caplog.text  # words about a person stay out of the log
+
+
+def test_neither_record_is_written_for_what_was_not_done(admin: Client, connect: Connect) -> None:
+    user = connect()
+    connections.disconnect(user_id=user.pk)
+
+    assert "0 of 1 tokens" in confirm(admin, "refresh_now", user)
+    assert "0 tokens were erased" in confirm(admin, "revoke", user)
+
+    assert not LogEntry.objects.exists()
+    assert not user.token_events.filter(cause=Cause.ADMIN).exists()
+
+
+def test_an_administrator_without_a_username_has_a_number(client: Client, connect: Connect) -> None:
+    user, linked = connect("user-1", due=False), connect("user-2")
+    User.objects.filter(pk=linked.pk).update(is_staff=True, is_superuser=True)
+    enter_admin(client, User.objects.get(pk=linked.pk))
+
+    for action in ("refresh_now", "revoke"):
+        confirm(client, action, user)
+
+    names = set(user.token_events.filter(cause=Cause.ADMIN).values_list("asked_by", flat=True))
+    assert names == {f"user {linked.pk}"}
+
+
+def test_a_name_breaks_no_line(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+    user = connect(due=False)
+    forger = User.objects.create(username='a\nrevoked "x" \x1b[2J\u202e' + "y " * 60)
+
+    with caplog.at_level("INFO"):
+        admin_actions.refresh(user.pk, administrator=forger, reason="r")
+        admin_actions.revoke(user.pk, administrator=forger, reason="r")
+
+    lines = [record.getMessage() for record in caplog.records if "asked_by" in record.getMessage()]
+    assert len(lines) == 2
+    assert all(line.isprintable() and "asked_by=\"a revoked 'x' [2J y" in line for line in lines)
+    names = user.token_events.filter(cause=Cause.ADMIN).values_list("asked_by", flat=True)
+    assert all(len(name) <= 100 and name.isprintable() for name in names)
+
+
+ROLES = {
+    "Look at tokens": set(),
+    "Refresh tokens": {"refresh_now"},
+    "Revoke tokens": {"revoke"},
+    "Pause tokens": set(),
+    "Manage users": set(),
+}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_is_offered_its_own_actions_and_can_post_no_other(
+    client: Client, connect: Connect, role: str
+) -> None:
+    user = connect(due=False)
+    person = User.objects.create_user("person", password="x", is_staff=True)
+    person.groups.add(group(role))
+    enter_admin(client, person)
 
     page = client.get(TOKENS).content.decode()
 
-    assert "Spotify token" in page
-    assert "Refresh now" not in page
-    assert "erase our copy" not in page
+    assert "user-1" in page
+    assert ('value="refresh_now"' in page) == ("refresh_now" in ROLES[role])
+    assert ('value="revoke"' in page) == ("revoke" in ROLES[role])
+    assert client.get(EVENTS).status_code == 200
+    for action in ("refresh_now", "revoke"):
+        confirm(client, action, user)
+        assert LogEntry.objects.exists() == (action in ROLES[role])
+        LogEntry.objects.all().delete()
+        SpotifyToken.objects.update(due_cause=Cause.SCHEDULE)
 
 
 def test_no_page_shows_a_token(admin: Client, connect: Connect) -> None:
@@ -193,14 +303,14 @@ def test_more_than_the_limit_are_refused_and_nothing_is_done(
 
     answers = [
         revoke_all(admin, users[0]),
-        revoke_all(admin, users[0], confirmed="yes"),
+        revoke_all(admin, users[0], confirmed="yes", reason="r"),
         act(admin, "refresh_now", users[0], select_across="1"),
     ]
 
     assert all("More than 2 tokens are selected, and nothing was done" in a for a in answers)
     assert {token_of(user).status for user in users} == {"active"}
     assert {token_of(user).due_cause for user in users} == {Cause.SCHEDULE}
-    assert "2 tokens were erased" in act(admin, "revoke", *users[:2], confirmed="yes")
+    assert "2 tokens were erased" in confirm(admin, "revoke", *users[:2])
 
 
 @pytest.mark.django_db(transaction=True)
@@ -211,7 +321,7 @@ def test_revoking_says_which_lock_did_not_come_free(
     busy, free = connect("user-1"), connect("user-2")
     row = "SELECT FROM spotify_auth_spotifytoken WHERE user_id = %s FOR UPDATE"
     with locked_elsewhere(row, busy.pk):
-        answer = act(admin, "revoke", busy, free, confirmed="yes")
+        answer = confirm(admin, "revoke", busy, free)
 
     assert "1 tokens were being refreshed" in answer
     assert [token_of(user).status for user in (busy, free)] == ["active", "revoked"]

@@ -105,12 +105,19 @@ def test_an_administrator_finds_and_refreshes_a_token(project: Project) -> None:
             assert project.login_name("user-3") in found.text
             assert "1 Spotify token" in found.text or model == "tokenevent"
     asked = root.post(
-        "/admin/spotify_auth/spotifytoken/", action="refresh_now", _selected_action=user_id
+        "/admin/spotify_auth/spotifytoken/",
+        action="refresh_now",
+        _selected_action=user_id,
+        confirmed="yes",
+        reason="ticket 17",
     )
 
     assert asked.status_code == 302
     assert "1 of 1 tokens will be refreshed" in root.get("/admin/spotify_auth/spotifytoken/").text
-    nudged = "SELECT 1 FROM spotify_auth_tokenevent WHERE user_id = %s AND cause = 'admin'"
+    nudged = (
+        "SELECT 1 FROM spotify_auth_tokenevent "
+        "WHERE user_id = %s AND cause = 'admin' AND outcome = 'refreshed'"
+    )
     wait_for(lambda: project.row(nudged, user_id) is not None, what="the refresh asked for")
     # The key went to the worker in a message, and was a key again there.
     worker = project.processes["worker"]

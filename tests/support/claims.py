@@ -25,6 +25,7 @@ def claim_of(user_id: int = 1, generation: int = 1, **changes: object) -> Claim:
         "claimed_at": now,
         "six_months_over": False,
         "waited": 5.0,
+        "deactivated": False,
         "due_at": now,
     }
     return Claim(**{**values, **changes})  # type: ignore[arg-type]

@@ -21,6 +21,7 @@ from spotify_auth.cooldown import Pause, Reason
 from spotify_auth.models import Cause, Outcome, SpotifyToken
 from spotify_auth.refresh.decisions import (
     AnyAnswer,
+    Deactivated,
     Decision,
     Postpone,
     PutOff,
@@ -123,6 +124,11 @@ RULES = [
         row=("`Unresolved`", "always"),
         answer=Unresolved(),
         decision=Decision(write=Postpone(due_in=2.0), outcome=Outcome.RETRY),
+    ),
+    Rule(
+        row=("`Deactivated`", "always"),
+        answer=Deactivated(),
+        decision=Decision(write=Postpone(due_in=24 * 3600.0), outcome=Outcome.RETRY),
     ),
     Rule(
         row=("`Unstorable`", "always"),

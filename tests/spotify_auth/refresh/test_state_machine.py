@@ -31,6 +31,7 @@ from hypothesis.stateful import (
 )
 from pytest_django import Settings
 
+from accounts.models import User
 from config import celery_app
 from spotify_auth import connections, tokens, web_api
 from spotify_auth.models import Cause, Outcome
@@ -41,6 +42,7 @@ from spotify_auth.sandbox.worlds import World as SpotifyWorld
 from tests.support.database_faults import commit_unacknowledged
 from tests.support.lanes import refresh_next
 from tests.support.model import tokens as model
+from tests.support.model.hints import DAY
 from tests.support.model.spotify import Weather
 from tests.support.model.tokens import Flight, Login, Model, Person, Reading
 from tests.support.processes import wait_for
@@ -123,6 +125,12 @@ class TokenMachine(RuleBasedStateMachine):
         expected = self.model.close(key, by_admin=by_admin)
         close = connections.revoke if by_admin else connections.disconnect
         assert close(user_id=self.world.ids[key]) is expected
+
+    @rule(key=people)
+    def deactivate_or_activate(self, key: str) -> None:
+        person = self.model.people[key]
+        person.active = not person.active
+        User.objects.filter(pk=self.world.ids[key]).update(is_active=person.active)
 
     @rule(key=people, access_tokens=st.booleans())
     def remove_the_app_at_spotify(self, key: str, access_tokens: bool) -> None:
@@ -420,7 +428,8 @@ def assert_is_due_again(row: Row, flight: Flight, outcome: Outcome, *, late: boo
     elif outcome is Outcome.SUSPECTED:
         assert 225 - LONGEST_SECONDS < row.due_in <= 2250
     elif outcome is not Outcome.RECONNECT_REQUIRED:
-        assert -LONGEST_SECONDS < row.due_in <= (2 if flight.in_doubt else 300)
+        most = 2 if flight.in_doubt else DAY if flight.asleep else 300
+        assert -LONGEST_SECONDS < row.due_in <= most
 
 
 def assert_history_is_sound(events: list[tuple[object, ...]], row: Row | None) -> None:

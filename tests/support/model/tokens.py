@@ -62,6 +62,8 @@ class Person:
     """One user: the row, the history, and what Spotify has counted."""
 
     status: str | None = None
+    active: bool = True
+    """May log in."""
     generation: int = 0
     pair: Pair | None = None
     scope: str = ""
@@ -100,6 +102,8 @@ class Flight:
     pair: Pair
     rescue: Rescue | None = None
     in_doubt: bool = False
+    asleep: bool = False
+    """The user may not log in, so Spotify is not asked."""
     unanswered: bool = False
     lost_just_now: bool = False
     answer: Answer | None = None
@@ -243,7 +247,8 @@ class Model:
             place, self.now, flight
         )
         if not flight.rescue and not flight.in_doubt:
-            flight.answer = self._ask(flight, again=False)
+            flight.asleep = not person.active
+            flight.answer = None if flight.asleep else self._ask(flight, again=False)
         person.locked = True
         return flight
 
@@ -320,10 +325,10 @@ class Model:
 
     def _write(self, flight: Flight, rescue: Rescue | None) -> Outcome | None:
         person, answer = self.people[flight.key], flight.answer
-        if flight.in_doubt:
+        if flight.in_doubt or flight.asleep:
             person.nudged = False
             if flight.appeal:
-                person.appeal_at = self.now + 2.0
+                person.appeal_at = self.now + (DAY if flight.asleep else 2.0)
             return Outcome.RETRY
         if rescue:
             self._store(flight, rescue, cause=Cause.RESCUE if flight.rescue else flight.cause)

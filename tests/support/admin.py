@@ -1,0 +1,43 @@
+"""Browsers in the admin, and what administrators may do."""
+
+from importlib import import_module
+
+from django.apps import apps
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from django.contrib.auth.models import Group
+from django.test import Client
+
+from accounts.admin_site import mark_session
+from accounts.models import User
+
+PASSWORD = "correct horse battery"
+
+
+def enter_admin(client: Client, user: User) -> None:
+    """Log in as by the admin's form, without the time that hashing a password takes."""
+    client.force_login(user)
+    session = client.session
+    mark_session(session, user, device_id="")
+    session.save()
+
+
+def group(name: str) -> Group:
+    """A group as the migration makes it: tests that empty the tables take it away."""
+    import_module("accounts.migrations.0006_admin_groups").make_groups(apps, None)
+    return Group.objects.get(name=name)
+
+
+class CountedHasher(PBKDF2PasswordHasher):
+    """Django's hasher, quick, which counts how often it hashes."""
+
+    iterations = 1
+    hashed = 0
+
+    def encode(self, password: str, salt: str, iterations: int | None = None) -> str:
+        """Hash, and count."""
+        type(self).hashed += 1
+        encoded: str = super().encode(password, salt, iterations)
+        return encoded
+
+
+COUNTED = f"{CountedHasher.__module__}.{CountedHasher.__qualname__}"
