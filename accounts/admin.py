@@ -6,13 +6,29 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import UserChangeForm, UsernameField
+from django.db.models import QuerySet
+from django.http import HttpRequest
 
+from accounts import sessions
 from accounts.models import User
 from spotify_auth.admin import SpotifyTokenAdmin, TokenEventAdmin
-from spotify_auth.models import LastSeen
+from spotify_auth.models import LastSeen, SpotifyToken, UserId
 
 for token_admin in (SpotifyTokenAdmin, TokenEventAdmin):
     token_admin.search_fields = (*token_admin.search_fields, "user__display_name")
+
+admin.site.unregister(SpotifyToken)
+
+
+@admin.register(SpotifyToken)
+class AccountTokenAdmin(SpotifyTokenAdmin):
+    """Tokens, whose revocation also logs the user out everywhere."""
+
+    def after_revoking(self, user_id: UserId) -> None:
+        """End the user's sessions: who is not to have Spotify by us is not to stay here."""
+        user = User.objects.filter(pk=user_id).first()
+        if user:
+            sessions.end_all(user)
 
 
 class _OptionalUsernameField(UsernameField):
@@ -57,3 +73,14 @@ class SpotifyUserAdmin(UserAdmin):  # type: ignore[type-arg]  # not generic at r
     def last_seen(self, user: User) -> datetime | None:
         """When a page last met the user, to within a day."""
         return LastSeen.objects.filter(pk=user.pk).values_list("seen_at", flat=True).first()
+
+    def delete_model(self, request: HttpRequest, obj: User) -> None:
+        """Delete a user, and the rows of their sessions, which Django would leave."""
+        sessions.end_all(obj)
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        """As `delete_model`, for several users."""
+        for user in queryset:
+            sessions.end_all(user)
+        super().delete_queryset(request, queryset)

@@ -188,6 +188,8 @@ class SpotifyTokenAdmin(ReadOnlyAdmin):
                 revoked += connections.revoke(user_id=user_id)
             except OperationalError:
                 busy += 1
+            else:
+                self.after_revoking(user_id)
         if busy:
             self.message_user(
                 request,
@@ -203,6 +205,9 @@ class SpotifyTokenAdmin(ReadOnlyAdmin):
             messages.SUCCESS,
         )
         return None
+
+    def after_revoking(self, user_id: UserId) -> None:
+        """For projects: what else ends when a user's token is revoked. Nothing here."""
 
 
 @admin.register(TokenEvent)
