@@ -6,12 +6,13 @@ read there opens a session. A key has 165 random bits: no salt and no slow hash 
 
 The previous version stores the key itself, and finds only such rows. Its rows are used as they
 are while it may still run beside this one, and are then put under their digest by `clearsessions`
-(house-keeping calls it every hour). The next release drops `_stored_forms` and `_HASH_KEYS`.
+(house-keeping calls it every hour). The next release drops `stored_forms` and `_HASH_KEYS`.
 """
 
 import hashlib
 import logging
 from datetime import datetime, timedelta
+from typing import Any, cast
 
 from asgiref.sync import sync_to_async
 from django.contrib.sessions.backends import db
@@ -70,6 +71,12 @@ def end_all(user: User) -> None:
     logger.info("sessions_ended user_id=%s", user.pk)
 
 
+def end(chosen: LoginSession) -> None:
+    """Log a user out in one browser. Raises django.db.Error."""
+    Session.objects.filter(pk=chosen.session_id).delete()
+    logger.info("session_ended user_id=%s", chosen.user_id)
+
+
 class SessionStore(db.SessionStore):
     """Django's, which stores digests, and remembers what it has read of the row."""
 
@@ -80,7 +87,7 @@ class SessionStore(db.SessionStore):
 
     def exists(self, session_key: str) -> bool:
         """Whether there is a session with this key."""
-        return Session.objects.filter(pk__in=_stored_forms(session_key)).exists()
+        return Session.objects.filter(pk__in=stored_forms(session_key)).exists()
 
     def create(self) -> None:
         """Begin a new session, which nobody has noted yet."""
@@ -89,14 +96,14 @@ class SessionStore(db.SessionStore):
 
     def create_model_instance(self, data: dict[str, object]) -> Session:
         """The row for this session, under the digest of its key."""
-        row: Session = super().create_model_instance(data)
+        row = super().create_model_instance(data)
         row.session_key = digest(row.session_key)
-        return row
+        return cast(Session, row)
 
     def save(self, must_create: bool = False) -> None:
         """Store the session, under the digest from now on. Raises UpdateError if it was ended."""
         if self.session_key is not None and not must_create:
-            rows = Session.objects.filter(pk__in=_stored_forms(self.session_key))
+            rows = Session.objects.filter(pk__in=stored_forms(self.session_key))
             rows.update(session_key=digest(self.session_key))
         super().save(must_create=must_create)
 
@@ -104,7 +111,7 @@ class SessionStore(db.SessionStore):
         """End a session: this one, or the one with that key."""
         key = session_key or self.session_key
         if key is not None:
-            Session.objects.filter(pk__in=_stored_forms(key)).delete()
+            Session.objects.filter(pk__in=stored_forms(key)).delete()
 
     def prolong(self) -> bool:
         """Let it end SESSION_COOKIE_AGE from now; False if that gains less than a day.
@@ -120,7 +127,7 @@ class SessionStore(db.SessionStore):
             return False
         # A savepoint, if a transaction is open: an error must not spoil that.
         with transaction.atomic():
-            rows = Session.objects.filter(pk__in=_stored_forms(self.session_key))
+            rows = Session.objects.filter(pk__in=stored_forms(self.session_key))
             return bool(rows.update(expire_date=end))
 
     def note(self, *, user_id: int, user_agent: str) -> None:
@@ -132,10 +139,10 @@ class SessionStore(db.SessionStore):
             return
         if self.seen_at is not None and timezone.now() - self.seen_at < SEEN_AGAIN:
             return
-        note = {
+        note: dict[str, Any] = {
             "user_id": user_id,
             "user_agent": user_agent,
-            "stored": _stored_forms(self.session_key),
+            "stored": stored_forms(self.session_key),
         }
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(_NOTE, note)
@@ -170,7 +177,7 @@ class SessionStore(db.SessionStore):
 
     def _get_session_from_db(self) -> Session | None:
         rows = Session.objects.select_related("login").filter(
-            pk__in=_stored_forms(self.session_key), expire_date__gt=timezone.now()
+            pk__in=stored_forms(self.session_key), expire_date__gt=timezone.now()
         )
         row: Session | None = rows.first()
         if row is None:
@@ -181,7 +188,7 @@ class SessionStore(db.SessionStore):
         return row
 
 
-def _stored_forms(session_key: str | None) -> list[str]:
+def stored_forms(session_key: str | None) -> list[str]:
     """What a row of this key may be found under: its digest, or what the previous version stored.
 
     A digest that is brought as a key is none: else it could be read in the database and used.
