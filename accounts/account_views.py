@@ -13,6 +13,7 @@ from accounts import sessions
 from accounts.models import LoginSession
 from accounts.requests import SignedInRequest
 from accounts.user_agents import in_words
+from spotify_auth import connections
 
 SESSIONS_SHOWN = 20
 
@@ -23,11 +24,10 @@ SESSIONS_SHOWN = 20
 def session_list(request: SignedInRequest) -> HttpResponse:
     """Where the user is logged in: the sessions that were seen last, this one first."""
     here = sessions.stored_forms(request.session.session_key)
-    found = (
-        LoginSession.objects.filter(user=request.user, session__expire_date__gt=Now())
-        .annotate(now=Now())
-        .order_by("-seen_at", "-pk")
+    found = LoginSession.objects.filter(user=request.user, session__expire_date__gt=Now()).order_by(
+        "-seen_at", "-pk"
     )
+    now = connections.database_now()
     others = found.exclude(session_id__in=here)
     shown = [*found.filter(session_id__in=here), *others[: SESSIONS_SHOWN + 1]]
     context = {
@@ -37,7 +37,7 @@ def session_list(request: SignedInRequest) -> HttpResponse:
                 "browser": in_words(each.user_agent),
                 "since": each.since,
                 "seen_at": each.seen_at,
-                "now": each.now,
+                "now": now,
                 "is_here": each.session_id in here,
             }
             for each in shown[:SESSIONS_SHOWN]

@@ -7,7 +7,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts import users
@@ -60,7 +59,6 @@ def callback(request: HttpRequest) -> HttpResponse:
     )
 
 
-@sensitive_variables()
 def _log_in(request: HttpRequest, completed: Completed) -> HttpResponse:
     """Log in as the user of the Spotify account, who is made if there is none."""
     here = request.user if isinstance(request.user, User) else None
@@ -85,7 +83,6 @@ def _log_in(request: HttpRequest, completed: Completed) -> HttpResponse:
     return redirect(completed.next_url or settings.LOGIN_REDIRECT_URL)
 
 
-@sensitive_variables()
 def _connect(request: HttpRequest, completed: Completed) -> HttpResponse:
     """Store the grant for the user who is logged in, and note the account for both versions."""
     user = request.user

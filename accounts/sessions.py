@@ -22,6 +22,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import LoginSession, User
+from spotify_auth.secrecy import forgets_variables
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class SessionStore(db.SessionStore):
     seen_at: datetime | None = None
     """When its browser was last noted; None if it was not yet."""
 
+    @forgets_variables
     def exists(self, session_key: str) -> bool:
         """Whether there is a session with this key."""
         return Session.objects.filter(pk__in=stored_forms(session_key)).exists()
@@ -100,6 +102,7 @@ class SessionStore(db.SessionStore):
         row.session_key = digest(row.session_key)
         return cast(Session, row)
 
+    @forgets_variables
     def save(self, must_create: bool = False) -> None:
         """Store the session, under the digest from now on. Raises UpdateError if it was ended."""
         if self.session_key is not None and not must_create:
@@ -107,12 +110,14 @@ class SessionStore(db.SessionStore):
             rows.update(session_key=digest(self.session_key))
         super().save(must_create=must_create)
 
+    @forgets_variables
     def delete(self, session_key: str | None = None) -> None:
         """End a session: this one, or the one with that key."""
         key = session_key or self.session_key
         if key is not None:
             Session.objects.filter(pk__in=stored_forms(key)).delete()
 
+    @forgets_variables
     def prolong(self) -> bool:
         """Let it end SESSION_COOKIE_AGE from now; False if that gains less than a day.
 
@@ -130,6 +135,7 @@ class SessionStore(db.SessionStore):
             rows = Session.objects.filter(pk__in=stored_forms(self.session_key))
             return bool(rows.update(expire_date=end))
 
+    @forgets_variables
     def note(self, *, user_id: int, user_agent: str) -> None:
         """Write whose session this is and in which browser, if that was not done within the hour.
 
@@ -175,6 +181,7 @@ class SessionStore(db.SessionStore):
         """See `delete`."""
         await sync_to_async(self.delete)(session_key)
 
+    @forgets_variables
     def _get_session_from_db(self) -> Session | None:
         rows = Session.objects.select_related("login").filter(
             pk__in=stored_forms(self.session_key), expire_date__gt=timezone.now()

@@ -173,6 +173,8 @@ TEMPLATES = [
 DATABASES = {
     "default": {
         **DATABASE,
+        # PostgreSQL's own; a failed connection leaves the password in no error report.
+        "ENGINE": "config.postgresql",
         # One connection a thread, kept: a lane must not pay for a new one each time. In a
         # worker config/idle_connections.py closes those of threads without work.
         "CONN_MAX_AGE": None,

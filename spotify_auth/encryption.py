@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 from django.core.exceptions import ImproperlyConfigured
 
 from spotify_auth.conf import settings
+from spotify_auth.secrecy import forgets_variables
 
 _VERSION = b"\x01"
 _KEY_ID_BYTES = 4
@@ -36,6 +37,7 @@ def parse_keys(raw: str) -> list[bytes]:
     return list(keys_of(raw))
 
 
+@forgets_variables
 def keys_of(value: Sequence[bytes] | str) -> tuple[bytes, ...]:
     """The keys that a setting holds: a list of keys, or text that `parse_keys` reads.
 
@@ -96,6 +98,7 @@ def _cipher_for(setting: tuple[bytes, ...] | str) -> Cipher:
         raise ImproperlyConfigured(f"TOKEN_ENCRYPTION_KEYS is malformed: {error}.") from None
 
 
+@forgets_variables
 def cipher() -> Cipher:
     """The cipher of the keys in the settings. Raises ImproperlyConfigured without usable keys."""
     setting = settings.TOKEN_ENCRYPTION_KEYS

@@ -18,7 +18,6 @@ from enum import StrEnum
 
 from django.db import connection
 from django.db.models.functions import Now
-from django.views.decorators.debug import sensitive_variables
 
 from spotify_auth.accounts_service import answers, authorization
 from spotify_auth.accounts_service.errors import AccountsServiceError
@@ -27,6 +26,7 @@ from spotify_auth.connections import database_now
 from spotify_auth.login_failures import LoginFailed, Reason
 from spotify_auth.models import LoginAttempt, UserId
 from spotify_auth.profile import account_of
+from spotify_auth.secrecy import forgets_variables
 from spotify_auth.text import for_the_log
 
 logger = logging.getLogger(__name__)
@@ -91,6 +91,7 @@ class _Taken:
     switch: bool
 
 
+@forgets_variables
 def begin(
     *, door: Door, next_url: str, user_id: UserId | None = None, switch: bool = False
 ) -> Begun:
@@ -114,7 +115,7 @@ def begin(
     return Begun(url=url, cookie_name=cookie_name(state), cookie=cookie)
 
 
-@sensitive_variables()
+@forgets_variables
 def complete(
     *, state: str, cookie: str, code: str, error: str, user_id: UserId | None
 ) -> Completed:

@@ -19,6 +19,7 @@ from spotify_auth.refresh.decisions import SavedGrant, SavedGrantUnreadable, dec
 from spotify_auth.refresh.history import Evidence
 from spotify_auth.refresh.process import process
 from spotify_auth.refresh.transaction import ClaimTransaction
+from spotify_auth.secrecy import forgets_variables
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ KEPT_MILLISECONDS = 7 * 24 * 3600 * 1000
 _RESCUED = "spotify_auth:rescued:"
 
 
+@forgets_variables
 def seal(claim: Claim, saved: SavedGrant) -> bytes:
     """A grant as Redis may hold it, bound to its user and generation."""
     plain = json.dumps({**dataclasses.asdict(saved.grant), "issued_at": saved.issued_at})
@@ -108,6 +110,7 @@ def _stored_directly(claim: Claim, saved: SavedGrant) -> bool:
     return True
 
 
+@forgets_variables
 def unseal(claim: Claim, sealed: bytes) -> SavedGrant | SavedGrantUnreadable:
     """A saved grant. One that no key opens, or that another version wrote, waits for those."""
     try:

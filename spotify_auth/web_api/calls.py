@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from spotify_auth.conf import settings
+from spotify_auth.secrecy import forgets_variables
 from spotify_auth.tokens import AccessToken, UserOrId
 from spotify_auth.web_api import reading, transport
 from spotify_auth.web_api.errors import Unauthorized, WebApiError
@@ -20,6 +21,7 @@ Answer = dict[str, Any] | None
 Calls = Mapping[str, tuple[str, Mapping[str, str | int]]]
 
 
+@forgets_variables
 def get(access_token: str, path: str, **query: str | int) -> Answer:
     """GET one Web API resource, for example "/me". Raises WebApiError."""
     return _get(access_token, path, query, deadline=time.monotonic() + transport.CALL_SECONDS)
@@ -70,6 +72,7 @@ def _get_each(
     return {name: future.result() for name, future in futures.items()}
 
 
+@forgets_variables
 def _get(
     access_token: str, path: str, query: Mapping[str, str | int], *, deadline: float
 ) -> Answer:
