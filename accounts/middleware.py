@@ -68,6 +68,9 @@ class SessionMiddleware(sessions.SessionMiddleware):
         cookie = answer.cookies.get(settings.SESSION_COOKIE_NAME)
         if request.method == "GET" and cookie is not None and not cookie.value:
             del answer.cookies[settings.SESSION_COOKIE_NAME]
+        elif cookie is not None and not cookie.value:
+            # Logged out: what this browser kept of the user's pages goes too.
+            answer["Clear-Site-Data"] = '"cache"'
         if cookie is None and answer.status_code < 500 and _opens_a_page(request):
             _prolong(request.session, answer)
         self._note(request)

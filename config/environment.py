@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from spotify_auth.hosts import is_loopback
+
 T = TypeVar("T")
 
 _WORDS = {"true": True, "1": True, "yes": True, "on": True}
@@ -83,13 +85,13 @@ class Environment:
         )
 
     def url(self, name: str, default: str | None = None) -> str:
-        """An http or https address, exactly as it is written."""
+        """An https address, or http of this machine, exactly as it is written."""
         return self._read(
             name,
             _http_url,
             default,
             placeholder="https://invalid.example",
-            expected="an address that begins with http:// or https://",
+            expected="an address that begins with https://, or http:// on a loopback address",
         )
 
     def parsed(
@@ -151,6 +153,13 @@ def email_config(raw: str) -> dict[str, Any]:
     return config
 
 
+def secret_key(raw: str) -> str:
+    """A key that `manage.py check --deploy` accepts too. Raises ValueError for a weak one."""
+    if len(raw) < 50 or len(set(raw)) < 5 or raw.startswith("django-insecure-"):
+        raise ValueError("too easy to guess")
+    return raw
+
+
 def postgresql_config(raw: str) -> dict[str, Any]:
     """Django's DATABASES entry for a postgres:// address.
 
@@ -175,6 +184,8 @@ def _http_url(raw: str) -> str:
     parts = urlsplit(raw)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
         raise ValueError("not an http address")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ValueError("tokens would travel in the clear")
     return raw
 
 

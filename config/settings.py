@@ -13,7 +13,7 @@ import environ
 from csp.constants import NONE, SELF
 
 from config.addresses import bracketed
-from config.environment import Environment, email_config, postgresql_config
+from config.environment import Environment, email_config, postgresql_config, secret_key
 from spotify_auth import redis_url
 from spotify_auth.conf import DEFAULTS
 from spotify_auth.encryption import parse_keys
@@ -27,7 +27,9 @@ env = Environment(defaults=DEFAULTS)
 
 # --- Secrets and servers ---------------------------------------------------------------
 
-SECRET_KEY = env.text("SECRET_KEY")
+SECRET_KEY = env.parsed(
+    "SECRET_KEY", secret_key, placeholder="", expected="50 random characters or more"
+)
 TOKEN_ENCRYPTION_KEYS: list[bytes] = env.parsed(
     "TOKEN_ENCRYPTION_KEYS",
     parse_keys,
@@ -107,6 +109,10 @@ if env.flag("TRUST_X_FORWARDED_PROTO", False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 # Behind a proxy that replaces Host, every form would be refused: its Origin is another one.
 USE_X_FORWARDED_HOST = env.flag("TRUST_X_FORWARDED_HOST", False)
+HSTS_SUBDOMAINS = env.flag("HSTS_SUBDOMAINS", True)
+HSTS_PRELOAD = env.flag("HSTS_PRELOAD", False)
+if HSTS_PRELOAD and not HSTS_SUBDOMAINS:
+    env.problems.append("HSTS_PRELOAD is malformed: browsers preload with HSTS_SUBDOMAINS only.")
 SESSION_DAYS = env.integer("SESSION_DAYS", 90)
 LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
 if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
@@ -140,6 +146,7 @@ INSTALLED_APPS = [
     "csp",
 ]
 MIDDLEWARE = [
+    "config.headers.HeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -226,6 +233,10 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HSTS_SUBDOMAINS
+SECURE_HSTS_PRELOAD = HSTS_PRELOAD
+# To be preloaded is a decision about a whole domain, and takes a form at hstspreload.org.
+SILENCED_SYSTEM_CHECKS = ["security.W021"]
 X_FRAME_OPTIONS = "DENY"
 DEFAULT_EXCEPTION_REPORTER = "config.error_reports.WithoutRequest"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "config.error_reports.WithoutVariables"
@@ -260,6 +271,8 @@ CONTENT_SECURITY_POLICY = {
 # Celery spells the same address differently.
 CELERY_BROKER_URL = redis_url.for_celery(REDIS_URL)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# Whoever may write to Redis could stop all workers, or read their settings.
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 # For ever: an attempt every two seconds (config/celery.py) soon makes Celery's hundred.
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 # No task here is acknowledged late, so there is none to cancel, and nothing to warn of.
@@ -299,6 +312,7 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "filters": {
         "once_per_outage": {"()": "spotify_auth.redis_health.OncePerOutage"},
+        "strangers_host": {"()": "config.strangers_host.StrangersHost"},
         "one_line_an_outage": {"()": "config.outage_lines.OneLineAnOutage"},
     },
     "handlers": {
@@ -322,6 +336,8 @@ LOGGING = {
             name: {"filters": ["one_line_an_outage"]}
             for name in ("celery.worker.consumer.consumer", "spotify_auth.refresh.lanes")
         },
+        # Anybody may send one: a line, no traceback, and nothing to be called at night for.
+        "django.security.DisallowedHost": {"filters": ["strangers_host"]},
         # runserver's request lines carry the query, and the log-in callback's the code.
         "django.server": {"handlers": [], "level": "CRITICAL", "propagate": False},
     },

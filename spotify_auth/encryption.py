@@ -22,6 +22,8 @@ from spotify_auth.secrecy import forgets_variables
 _VERSION = b"\x01"
 _KEY_ID_BYTES = 4
 _NONCE_BYTES = 12
+_DIFFERENT_BYTES = 16
+"""Of 32 random bytes about 30 differ; fewer than this are less likely than one in 10**14."""
 _HEADER_BYTES = len(_VERSION) + _KEY_ID_BYTES + _NONCE_BYTES
 
 
@@ -32,9 +34,13 @@ class DecryptionError(Exception):
 def parse_keys(raw: str) -> list[bytes]:
     """Read keys, 32 bytes each in base64, separated by commas.
 
-    Raises ValueError for anything else, and for two keys that are the same.
+    Raises ValueError for anything else, for two keys that are the same, and for a first key that
+    is not random. An older one may be weak still: what it encrypted must be read once more.
     """
-    return list(keys_of(raw))
+    keys = keys_of(raw)
+    if len(set(keys[0])) < _DIFFERENT_BYTES:
+        raise ValueError("the first key is not random")
+    return list(keys)
 
 
 @forgets_variables
