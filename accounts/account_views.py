@@ -1,15 +1,15 @@
-"""What users may do with what is theirs: see where they are logged in, and end it."""
+"""What users may do with what is theirs: see where they are logged in, end it, take their data."""
 
 from django.contrib import messages
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
 from django.db.models.functions import Now
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts import sessions
+from accounts import export, sessions
 from accounts.models import LoginSession
 from accounts.requests import SignedInRequest
 from accounts.user_agents import in_words
@@ -70,3 +70,15 @@ def end_all_sessions(request: SignedInRequest) -> HttpResponse:
     sessions.end_all(request.user)
     logout(request)
     return redirect("accounts:home")
+
+
+@require_safe
+@never_cache
+@login_required
+def my_data(request: SignedInRequest) -> StreamingHttpResponse:
+    """Everything that is stored about the user, as a file; docs/reference/json-api.md says what."""
+    return StreamingHttpResponse(
+        export.pieces(request.user),
+        content_type="application/json",
+        headers={"Content-Disposition": 'attachment; filename="spotify-token-keeper.json"'},
+    )

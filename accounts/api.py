@@ -14,6 +14,7 @@ from spotify_auth.problems import NOT_LOGGED_IN, problem_of
 from spotify_auth.tokens import TokenUnavailable
 from spotify_auth.web_api import reading
 
+
 @require_safe
 @never_cache
 def dashboard_data(request: HttpRequest) -> HttpResponseBase:

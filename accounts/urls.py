@@ -14,6 +14,7 @@ urlpatterns = [
     path("account/sessions/", account_views.session_list, name="sessions"),
     path("account/sessions/<int:pk>/end/", account_views.end_session, name="end_session"),
     path("account/sessions/end/", account_views.end_all_sessions, name="end_all_sessions"),
+    path("account/data/", account_views.my_data, name="my_data"),
     path("account/reminder/", views.reminder, name="reminder"),
     path("api/dashboard-data", api.dashboard_data, name="dashboard_data"),
     path("spotify/login/", login_views.login, name="login"),

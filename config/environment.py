@@ -16,6 +16,15 @@ _WORDS = {"true": True, "1": True, "yes": True, "on": True}
 _WORDS |= {"false": False, "0": False, "no": False, "off": False}
 
 
+class Unshown(str):
+    """A text that `celery report`, a debugger and an error report do not show."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'********'"
+
+
 class Environment:
     """Reads settings from the environment and collects every problem on the way.
 

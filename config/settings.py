@@ -13,7 +13,7 @@ import environ
 from csp.constants import NONE, SELF
 
 from config.addresses import bracketed
-from config.environment import Environment, email_config, postgresql_config, secret_key
+from config.environment import Environment, Unshown, email_config, postgresql_config, secret_key
 from spotify_auth import redis_url
 from spotify_auth.conf import DEFAULTS
 from spotify_auth.encryption import parse_keys
@@ -42,10 +42,10 @@ DATABASE: dict[str, Any] = env.parsed(
     placeholder={},
     expected="postgres://user:password@host:port/name",
 )
-REDIS_URL = env.parsed(
+REDIS_URL: str = env.parsed(
     "REDIS_URL",
-    redis_url.parse,
-    placeholder="redis://",
+    lambda raw: Unshown(redis_url.parse(raw)),
+    placeholder=Unshown("redis://"),
     expected="redis://host:port/number, rediss://… for TLS or unix:///path of the primary "
     "(sentinel:// is not supported; ssl_cert_reqs is none, optional or required)",
 )
@@ -65,7 +65,7 @@ SPOTIFY_ACCOUNTS_URL = env.url("SPOTIFY_ACCOUNTS_URL").rstrip("/")
 SPOTIFY_API_URL = env.url("SPOTIFY_API_URL").rstrip("/")
 SPOTIFY_SCOPES = env.words("SPOTIFY_SCOPES")
 SPOTIFY_CONNECTION_URL = "accounts:connection"
-OUTBOUND_PROXY_URL = env.text("OUTBOUND_PROXY_URL")
+OUTBOUND_PROXY_URL: str = Unshown(env.text("OUTBOUND_PROXY_URL"))
 WEB_THREADS = env.integer("WEB_THREADS")  # gunicorn reads it too: config/gunicorn.py
 
 # --- Keeping tokens fresh (spotify_auth/conf.py has the defaults, and says what each is) --
@@ -269,7 +269,7 @@ CONTENT_SECURITY_POLICY = {
 # --- Celery (https://docs.celeryq.dev/en/stable/userguide/configuration.html) -----------
 
 # Celery spells the same address differently.
-CELERY_BROKER_URL = redis_url.for_celery(REDIS_URL)
+CELERY_BROKER_URL = Unshown(redis_url.for_celery(REDIS_URL))
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # Whoever may write to Redis could stop all workers, or read their settings.
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False

@@ -8,7 +8,7 @@ from dev.testing import settings_for_tests
 
 PYTHON = sys.executable
 SHIPPED = ("accounts", "config", "spotify_auth", "dev")
-"""What runs in production or on a developer's machine; tests and benchmarks break rules on purpose."""
+"""What bandit looks at; tests and benchmarks break its rules on purpose."""
 CHECKS = {
     "ruff check": [PYTHON, "-m", "ruff", "check", "."],
     "ruff format": [PYTHON, "-m", "ruff", "format", "--check", "."],

@@ -89,7 +89,8 @@ def open_page(
     address: str, cookies: dict[str, str], *, method: str = "GET", form: str = "", **headers: str
 ) -> str:
     """Ask the WSGI application as a web server does; the status."""
-    parts, statuses = urlsplit(address), []
+    parts = urlsplit(address)
+    statuses: list[str] = []
     environ = {
         "REQUEST_METHOD": method,
         "PATH_INFO": parts.path,
@@ -163,7 +164,7 @@ def test_an_exception_in_a_worker(
     token = token_of(user)
     monkeypatch.setattr(broken, fail)
 
-    tasks.refresh.apply([user.pk])
+    tasks.refresh.apply((user.pk,))
 
     monkeypatch.undo()
     hides(sentry, token.access_token, token.refresh_token, event="unforeseen")
@@ -178,7 +179,7 @@ def test_an_exception_of_the_database_in_a_worker(
     database.close()
     monkeypatch.setitem(database.settings_dict, "PORT", free_port())
 
-    tasks.refresh.apply([user.pk])
+    tasks.refresh.apply((user.pk,))
 
     monkeypatch.undo()
     database.close()

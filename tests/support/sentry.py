@@ -1,8 +1,10 @@
 """A real Sentry client with its defaults, whose events stay here."""
 
-import json
+import gzip
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import sentry_sdk
@@ -26,13 +28,6 @@ class Kept(Transport):
         """All that would have been sent."""
         return "\n".join(self.envelopes)
 
-    @property
-    def events(self) -> list[dict[str, Any]]:
-        """The error events."""
-        lines = [line for text in self.envelopes for line in text.splitlines()]
-        parsed = [json.loads(line) for line in lines if line.startswith("{")]
-        return [each for each in parsed if "exception" in each or "logentry" in each]
-
 
 @contextmanager
 def reporting(**options: Any) -> Iterator[Kept]:
@@ -45,3 +40,41 @@ def reporting(**options: Any) -> Iterator[Kept]:
     finally:
         sentry_sdk.get_client().close(timeout=0)
         sentry_sdk.get_global_scope().set_client(before)
+
+
+class SentryServer:
+    """A Sentry on loopback, for processes of their own; use it with `with`."""
+
+    def __init__(self) -> None:
+        received: list[str] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.headers.get("Content-Encoding") == "gzip":
+                    body = gzip.decompress(body)
+                received.append(body.decode(errors="replace"))
+                self.send_response(200)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"{}")
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self._received = received
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.dsn = f"http://key@127.0.0.1:{self._server.server_port}/1"
+
+    @property
+    def text(self) -> str:
+        """All that was sent."""
+        return "\n".join(self._received)
+
+    def __enter__(self) -> "SentryServer":
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
