@@ -11,7 +11,7 @@ from django.http import HttpRequest
 
 from accounts import sessions
 from accounts.models import User
-from spotify_auth.admin import SpotifyTokenAdmin, TokenEventAdmin
+from spotify_auth.admin import CappedPaginator, SpotifyTokenAdmin, TokenEventAdmin
 from spotify_auth.models import LastSeen, SpotifyToken, UserId
 
 for token_admin in (SpotifyTokenAdmin, TokenEventAdmin):
@@ -50,6 +50,8 @@ class SpotifyUserAdmin(UserAdmin):  # type: ignore[type-arg]  # not generic at r
     """Django's user admin, which also finds users by their Spotify account."""
 
     form = SpotifyUserChangeForm
+    paginator = CappedPaginator
+    show_full_result_count = False
     list_display = ("__str__", "username", "spotify_account", "is_staff", "is_active")
     # The user's own column is for rows that the previous version made: see users.py.
     search_fields = (
