@@ -15,7 +15,7 @@ from django.http import QueryDict
 from django.utils.functional import cached_property
 
 _PLACE = "keeper.query"
-_COPIES = ("RAW_URI", "REQUEST_URI")
+_COPIES = {"RAW_URI", "REQUEST_URI"}
 """Where web servers keep the whole address besides."""
 
 
@@ -55,8 +55,8 @@ def hides_query(
         if environ.get("PATH_INFO") == callback and environ.get("QUERY_STRING"):
             environ[_PLACE] = _Hidden(environ["QUERY_STRING"])
             environ["QUERY_STRING"] = ""
-            for name in _COPIES:
-                environ.pop(name, None)
+            # Not removed: gunicorn writes its line of the log from them.
+            environ |= dict.fromkeys(environ.keys() & _COPIES, callback)
         return application(environ, start_response)
 
     return call

@@ -3,6 +3,7 @@
 What fails is a library below our code, so that its frames are in the traceback too.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from io import BytesIO
@@ -18,7 +19,7 @@ from django.test import Client
 from accounts.models import User
 from accounts.sessions import SessionStore
 from config.wsgi import application
-from dev.process import free_port
+from dev.process import ROOT, free_port
 from spotify_auth import tasks, web_api
 from spotify_auth.accounts_service import authorization, refreshing
 from spotify_auth.accounts_service.grant import Grant
@@ -329,11 +330,22 @@ def test_an_exception_below_the_session(sentry: Kept, monkeypatch: pytest.Monkey
 
 def test_a_password_in_a_form_is_not_sent(sentry: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("django.contrib.auth.forms.AuthenticationForm.clean", fail)
-    cookies, form = {"csrftoken": "c" * 32}, "username=ada&password=a-long-password"
+    form = "username=ada&password=a-long-password&csrfmiddlewaretoken=" + "c" * 32
 
-    status = open_page(
-        "/admin/login/", cookies, method="POST", form=form + "&csrfmiddlewaretoken=" + "c" * 32
-    )
+    status = open_page("/admin/login/", {"csrftoken": "c" * 32}, method="POST", form=form)
 
     assert status.startswith("500")
-    hides(sentry, "a-long-password", "c" * 32)
+    hides(sentry, "a-long-password")
+
+
+def test_with_the_documented_options_no_form_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    (options,) = re.findall(
+        r"sentry_sdk\.init\((.+)\)", (ROOT / "docs/how-to/operate.md").read_text()
+    )
+    monkeypatch.setattr("django.contrib.auth.forms.AuthenticationForm.clean", fail)
+    form = "username=ada-lovelace&password=a-long-password&csrfmiddlewaretoken=" + "c" * 32
+
+    with reporting(**eval(f"dict({options})")) as sentry:  # noqa: S307  (our own page)
+        open_page("/admin/login/", {"csrftoken": "c" * 32}, method="POST", form=form)
+
+    hides(sentry, "a-long-password", "c" * 32, "ada-lovelace")
