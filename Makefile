@@ -8,7 +8,7 @@ VENV_PYTHON = .venv/bin/python
 INSTALLED = .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint bench simulate soak clean requirements
+.PHONY: help run test test-fast lint bench simulate soak sbom clean requirements
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## /make \1|/' | \
@@ -23,7 +23,7 @@ test: $(INSTALLED) ## run every test; ARGS="tests/accounts -x" is passed to pyte
 test-fast: $(INSTALLED) ## the tests without worker processes, browser and long waits: about 70 s on two cores
 	@exec $(VENV_PYTHON) -m dev.test --fast $(ARGS)
 
-lint: $(INSTALLED) ## ruff, mypy, import-linter, migrations, system checks
+lint: $(INSTALLED) ## ruff, mypy, import-linter, migrations, system checks, bandit, pip-audit
 	@exec $(VENV_PYTHON) -m dev.lint
 
 bench: $(INSTALLED) ## run the benchmarks, a quarter of an hour; ARGS="reading burst" for some of them
@@ -34,6 +34,9 @@ soak: $(INSTALLED) ## inject failures under load for 15 minutes; ARGS="--minutes
 
 simulate: $(INSTALLED) ## simulate outages and refusals, and write docs/measurements/simulation*.md; ARGS="refusals" for a part
 	@exec $(VENV_PYTHON) -m benchmarks.simulation $(ARGS)
+
+sbom: $(INSTALLED) ## list what production installs in sbom.cdx.json, as CycloneDX JSON
+	@exec $(VENV_PYTHON) -m dev.sbom
 
 # The extras stay in the pins: without them pip before 23.3 takes coverage[toml] for another
 # package than coverage, and refuses the newer one that it finds because it has no hash.
@@ -47,7 +50,7 @@ requirements: $(INSTALLED) ## pin requirements/*.txt again from requirements/*.i
 clean: ## remove what the other targets made, local data included
 	@if "$(PYTHON)" -c '$(IS_3_11)' 2>/dev/null; then "$(PYTHON)" -m dev.clean; fi
 	@rm -rf .venv .venv-bench .local staticfiles .mypy_cache .ruff_cache .pytest_cache \
-		.import_linter_cache .hypothesis .coverage .coverage.*
+		.import_linter_cache .hypothesis .coverage .coverage.* sbom.cdx.json
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): requirements/local.txt

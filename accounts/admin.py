@@ -11,18 +11,36 @@ from django.db import OperationalError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from accounts import deletion, users
+from accounts import deletion, sessions, users
 from accounts.models import User
 from accounts.staff_rules import StaffRules, SuperusersGroupAdmin
 from spotify_auth import tokens
-from spotify_auth.admin import MOST_AT_ONCE, SpotifyTokenAdmin, TokenEventAdmin
-from spotify_auth.models import LastSeen
+from spotify_auth.admin import (
+    MOST_AT_ONCE,
+    CappedPaginator,
+    SpotifyTokenAdmin,
+    TokenEventAdmin,
+)
+from spotify_auth.models import LastSeen, SpotifyToken, UserId
 
 admin.site.unregister(Group)
 admin.site.register(Group, SuperusersGroupAdmin)
 
 for token_admin in (SpotifyTokenAdmin, TokenEventAdmin):
     token_admin.search_fields = (*token_admin.search_fields, "user__display_name")
+
+admin.site.unregister(SpotifyToken)
+
+
+@admin.register(SpotifyToken)
+class AccountTokenAdmin(SpotifyTokenAdmin):
+    """Tokens, whose revocation also logs the user out everywhere."""
+
+    def after_revoking(self, user_id: UserId) -> None:
+        """End the user's sessions: who is not to have Spotify by us is not to stay here."""
+        user = User.objects.filter(pk=user_id).first()
+        if user:
+            sessions.end_all(user)
 
 
 class _OptionalUsernameField(UsernameField):
@@ -44,6 +62,8 @@ class SpotifyUserAdmin(StaffRules):
     """Django's user admin, which also finds users by their Spotify account."""
 
     form = SpotifyUserChangeForm
+    paginator = CappedPaginator
+    show_full_result_count = False
     list_display = ("__str__", "username", "spotify_account", "is_staff", "is_active")
     # The user's own column is for rows that the previous version made: see users.py.
     search_fields = (

@@ -2,8 +2,9 @@
 
 from dataclasses import asdict
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
-from django.utils.cache import get_conditional_response, patch_cache_control, set_response_etag
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.utils.cache import get_conditional_response, set_response_etag
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from accounts import dashboard
@@ -14,11 +15,9 @@ from spotify_auth.throttles import dashboards, throttled, visits
 from spotify_auth.tokens import TokenUnavailable
 from spotify_auth.web_api import reading
 
-MAX_AGE = 10
-"""Seconds for which a browser may show an answer again, in all of its tabs."""
-
 
 @require_safe
+@never_cache
 @throttled(dashboards, visits, as_json=True)
 def dashboard_data(request: HttpRequest) -> HttpResponseBase:
     """Everything that the dashboard shows; docs/reference/json-api.md describes it."""
@@ -35,7 +34,8 @@ def dashboard_data(request: HttpRequest) -> HttpResponseBase:
             "reconnect_by": soon.at if soon else None,
         }
     )
-    return _cached_for_a_moment(request, response, whole=not any(p.error for p in parts.values()))
+    set_response_etag(response)
+    return get_conditional_response(request, etag=response["ETag"], response=response) or response
 
 
 def _as_json(part: Part) -> dict[str, object]:
@@ -45,16 +45,3 @@ def _as_json(part: Part) -> dict[str, object]:
     if part.retry_after is not None:
         shown["retry_after"] = part.retry_after
     return shown
-
-
-def _cached_for_a_moment(
-    request: HttpRequest, response: HttpResponse, *, whole: bool
-) -> HttpResponseBase:
-    """Let the user's own browser keep it; an incomplete answer is asked for again."""
-    if whole:
-        patch_cache_control(response, private=True, max_age=MAX_AGE)
-    else:
-        patch_cache_control(response, private=True, no_cache=True)
-    # Another user of the same browser has another cookie: sessions add "Vary: Cookie".
-    set_response_etag(response)
-    return get_conditional_response(request, etag=response["ETag"], response=response) or response

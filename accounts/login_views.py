@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
-from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import (
     require_GET,
     require_http_methods,
@@ -116,7 +116,6 @@ def callback(request: HttpRequest) -> HttpResponse:
     return spotify_views.come_back(request, doors=doors, words=WORDS)
 
 
-@sensitive_variables()
 def _log_in(request: HttpRequest, completed: Completed) -> HttpResponse:
     """Log in as the user of the Spotify account; whoever is logged in already stays who they are.
 
@@ -135,7 +134,6 @@ def _log_in(request: HttpRequest, completed: Completed) -> HttpResponse:
     return _enter(request, user, completed)
 
 
-@sensitive_variables()
 def _switch(request: HttpRequest, completed: Completed) -> HttpResponse:
     """Go on as the user of the Spotify account, whoever was logged in before."""
     return _enter(request, _store_for_owner(request, completed), completed)
@@ -159,7 +157,6 @@ def _enter(request: HttpRequest, user: User, completed: Completed) -> HttpRespon
     return redirect(completed.next_url or settings.LOGIN_REDIRECT_URL)
 
 
-@sensitive_variables()
 def _connect(request: HttpRequest, completed: Completed) -> HttpResponse:
     """Store the grant for the user who is logged in. It makes no link for an administrator."""
     here = _here(request)
@@ -168,7 +165,6 @@ def _connect(request: HttpRequest, completed: Completed) -> HttpResponse:
     return _store_here(request, completed)
 
 
-@sensitive_variables()
 def _link(request: HttpRequest, completed: Completed) -> HttpResponse:
     """The same with a new link: the user was told what it means, and has typed the password."""
     return _store_here(request, completed)

@@ -1,6 +1,7 @@
 """One address for the site, sessions that polling does not end, and when users were seen."""
 
 import logging
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -11,13 +12,16 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.db import Error
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.functional import empty
 
 from accounts.models import User
 from accounts.sessions import SessionStore
 from spotify_auth import htmx
 from spotify_auth import middleware as last_seen
 from spotify_auth.database_faults import leave_standby
+from spotify_auth.middleware import AFTER_A_FAILURE_SECONDS
 from spotify_auth.models import UserId
+from spotify_auth.text import storable
 
 logger = logging.getLogger(__name__)
 
@@ -52,16 +56,42 @@ class SessionMiddleware(sessions.SessionMiddleware):
     A page that the user opens prolongs the session and its cookie, once a day: whoever comes
     daily stays logged in. A database that refuses it costs a line in the log. A part of a page
     prolongs nothing: its cookie could arrive after that of a login in another tab.
+
+    Once an hour it notes whose session it is and in which browser, for the list of sessions.
     """
+
+    _paused_until = 0.0
+    """By the monotonic clock: after a failure this process notes nothing for a minute."""
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         answer = super().process_response(request, response)
         cookie = answer.cookies.get(settings.SESSION_COOKIE_NAME)
         if request.method == "GET" and cookie is not None and not cookie.value:
             del answer.cookies[settings.SESSION_COOKIE_NAME]
+        elif cookie is not None and not cookie.value:
+            # Logged out: what this browser kept of the user's pages goes too.
+            answer["Clear-Site-Data"] = '"cache"'
         if cookie is None and answer.status_code < 500 and opens_a_page(request):
             _prolong(request.session, answer)
+        self._note(request)
         return answer
+
+    def _note(self, request: HttpRequest) -> None:
+        """Write whose session it is and where it was seen, once an hour."""
+        user = getattr(request, "user", None)
+        # Loading the user here would cost queries, and make the response vary by cookie.
+        if getattr(user, "_wrapped", None) is empty or not isinstance(user, User):
+            return
+        now = time.monotonic()
+        if now < self._paused_until or not isinstance(request.session, SessionStore):
+            return
+        user_agent = storable(request.headers.get("User-Agent", ""))[:255]
+        try:
+            request.session.note(user_id=user.pk, user_agent=user_agent)
+        except Error as error:
+            leave_standby(error)
+            self._paused_until = now + AFTER_A_FAILURE_SECONDS
+            logger.warning("session_not_noted reason=%s", type(error).__name__)
 
 
 def opens_a_page(request: HttpRequest) -> bool:

@@ -1,9 +1,11 @@
-"""The user behind a session."""
+"""The user behind a session, and where it is used."""
 
 from django.contrib.auth.models import AbstractUser
+from django.contrib.sessions.models import Session
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.crypto import salted_hmac
 
 
 class User(AbstractUser):
@@ -30,6 +32,10 @@ class User(AbstractUser):
         db_default=Now(), help_text="When a page last met this person, to within a day."
     )
 
+    sessions_ended = models.PositiveIntegerField(
+        db_default=0, editable=False, help_text="How often all sessions of this user were ended."
+    )
+
     class Meta(AbstractUser.Meta):
         constraints = (
             models.CheckConstraint(
@@ -44,6 +50,38 @@ class User(AbstractUser):
     def get_short_name(self) -> str:
         """The name that pages greet the user with."""
         return str(self)
+
+    def _get_session_auth_hash(self, secret: str | None = None) -> str:
+        """What a session must know of its user to be valid: Django's, and `sessions_ended`."""
+        known: str = super()._get_session_auth_hash(secret)  # type: ignore[misc]
+        if not self.sessions_ended:
+            return known  # as the previous version has it
+        salt = f"accounts.sessions_ended.{self.sessions_ended}"
+        return salted_hmac(salt, known, secret=secret, algorithm="sha256").hexdigest()
+
+
+class LoginSession(models.Model):
+    """Whose a session is, and the browser that brought it last: for "Where you are logged in".
+
+    A table of its own, since that of the sessions is Django's. It goes with the session and with
+    the user in PostgreSQL, also when code that does not know it deletes one of them.
+    """
+
+    # The migration makes both constraints, with ON DELETE CASCADE.
+    session = models.OneToOneField(
+        Session, on_delete=models.CASCADE, related_name="login", db_constraint=False
+    )
+    user = models.ForeignKey(
+        User, on_delete=models.CASCADE, related_name="login_sessions", db_constraint=False
+    )
+    user_agent = models.CharField(max_length=255, blank=True, db_default="")
+    since = models.DateTimeField(db_default=Now())
+    seen_at = models.DateTimeField(
+        db_default=Now(), help_text="When a page last met it, to within an hour."
+    )
+
+    def __str__(self) -> str:
+        return f"Session of user {self.user_id} since {self.since:%Y-%m-%d %H:%M:%S}"
 
 
 class ReconnectReminder(models.Model):

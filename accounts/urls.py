@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from accounts import api, login_views, views
+from accounts import account_views, api, login_views, views
 
 app_name = "accounts"
 urlpatterns = [
@@ -11,6 +11,10 @@ urlpatterns = [
     path("dashboard/", views.dashboard, name="dashboard"),
     path("connection/", views.connection, name="connection"),
     path("account/delete/", views.delete_account, name="delete_account"),
+    path("account/sessions/", account_views.session_list, name="sessions"),
+    path("account/sessions/<int:pk>/end/", account_views.end_session, name="end_session"),
+    path("account/sessions/end/", account_views.end_all_sessions, name="end_all_sessions"),
+    path("account/data/", account_views.my_data, name="my_data"),
     path("account/reminder/", views.reminder, name="reminder"),
     path("api/dashboard-data", api.dashboard_data, name="dashboard_data"),
     path("account/link/", login_views.link, name="link"),

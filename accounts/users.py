@@ -10,6 +10,7 @@ import logging
 from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
 
+from accounts import sessions
 from accounts.models import User
 from spotify_auth import connections
 from spotify_auth.models import SpotifyToken
@@ -67,6 +68,8 @@ def unlink(user: User) -> bool:
         connections.revoke(user_id=user.pk)
         SpotifyToken.objects.filter(user_id=user.pk).update(account_id=None)
         User.objects.filter(pk=user.pk).update(account_id=None)
+        # The owner of the Spotify account may be logged in as this user.
+        sessions.end_all(user)
     logger.info("unlinked user_id=%s", user.pk)
     return True
 

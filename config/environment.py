@@ -10,11 +10,22 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from spotify_auth.hosts import is_loopback
+
 T = TypeVar("T")
 
 _PATHS_OF_THE_SITE = {"account", "api", "connection", "dashboard", "logout", "spotify", "static"}
 _WORDS = {"true": True, "1": True, "yes": True, "on": True}
 _WORDS |= {"false": False, "0": False, "no": False, "off": False}
+
+
+class Unshown(str):
+    """A text that `celery report`, a debugger and an error report do not show."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'********'"
 
 
 class Environment:
@@ -90,13 +101,13 @@ class Environment:
         )
 
     def url(self, name: str, default: str | None = None) -> str:
-        """An http or https address, exactly as it is written."""
+        """An https address, or http of this machine, exactly as it is written."""
         return self._read(
             name,
             _http_url,
             default,
             placeholder="https://invalid.example",
-            expected="an address that begins with http:// or https://",
+            expected="an address that begins with https://, or http:// on a loopback address",
         )
 
     def parsed(
@@ -203,6 +214,13 @@ def email_config(raw: str) -> dict[str, Any]:
     return config
 
 
+def secret_key(raw: str) -> str:
+    """A key that `manage.py check --deploy` accepts too. Raises ValueError for a weak one."""
+    if len(raw) < 50 or len(set(raw)) < 5 or raw.startswith("django-insecure-"):
+        raise ValueError("too easy to guess")
+    return raw
+
+
 def postgresql_config(raw: str) -> dict[str, Any]:
     """Django's DATABASES entry for a postgres:// address.
 
@@ -227,6 +245,8 @@ def _http_url(raw: str) -> str:
     parts = urlsplit(raw)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
         raise ValueError("not an http address")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ValueError("tokens would travel in the clear")
     return raw
 
 

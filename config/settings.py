@@ -13,7 +13,14 @@ import environ
 from csp.constants import NONE, SELF
 
 from config.addresses import bracketed
-from config.environment import Environment, admin_path, email_config, postgresql_config
+from config.environment import (
+    Environment,
+    Unshown,
+    admin_path,
+    email_config,
+    postgresql_config,
+    secret_key,
+)
 from spotify_auth import client_address, redis_url
 from spotify_auth.conf import DEFAULTS
 from spotify_auth.encryption import parse_keys
@@ -40,7 +47,9 @@ env = Environment(
 
 # --- Secrets and servers ---------------------------------------------------------------
 
-SECRET_KEY = env.text("SECRET_KEY")
+SECRET_KEY = env.parsed(
+    "SECRET_KEY", secret_key, placeholder="", expected="50 random characters or more"
+)
 # A variable of its own, and not a list in SECRET_KEY: a key that has a comma in it stays one key.
 SECRET_KEY_FALLBACKS: list[str] = env.parsed(
     "SECRET_KEY_FALLBACKS",
@@ -62,10 +71,10 @@ DATABASE: dict[str, Any] = env.parsed(
     placeholder={},
     expected="postgres://user:password@host:port/name",
 )
-REDIS_URL = env.parsed(
+REDIS_URL: str = env.parsed(
     "REDIS_URL",
-    redis_url.parse,
-    placeholder="redis://",
+    lambda raw: Unshown(redis_url.parse(raw)),
+    placeholder=Unshown("redis://"),
     expected="redis://host:port/number, rediss://… for TLS or unix:///path of the primary "
     "(sentinel:// is not supported; ssl_cert_reqs is none, optional or required)",
 )
@@ -85,7 +94,7 @@ SPOTIFY_ACCOUNTS_URL = env.url("SPOTIFY_ACCOUNTS_URL").rstrip("/")
 SPOTIFY_API_URL = env.url("SPOTIFY_API_URL").rstrip("/")
 SPOTIFY_SCOPES = env.words("SPOTIFY_SCOPES")
 SPOTIFY_CONNECTION_URL = "accounts:connection"
-OUTBOUND_PROXY_URL = env.text("OUTBOUND_PROXY_URL")
+OUTBOUND_PROXY_URL: str = Unshown(env.text("OUTBOUND_PROXY_URL"))
 WEB_THREADS = env.integer("WEB_THREADS")  # gunicorn reads it too: config/gunicorn.py
 
 # --- Keeping tokens fresh (spotify_auth/conf.py has the defaults, and says what each is) --
@@ -146,6 +155,10 @@ TRUSTED_PROXIES = env.parsed(
     expected="the number of proxies before this site, or their addresses and networks "
     "(10.0.0.0/8, with the host's bits zero), separated by commas",
 )
+HSTS_SUBDOMAINS = env.flag("HSTS_SUBDOMAINS", True)
+HSTS_PRELOAD = env.flag("HSTS_PRELOAD", False)
+if HSTS_PRELOAD and not HSTS_SUBDOMAINS:
+    env.problems.append("HSTS_PRELOAD is malformed: browsers preload with HSTS_SUBDOMAINS only.")
 SESSION_DAYS = env.integer("SESSION_DAYS", 90)
 ADMIN_ENABLED = env.flag("ADMIN_ENABLED", True)
 ADMIN_PATH = env.parsed(
@@ -199,6 +212,7 @@ INSTALLED_APPS = [
     "django_otp.plugins.otp_static",
 ]
 MIDDLEWARE = [
+    "config.headers.HeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -234,6 +248,8 @@ TEMPLATES = [
 DATABASES = {
     "default": {
         **DATABASE,
+        # PostgreSQL's own; a failed connection leaves the password in no error report.
+        "ENGINE": "config.postgresql",
         # One connection a thread, kept: a lane must not pay for a new one each time. In a
         # worker config/idle_connections.py closes those of threads without work.
         "CONN_MAX_AGE": None,
@@ -292,6 +308,10 @@ CSRF_COOKIE_NAME = "__Host-csrftoken" if HTTPS else "csrftoken"
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HSTS_SUBDOMAINS
+SECURE_HSTS_PRELOAD = HSTS_PRELOAD
+# To be preloaded is a decision about a whole domain, and takes a form at hstspreload.org.
+SILENCED_SYSTEM_CHECKS = ["security.W021"]
 X_FRAME_OPTIONS = "DENY"
 DEFAULT_EXCEPTION_REPORTER = "config.error_reports.WithoutRequest"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "config.error_reports.WithoutVariables"
@@ -324,8 +344,10 @@ CONTENT_SECURITY_POLICY = {
 # --- Celery (https://docs.celeryq.dev/en/stable/userguide/configuration.html) -----------
 
 # Celery spells the same address differently.
-CELERY_BROKER_URL = redis_url.for_celery(REDIS_URL)
+CELERY_BROKER_URL = Unshown(redis_url.for_celery(REDIS_URL))
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# Whoever may write to Redis could stop all workers, or read their settings.
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 # For ever: an attempt every two seconds (config/celery.py) soon makes Celery's hundred.
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 # No task here is acknowledged late, so there is none to cancel, and nothing to warn of.
@@ -365,6 +387,7 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "filters": {
         "once_per_outage": {"()": "spotify_auth.redis_health.OncePerOutage"},
+        "strangers_host": {"()": "config.strangers_host.StrangersHost"},
         "one_line_an_outage": {"()": "config.outage_lines.OneLineAnOutage"},
     },
     "handlers": {
@@ -388,6 +411,8 @@ LOGGING = {
             name: {"filters": ["one_line_an_outage"]}
             for name in ("celery.worker.consumer.consumer", "spotify_auth.refresh.lanes")
         },
+        # Anybody may send one: a line, no traceback, and nothing to be called at night for.
+        "django.security.DisallowedHost": {"filters": ["strangers_host"]},
         # runserver's request lines carry the query, and the log-in callback's the code.
         "django.server": {"handlers": [], "level": "CRITICAL", "propagate": False},
     },

@@ -3,15 +3,18 @@
 import os
 import sys
 
+import django
 from django.conf import settings
-from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-application = get_wsgi_application()
+django.setup(set_prefix=False)
 
-# Not in the settings: the routes need the applications.
+# Not before: the routes need the applications.
+from config.hidden_query import Handler, hides_query  # noqa: E402
 from spotify_auth.redirect_uri import view_of  # noqa: E402
+
+application = hides_query(Handler())
 
 _match = view_of(settings.SPOTIFY_REDIRECT_URI)
 if _match is None or _match.url_name != "callback":

@@ -7,6 +7,8 @@ from dev.process import ROOT
 from dev.testing import settings_for_tests
 
 PYTHON = sys.executable
+SHIPPED = ("accounts", "config", "spotify_auth", "dev")
+"""What bandit looks at; tests and benchmarks break its rules on purpose."""
 CHECKS = {
     "ruff check": [PYTHON, "-m", "ruff", "check", "."],
     "ruff format": [PYTHON, "-m", "ruff", "format", "--check", "."],
@@ -14,6 +16,8 @@ CHECKS = {
     "import-linter": [PYTHON, "-c", "from importlinter.cli import lint_imports_command as r; r()"],
     "migrations": [PYTHON, "-W", "ignore", "manage.py", "makemigrations", "--check", "--dry-run"],
     "system checks": [PYTHON, "manage.py", "check", "--fail-level", "WARNING"],
+    "bandit": [PYTHON, "-m", "bandit", "-q", "-c", "pyproject.toml", "-r", *SHIPPED],
+    "pip-audit": [PYTHON, "-m", "dev.audit"],
 }
 
 

@@ -242,6 +242,8 @@ class SpotifyTokenAdmin(ReadOnlyAdmin):
                 revoked += admin_actions.revoke(user_id, administrator=request.user, reason=reason)
             except OperationalError:
                 busy += 1
+            else:
+                self.after_revoking(user_id)
         if busy:
             self.message_user(
                 request,
@@ -256,6 +258,9 @@ class SpotifyTokenAdmin(ReadOnlyAdmin):
             "https://www.spotify.com/account/apps/.",
             messages.SUCCESS,
         )
+
+    def after_revoking(self, user_id: UserId) -> None:
+        """For projects: what else ends when a user's token is revoked. Nothing here."""
 
 
 @admin.register(TokenEvent)

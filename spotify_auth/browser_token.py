@@ -7,10 +7,10 @@ refresh token, it goes to this site's own pages only, and only to a user who gra
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_POST
 
 from spotify_auth.problems import NOT_LOGGED_IN, NOT_SAME_ORIGIN, missing_scopes, problem_of
+from spotify_auth.secrecy import forgets_variables
 from spotify_auth.throttles import throttled, tokens, visits
 from spotify_auth.tokens import TokenUnavailable
 from spotify_auth.web_api import reading
@@ -20,7 +20,7 @@ SCOPE = "streaming"
 
 @require_POST
 @never_cache
-@sensitive_variables()
+@forgets_variables
 @throttled(tokens, visits, as_json=True)
 def browser_token(request: HttpRequest) -> HttpResponse:
     """Answer with the access token and its expiry, or with a problem in JSON."""

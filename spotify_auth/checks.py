@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.apps import AppConfig
 from django.conf import settings as django_settings
@@ -13,6 +14,7 @@ from django.db.utils import load_backend
 from spotify_auth import client_address, conf
 from spotify_auth.conf import settings
 from spotify_auth.encryption import keys_of
+from spotify_auth.hosts import is_private
 from spotify_auth.maintenance import key_counts
 from spotify_auth.redirect_uri import redirect_uri, view_of
 from spotify_auth.schedule import slack_problems
@@ -34,6 +36,7 @@ def register_all() -> None:
         register(check)
     register(check_connections, Tags.database)
     register(check_stored_keys, Tags.database)
+    register(check_transport, Tags.security, deploy=True)
 
 
 def check_slack(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
@@ -154,6 +157,40 @@ def check_trusted_proxies(
     return []
 
 
+def check_transport(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """W010 and W011: Redis or PostgreSQL is reached over a network, without TLS.
+
+    Only with `check --deploy`, and no refusal: private networks are common, and some are trusted.
+    """
+    warnings: list[CheckMessage] = []
+    try:
+        redis = urlsplit(settings.REDIS_URL)
+    except ImproperlyConfigured:
+        redis = urlsplit("")  # E002 says so
+    if redis.scheme == "redis" and not is_private(redis.hostname or "localhost"):
+        warnings.append(
+            Warning(
+                "REDIS_URL leads over a network without TLS: its password is sent in the clear.",
+                hint="Use rediss:// (docs/how-to/operate.md), or a host on a private network.",
+                id="spotify_auth.W010",
+            )
+        )
+    database = django_settings.DATABASES.get(DEFAULT_DB_ALIAS, {})
+    host = str(database.get("HOST") or "")
+    encrypted = database.get("OPTIONS", {}).get("sslmode") in _ENCRYPTED
+    if host and not host.startswith("/") and not is_private(host) and not encrypted:
+        warnings.append(
+            Warning(
+                "The default database is reached over a network, and TLS is not required.",
+                hint="Set sslmode to verify-full, for example DATABASE_URL=postgres://…?"
+                "sslmode=verify-full&sslrootcert=system, or use a host on a private network.",
+                id="spotify_auth.W011",
+            )
+        )
+    return warnings
+
+
+_ENCRYPTED = {"require", "verify-ca", "verify-full"}
 _CONNECTIONS = """
 SELECT sum(setting::int) FILTER (WHERE name = 'max_connections')
      - sum(setting::int) FILTER (WHERE name <> 'max_connections')

@@ -19,12 +19,15 @@ from django.core.exceptions import ImproperlyConfigured
 from spotify_auth import key_source
 from spotify_auth.conf import settings
 from spotify_auth.key_source import Keys, Source
+from spotify_auth.secrecy import forgets_variables
 
 _VERSION = b"\x01"
 _KEY_ID_BYTES = 4
 HEAD_BYTES = len(_VERSION) + _KEY_ID_BYTES
 """The bytes of a stored value that name its form and its key."""
 _NONCE_BYTES = 12
+_DIFFERENT_BYTES = 16
+"""Of 32 random bytes about 30 differ; fewer than this are less likely than one in 10**14."""
 _HEADER_BYTES = len(_VERSION) + _KEY_ID_BYTES + _NONCE_BYTES
 
 
@@ -35,11 +38,18 @@ class DecryptionError(Exception):
 def parse_keys(raw: str) -> list[bytes] | str:
     """Read keys, 32 bytes each in base64, separated by commas; leave a dotted path as it is.
 
-    Raises ValueError for anything else, and for two keys that are the same.
+    Raises ValueError for anything else, for two keys that are the same, and for a first key that
+    is not random. An older one may be weak still: what it encrypted must be read once more.
     """
-    return raw if key_source.is_path(raw) else list(keys_of(raw))
+    if key_source.is_path(raw):
+        return raw
+    keys = keys_of(raw)
+    if len(set(keys[0])) < _DIFFERENT_BYTES:
+        raise ValueError("the first key is not random")
+    return list(keys)
 
 
+@forgets_variables
 def keys_of(value: Keys | Source) -> tuple[bytes, ...]:
     """The keys that a setting holds: a list of keys, text that `parse_keys` reads, or the
     function that returns one of these.
@@ -111,6 +121,7 @@ def _cipher_for(setting: tuple[bytes, ...] | Source) -> Cipher:
         raise ImproperlyConfigured(f"TOKEN_ENCRYPTION_KEYS is not usable: {error}.") from None
 
 
+@forgets_variables
 def cipher() -> Cipher:
     """The cipher of the keys in the settings. Raises ImproperlyConfigured without usable keys."""
     setting = settings.TOKEN_ENCRYPTION_KEYS

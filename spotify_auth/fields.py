@@ -7,6 +7,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.query_utils import DeferredAttribute
 
 from spotify_auth.encryption import cipher
+from spotify_auth.secrecy import forgets_variables
 
 
 class Sealed(bytes):
@@ -56,10 +57,12 @@ class EncryptedTextField(_BinaryField):
         kwargs["serialize"] = False
         super().__init__(*args, **kwargs)
 
+    @forgets_variables
     def seal(self, plaintext: str, *, primary_key: object) -> Sealed:
         """Encrypt for one row."""
         return Sealed(cipher().encrypt(plaintext, place=self._place(primary_key)))
 
+    @forgets_variables
     def unseal(self, stored: bytes, *, primary_key: object) -> str:
         """Decrypt what one row stores. Raises DecryptionError."""
         return cipher().decrypt(bytes(stored), place=self._place(primary_key))
@@ -68,6 +71,7 @@ class EncryptedTextField(_BinaryField):
         """Keep what came from the database sealed until somebody reads it."""
         return None if value is None else Sealed(value)
 
+    @forgets_variables
     def pre_save(self, model_instance: models.Model, add: bool) -> Sealed | None:
         """Encrypt for the row that is being saved."""
         value = model_instance.__dict__.get(self.attname)

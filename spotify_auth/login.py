@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from django.views.decorators.debug import sensitive_variables
 
 from spotify_auth import cooldown, login_attempts, login_rows, rate_limits
 from spotify_auth.accounts_service import answers, authorization
@@ -27,6 +26,7 @@ from spotify_auth.login_failures import LoginFailed, Reason
 from spotify_auth.models import UserId
 from spotify_auth.profile import account_of
 from spotify_auth.rate_limits import Limited, Use
+from spotify_auth.secrecy import forgets_variables
 from spotify_auth.text import for_the_log
 
 logger = logging.getLogger(__name__)
@@ -91,6 +91,7 @@ def cookie_name() -> str:
     return "__Host-login" if settings.HTTPS else "login"
 
 
+@forgets_variables
 def begin(
     *, door: Door, next_url: str, user_id: UserId | None, cookie: str, renew: bool = False
 ) -> Begun:
@@ -128,7 +129,7 @@ def without(state: str, *, cookie: str) -> str:
     return login_attempts.seal(others) if others else ""
 
 
-@sensitive_variables()
+@forgets_variables
 def complete(
     *,
     state: str,

@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from spotify_auth.fields import EncryptedTextField
+from spotify_auth.secrecy import forgets_variables
 
 if TYPE_CHECKING:
     UserId: TypeAlias = int  # what this repository's own user model has, as django-stubs knows
@@ -161,11 +162,13 @@ class SpotifyToken(models.Model):
         return f"Spotify token of user {self.pk}, generation {self.generation}"
 
     @classmethod
+    @forgets_variables
     def seal(cls, column: TokenColumn, plaintext: str, *, user_id: UserId) -> bytes:
         """Encrypt one column's value for one user's row, for statements written in SQL."""
         return cls._encrypted(column).seal(plaintext, primary_key=user_id)
 
     @classmethod
+    @forgets_variables
     def unseal(cls, column: TokenColumn, stored: bytes, *, user_id: UserId) -> str:
         """Decrypt what such a statement read. Raises encryption.DecryptionError."""
         return cls._encrypted(column).unseal(stored, primary_key=user_id)

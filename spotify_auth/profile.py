@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import requests
-from django.views.decorators.debug import sensitive_variables
 
 from spotify_auth.http_client import retry_after, session_of_this_thread
 from spotify_auth.login_failures import LoginFailed, Reason
+from spotify_auth.secrecy import forgets_variables
 from spotify_auth.text import for_the_log, storable
 from spotify_auth.web_api import NotAllowed, Unavailable, transport
 from spotify_auth.web_api.errors import OwnerWithoutPremium, error_of, is_quota_spent
@@ -28,7 +28,7 @@ class Account:
     """Blank if the account has none; 255 characters at most."""
 
 
-@sensitive_variables()
+@forgets_variables
 def account_of(access_token: str) -> Account:
     """The account behind an access token that a login was granted. Raises LoginFailed.
 

@@ -18,7 +18,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
-from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_POST
 
 from spotify_auth import connections, login, login_rows
@@ -30,6 +29,7 @@ from spotify_auth.login import Completed, Door
 from spotify_auth.login_failures import LoginFailed, Reason
 from spotify_auth.login_problems import WORDS, Words
 from spotify_auth.models import UserId
+from spotify_auth.secrecy import forgets_variables
 from spotify_auth.throttles import callbacks, logins, throttled
 
 logger = logging.getLogger(__name__)
@@ -77,6 +77,7 @@ def disconnect(request: HttpRequest) -> HttpResponse:
     return redirect(safe_next(request) or connection_url())
 
 
+@forgets_variables
 def to_spotify(
     request: HttpRequest, *, door: Door, next_url: str, renew: bool = False
 ) -> HttpResponse:
@@ -97,7 +98,7 @@ def to_spotify(
     return response
 
 
-@sensitive_variables()
+@forgets_variables
 def come_back(
     request: HttpRequest, *, doors: Doors, words: Mapping[StrEnum, Words]
 ) -> HttpResponse:

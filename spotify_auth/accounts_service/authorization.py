@@ -11,6 +11,7 @@ from spotify_auth.accounts_service.errors import AccountsServiceError, grant_of
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.conf import settings
 from spotify_auth.failure_codes import FailureCode
+from spotify_auth.secrecy import forgets_variables
 
 
 def new_code_verifier() -> str:
@@ -24,6 +25,7 @@ def code_challenge(code_verifier: str) -> str:
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
 
 
+@forgets_variables
 def authorize_url(*, state: str, code_verifier: str, show_dialog: bool) -> str:
     """The page on which the user approves this application.
 
@@ -43,6 +45,7 @@ def authorize_url(*, state: str, code_verifier: str, show_dialog: bool) -> str:
     return f"{settings.SPOTIFY_ACCOUNTS_URL}/authorize?{urlencode(query)}"
 
 
+@forgets_variables
 def exchange_code(*, code: str, code_verifier: str) -> Grant:
     """Trade an authorization code for the first token pair (RFC 6749, section 4.1.3).
 

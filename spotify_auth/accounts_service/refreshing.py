@@ -3,8 +3,10 @@
 from spotify_auth.accounts_service import token_endpoint
 from spotify_auth.accounts_service.answers import Answer
 from spotify_auth.http_client import BoundedSession
+from spotify_auth.secrecy import forgets_variables
 
 
+@forgets_variables
 def refresh(refresh_token: str, http: BoundedSession, *, lifetime: float) -> Answer:
     """Exchange a refresh token (RFC 6749, section 6). An answer is a value, never raised.
 

@@ -35,6 +35,7 @@ from spotify_auth.refresh.lane import Lane
 from spotify_auth.refresh.outcome_log import log_outcome
 from spotify_auth.refresh.process import process
 from spotify_auth.refresh.transaction import ClaimTransaction
+from spotify_auth.secrecy import forgets_variables
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +124,7 @@ def refresh(find: Find, lane: Lane) -> Outcome | None:
     return decision.outcome if stored else Outcome.RETRY
 
 
+@forgets_variables
 def ask(
     claim: Claim, attempt: Attempt, transaction: ClaimTransaction, http: BoundedSession
 ) -> Answer | Undecryptable:

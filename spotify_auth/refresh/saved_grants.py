@@ -21,6 +21,7 @@ from spotify_auth.refresh.decisions import SavedGrant, SavedGrantUnreadable, dec
 from spotify_auth.refresh.history import Evidence
 from spotify_auth.refresh.process import process
 from spotify_auth.refresh.transaction import ClaimTransaction
+from spotify_auth.secrecy import forgets_variables
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ return 1
 """
 
 
+@forgets_variables
 def seal(claim: Claim, saved: SavedGrant) -> bytes:
     """A grant as Redis may hold it, bound to its user and generation."""
     plain = json.dumps({**dataclasses.asdict(saved.grant), "issued_at": saved.issued_at})
@@ -154,6 +156,7 @@ def _stored_directly(claim: Claim, saved: SavedGrant) -> bool:
     return True
 
 
+@forgets_variables
 def unseal(claim: Claim, sealed: bytes) -> SavedGrant | SavedGrantUnreadable:
     """The claimed generation's saved grant. One that cannot be read waits for who can."""
     return read(claim.user_id, claim.generation, sealed)

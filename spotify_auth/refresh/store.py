@@ -15,6 +15,7 @@ from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenColumn
 from spotify_auth.refresh.claims import Claim
 from spotify_auth.refresh.decisions import Decision, Postpone, PutOff, StoreFailure, StoreGrant
 from spotify_auth.refresh.transaction import ClaimTransaction
+from spotify_auth.secrecy import forgets_variables
 
 _EVENT = """
 INSERT INTO spotify_auth_tokenevent (
@@ -135,6 +136,7 @@ def apply(
     return written == 1
 
 
+@forgets_variables
 def _pair(claim: Claim, write: StoreGrant) -> dict[str, Any]:
     def seal(column: TokenColumn, value: str | None) -> bytes | None:
         return None if value is None else SpotifyToken.seal(column, value, user_id=claim.user_id)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from spotify_auth.conf import settings
+from spotify_auth.secrecy import forgets_variables
 from spotify_auth.tokens import AccessToken, UserOrId
 from spotify_auth.web_api import budget, reading, transport
 from spotify_auth.web_api.errors import RateLimited, Unauthorized, WebApiError
@@ -20,6 +21,7 @@ Answer = dict[str, Any] | None
 Calls = Mapping[str, tuple[str, Mapping[str, str | int]]]
 
 
+@forgets_variables
 def get(access_token: str, path: str, **query: str | int) -> Answer:
     """GET one Web API resource, for example "/me". Raises WebApiError."""
     budget.take(1)
@@ -80,6 +82,7 @@ def _get_each(
     return {name: future.result() for name, future in futures.items()}
 
 
+@forgets_variables
 def _get(
     access_token: str, path: str, query: Mapping[str, str | int], *, deadline: float
 ) -> Answer:

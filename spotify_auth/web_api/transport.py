@@ -15,6 +15,7 @@ from spotify_auth.http_client import (
     retry_after,
     session_of_this_thread,
 )
+from spotify_auth.secrecy import forgets_variables
 from spotify_auth.web_api import pause
 from spotify_auth.web_api.endpoints import endpoint_of
 from spotify_auth.web_api.errors import (
@@ -61,6 +62,7 @@ def get(path: str, query: Mapping[str, str | int]) -> requests.PreparedRequest:
     return session.prepare_request(requests.Request("GET", address))
 
 
+@forgets_variables
 def send(
     request: requests.PreparedRequest,
     *,

@@ -1,9 +1,10 @@
 """Pages that somebody may meet: refused, broken, empty, hostile; keyboard; the admin."""
 
+import json
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Request, expect
+from playwright.sync_api import Browser, Request, expect
 
 from accounts.models import User
 from spotify_auth.models import SpotifyToken
@@ -262,3 +263,49 @@ def test_an_administrator_refreshes_and_revokes(stack: Stack, visitor: Visitor) 
         assert secret
         # Not even the beginning of a token is shown.
         assert not any(secret[:12] in text for text in seen)
+
+
+def test_a_user_sees_where_they_are_logged_in_and_logs_out_there(
+    stack: Stack, visitor: Visitor, chromium: Browser
+) -> None:
+    page = visitor.page
+    visitor.log_in()
+    phone = chromium.new_context(
+        user_agent="Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) Safari/604.1"
+    )
+    other = Visitor(page=phone.new_page(), context=phone, url=stack.url)
+    other.log_in()
+
+    page.goto(f"{stack.url}/connection/")
+    page.get_by_role("link", name="Show my sessions").click()
+    expect(page.get_by_role("heading", name="Where you are logged in")).to_be_visible()
+    expect(page.get_by_text("This browser")).to_be_visible()
+    expect(page.get_by_text("Safari on iPhone")).to_be_visible()
+    visitor.look("sessions")
+
+    visitor.tab_to(page.get_by_role("button", name="Log out of Safari on iPhone"))
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("That browser is logged out.")).to_be_visible()
+    expect(page.get_by_text("Safari on iPhone")).to_have_count(0)
+    other.page.reload()
+    expect(other.page.get_by_role("button", name="Log in with Spotify")).to_be_visible()
+
+    other.log_in()
+    page.get_by_role("button", name="Log out everywhere").click()
+    expect(page.get_by_role("button", name="Log in with Spotify")).to_be_visible()
+    other.page.reload()
+    expect(other.page.get_by_role("button", name="Log in with Spotify")).to_be_visible()
+    phone.close()
+
+
+def test_a_user_downloads_their_data(stack: Stack, visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.log_in()
+    page.goto(f"{stack.url}/connection/")
+
+    with page.expect_download() as started:
+        page.get_by_role("link", name="Download my data").click()
+
+    found = json.loads(started.value.path().read_text())
+    assert started.value.suggested_filename == "spotify-token-keeper.json"
+    assert found["user"]["display_name"] == "Maya Lindqvist"

@@ -1,8 +1,13 @@
 """Nothing secret leaves its place, even when everything goes wrong and all is logged."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,10 +19,11 @@ from django.db import connection as database
 from pytest_celery import CeleryTestSetup
 
 from accounts.models import User
-from dev.process import free_port
+from dev.process import ROOT, free_port
 from spotify_auth.models import SpotifyToken
 from tests.support.processes import wait_for, web_process
 from tests.support.sandbox_client import Sandbox
+from tests.support.sentry import SentryServer
 from tests.support.tokens import make_due, token_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
@@ -40,13 +46,21 @@ def cluster_size() -> tuple[int, int]:
 
 
 @pytest.fixture
-def service_env(service_env: dict[str, str]) -> dict[str, str]:
-    """As talkative as the service can be."""
+def sentry() -> Iterator[SentryServer]:
+    with SentryServer() as server:
+        yield server
+
+
+@pytest.fixture
+def service_env(service_env: dict[str, str], sentry: SentryServer) -> dict[str, str]:
+    """As talkative as the service can be, also to a Sentry with its defaults."""
     port = free_port()
     return {
         **service_env,
         "DEBUG": "true",
         "LOG_LEVEL": "DEBUG",
+        "SENTRY_DSN": sentry.dsn,
+        "PYTHONPATH": str(ROOT / "tests/support/sentry_site"),
         "HOST": "127.0.0.1",
         "PORT": str(port),
         "SPOTIFY_REDIRECT_URI": f"http://127.0.0.1:{port}/spotify/callback/",
@@ -85,12 +99,12 @@ def forget_the_cooldown(broker_url: str) -> None:
             client.delete(key)
 
 
-def stored_bytes() -> str:
-    """All rows of all our tables, as PostgreSQL holds them."""
+def dump_of_postgresql() -> str:
+    """All rows of all tables, as a dump has them; and what is encrypted as text too."""
     found = []
     with database.cursor() as cursor:
-        for table in ("spotifytoken", "tokenevent", "loginattempt"):
-            cursor.execute(f"SELECT * FROM spotify_auth_{table}")  # noqa: S608
+        for table in database.introspection.table_names(cursor):
+            cursor.execute(f'SELECT * FROM "{table}"')  # noqa: S608
             found += [
                 repr([bytes(v) if isinstance(v, memoryview) else v for v in row])
                 for row in cursor.fetchall()
@@ -98,8 +112,41 @@ def stored_bytes() -> str:
     return "\n".join(found)
 
 
+def dump_of_redis(url: str) -> str:
+    """Every key and value that Redis would write to its disk."""
+    with redis.Redis.from_url(url) as client:
+        return "\n".join(f"{key!r} {client.dump(key)!r}" for key in client.scan_iter())
+
+
+def command_lines(groups: Iterable[int]) -> str:
+    """What `ps` shows of these process groups, to every user of the machine."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getpgid(int(directory.name)) in set(groups):
+                found.append((directory / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except (OSError, ProcessLookupError):
+            continue  # it has ended meanwhile
+    return "\n".join(found)
+
+
+def celery_says(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "config", *arguments],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 def test_no_secret_is_logged_sent_or_stored_in_the_clear(
-    celery_setup: CeleryTestSetup, fast_sandbox: Sandbox, service_env: dict[str, str]
+    celery_setup: CeleryTestSetup,
+    fast_sandbox: Sandbox,
+    service_env: dict[str, str],
+    sentry: SentryServer,
 ) -> None:
     broker_url = service_env["REDIS_URL"]
     commands: list[str] = []
@@ -130,6 +177,10 @@ def test_no_secret_is_logged_sent_or_stored_in_the_clear(
             SpotifyToken.objects.update(suspected_at=None)
         make_due(user)
         wait_for(lambda: token_of(user).generation > 1, what="a refresh")
+        wait_for(lambda: "invalid_client" in sentry.text, what="Sentry to be told")
+        redis_dump = dump_of_redis(broker_url)
+        groups = [node.container.pid for node in celery_setup.worker_cluster]
+        shown = command_lines([*groups, web.pid])
     finally:
         web.stop()
         redis.Redis.from_url(broker_url).echo("stop-watching")
@@ -144,10 +195,35 @@ def test_no_secret_is_logged_sent_or_stored_in_the_clear(
     time.sleep(0.2)
 
     places = {node.name(): node.logs() for node in celery_setup.worker_cluster}
-    places |= {"web": web.logs(), "broker": "\n".join(commands), "database": stored_bytes()}
+    places |= {"web": web.logs(), "broker": "\n".join(commands), "ps": shown}
+    places |= {"a dump of PostgreSQL": dump_of_postgresql(), "a dump of Redis": redis_dump}
+    places |= {
+        "Sentry": sentry.text,
+        "celery report": celery_says("report", env=service_env).stdout,
+    }
     assert "refreshed" in "".join(places.values())  # the logs are the right ones
     assert len(commands) > 10
+    assert "celery" in places["ps"]
+    assert "broker_url" in places["celery report"]
+    assert str(user.account_id) in places["a dump of PostgreSQL"]
     for place, text in places.items():
         for name, secret in secrets.items():
             assert secret not in text, f"{name} is in {place}"
     web.teardown()
+
+
+def test_celery_gives_no_password_away_and_takes_no_orders(
+    celery_setup: CeleryTestSetup, service_env: dict[str, str]
+) -> None:
+    password = "a-password-of-redis"
+    url = service_env["REDIS_URL"].replace("redis://", f"redis://:{password}@")
+
+    report = celery_says("report", env={**service_env, "REDIS_URL": url, "SENTRY_DSN": ""})
+    assert report.returncode == 0, report.stderr
+    assert password not in report.stdout
+    assert str(database.settings_dict["PASSWORD"]) not in report.stdout
+
+    asked = celery_says("inspect", "conf", "--timeout", "2", env=service_env)
+    assert "No nodes replied" in asked.stdout + asked.stderr
+    celery_says("control", "shutdown", "--timeout", "2", env=service_env)
+    assert [node.container.status for node in celery_setup.worker_cluster] == ["running"] * 2

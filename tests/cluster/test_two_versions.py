@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import requests
+from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.db import connection as database
 from django.db.models.functions import Now
@@ -145,6 +146,16 @@ class Browser:
             f"{site}{back.path}?{back.query}", allow_redirects=False, timeout=20
         )
 
+    @property
+    def session_key(self) -> str:
+        """What the session's cookie holds."""
+        return str(self._session.cookies["sessionid"])
+
+    def is_known(self, site: str) -> bool:
+        """Whether a page that is for users only is shown."""
+        answer = self._session.get(f"{site}/connection/", allow_redirects=False, timeout=20)
+        return answer.status_code == 200
+
     def visit(self, site: str) -> None:
         """See a page that is for users only."""
         answer = self._session.get(f"{site}/api/dashboard-data", timeout=20)
@@ -228,6 +239,8 @@ def test_a_visit_to_one_version_is_seen_by_the_workers_of_both(
     browser = Browser(fast_sandbox)
     # At the other one: a process remembers for a day whom it has seen.
     browser.log_in(sites["present" if version == "previous" else "previous"], "user-1")
+    # As the previous version stores it: it finds no session that this one began.
+    Session.objects.update(session_key=browser.session_key)
     long_ago = Now() - timedelta(days=40)
     User.objects.update(seen_at=long_ago)
     LastSeen.objects.update(seen_at=long_ago)
@@ -237,3 +250,14 @@ def test_a_visit_to_one_version_is_seen_by_the_workers_of_both(
     lately = Now() - timedelta(minutes=1)
     assert User.objects.filter(seen_at__gt=lately).exists()
     assert LastSeen.objects.filter(seen_at__gt=lately).exists()
+
+
+def test_the_upgrade_logs_nobody_out(sites: dict[str, str], fast_sandbox: Sandbox) -> None:
+    before, meanwhile = Browser(fast_sandbox), Browser(fast_sandbox)
+    before.log_in(sites["previous"], "user-1")
+    meanwhile.log_in(sites["present"], "user-2")
+
+    assert [before.is_known(sites[v]) for v in ("present", "previous", "present")] == [True] * 3
+    # The previous version asks who logged in at this one to log in, and takes no cookie away.
+    assert not meanwhile.is_known(sites["previous"])
+    assert meanwhile.is_known(sites["present"])

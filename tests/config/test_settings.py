@@ -16,7 +16,7 @@ from tests.support.processes import celery_command
 
 REQUIRED = {
     "SECRET_KEY": "a-secret-key-for-this-test-that-is-long-enough-to-pass-000",
-    "TOKEN_ENCRYPTION_KEYS": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+    "TOKEN_ENCRYPTION_KEYS": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
     "DATABASE_URL": "postgres://nobody:pw-of-db@127.0.0.1:9/none",
     "REDIS_URL": "redis://127.0.0.1:9/0",
     "SPOTIFY_CLIENT_ID": "id",
@@ -99,6 +99,15 @@ def test_every_process_refuses_settings_that_leave_no_slack(process: str) -> Non
         ("REFRESH_SWEEP_SECONDS", "-1"),
         ("ACCESS_TOKEN_LIFETIME_SECONDS", "inf"),
         ("TOKEN_ENCRYPTION_KEYS", "c2hvcnQ="),
+        # A first key that is not random, an easy secret, a service without TLS.
+        ("TOKEN_ENCRYPTION_KEYS", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+        ("TOKEN_ENCRYPTION_KEYS", "YWFhYWFhYWFhYWFhYWFhYWJiYmJiYmJiYmJiYmJiYmI="),
+        ("SECRET_KEY", "short-and-easy"),
+        ("SECRET_KEY", "ab" * 40),
+        ("SECRET_KEY", "django-insecure-0123456789abcdefghijklmnopqrstuvwxyz0123456789"),
+        ("SPOTIFY_ACCOUNTS_URL", "http://accounts.spotify.com"),
+        ("SPOTIFY_API_URL", "http://10.0.0.1:8090"),
+        ("HSTS_SUBDOMAINS", "perhaps"),
         ("LOG_LEVEL", "LOUD"),
         ("ADMIN_PATH", "/admin/"),
         ("ADMIN_PATH", "back-office"),
@@ -170,6 +179,77 @@ def test_gunicorn_binds_to_ipv6_addresses(host: str, bound: str) -> None:
     ended = start(show, **{**REQUIRED, "HOST": host, "PORT": "8000"})
 
     assert ended.stdout.strip() == bound
+
+
+def test_an_older_key_may_be_weak_so_that_it_can_be_retired() -> None:
+    weak = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+    keys = f"{REQUIRED['TOKEN_ENCRYPTION_KEYS']},{weak}"
+
+    ended = start(PROCESSES["manage.py"], **{**REQUIRED, "TOKEN_ENCRYPTION_KEYS": keys})
+
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8090", "localhost:8090", "[::1]:8090"])
+def test_spotifys_addresses_may_be_a_sandbox_on_this_machine(host: str) -> None:
+    addresses = dict.fromkeys(("SPOTIFY_ACCOUNTS_URL", "SPOTIFY_API_URL"), f"http://{host}")
+
+    ended = start(PROCESSES["manage.py"], **REQUIRED, **addresses)
+
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_preloading_takes_the_subdomains_too() -> None:
+    switches = {"HSTS_PRELOAD": "true", "HSTS_SUBDOMAINS": "false"}
+
+    ended = start(PROCESSES["manage.py"], **REQUIRED, **switches)
+
+    assert "HSTS_PRELOAD is malformed" in ended.stderr
+    assert ended.returncode != 0
+
+
+PRODUCTION = {
+    **REQUIRED,
+    "DATABASE_URL": "postgres://keeper:pw@db.example.com:5432/keeper?sslmode=verify-full",
+    "REDIS_URL": "rediss://:pw@redis.example.com:6380/0",
+    "SPOTIFY_REDIRECT_URI": "https://keeper.example/spotify/callback/",
+}
+
+
+def deploy_check(**changes: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
+    return start(command, **{**PRODUCTION, **changes})
+
+
+def test_the_deploy_check_finds_nothing_in_production() -> None:
+    ended = deploy_check()
+
+    assert ended.returncode == 0, ended.stderr
+    assert "no issues" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("REDIS_URL", "redis://:pw@redis.example.com:6379/0", "W010"),
+        ("REDIS_URL", "redis://:pw@8.8.8.8:6379/0", "W010"),
+        ("REDIS_URL", "redis://:pw@10.0.0.7:6379/0", ""),  # a private network
+        ("REDIS_URL", "redis://redis:6379/0", ""),  # a container's name
+        ("REDIS_URL", "unix:///run/redis.sock?db=0", ""),
+        ("DATABASE_URL", "postgres://keeper:pw@db.example.com/keeper", "W011"),
+        ("DATABASE_URL", "postgres://keeper:pw@8.8.8.8/keeper?sslmode=prefer", "W011"),
+        ("DATABASE_URL", "postgres://keeper:pw@db.internal/keeper", ""),
+        ("DATABASE_URL", "postgres://keeper:pw@%2Frun%2Fpostgresql/keeper", ""),
+        ("HSTS_SUBDOMAINS", "false", "security.W005"),
+        ("DEBUG", "true", "security.W018"),
+    ],
+)
+def test_the_deploy_check_names_what_is_sent_in_the_clear(
+    name: str, value: str, found: str
+) -> None:
+    ended = deploy_check(**{name: value})
+
+    assert (found in ended.stderr) if found else (ended.returncode == 0), ended.stderr
 
 
 def test_a_secret_that_begins_with_a_dollar_sign_is_taken_literally() -> None:

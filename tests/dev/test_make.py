@@ -44,6 +44,7 @@ def test_lists_its_targets(clone: Path) -> None:
         "bench",
         "simulate",
         "soak",
+        "sbom",
         "clean",
         "help",
     ):

@@ -7,6 +7,7 @@ from django.contrib.admin.models import LogEntry
 from django.db import connection as database
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from accounts.models import User
@@ -60,6 +61,8 @@ def test_a_list_of_millions_is_not_counted(
 
     assert page.context["cl"].result_count == 3
     assert admin.get(f"{EVENTS}?q=user-4").context["cl"].result_count == 1
+    users = admin.get(reverse("admin:accounts_user_changelist"))
+    assert users.context["cl"].result_count == 3
 
 
 def test_the_errors_there_are_can_be_chosen(admin: Client, connect: Connect) -> None:

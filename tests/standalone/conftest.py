@@ -113,8 +113,13 @@ def _database(name: str) -> Iterator[dict[str, object]]:
     with psycopg.connect(address, autocommit=True) as server:
         server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(own)))
     try:
-        parts = ("ENGINE", "USER", "PASSWORD", "HOST", "PORT")
-        yield {**{part: here[part] for part in parts}, "NAME": own, "CONN_MAX_AGE": None}
+        parts = ("USER", "PASSWORD", "HOST", "PORT")
+        yield {
+            "ENGINE": "django.db.backends.postgresql",
+            **{part: here[part] for part in parts},
+            "NAME": own,
+            "CONN_MAX_AGE": None,
+        }
     finally:
         with psycopg.connect(address, autocommit=True) as server:
             server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(own)))

@@ -1,0 +1,81 @@
+"""Expand: whose a session is, and how often a user's sessions were ended.
+
+The previous version knows neither: the foreign keys delete the new rows with what that version
+deletes. A session's key changes once, when it is put under its digest: the row follows.
+"""
+
+import django.db.models.deletion
+import django.db.models.functions.datetime
+from django.conf import settings
+from django.db import migrations, models
+
+from spotify_auth.migration_operations import AddFieldInTurns
+
+ADD_FOREIGN_KEYS = """
+ALTER TABLE accounts_loginsession
+    ADD CONSTRAINT loginsession_session FOREIGN KEY (session_id)
+        REFERENCES django_session (session_key) ON DELETE CASCADE ON UPDATE CASCADE,
+    ADD CONSTRAINT loginsession_user FOREIGN KEY (user_id)
+        REFERENCES accounts_user (id) ON DELETE CASCADE
+"""
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("accounts", "0004_copy_to_spotify_auth"),
+        ("sessions", "0001_initial"),
+    ]
+
+    operations = [
+        AddFieldInTurns(
+            model_name="user",
+            name="sessions_ended",
+            field=models.PositiveIntegerField(
+                db_default=0,
+                editable=False,
+                help_text="How often all sessions of this user were ended.",
+            ),
+        ),
+        migrations.CreateModel(
+            name="LoginSession",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("user_agent", models.CharField(blank=True, db_default="", max_length=255)),
+                (
+                    "since",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                (
+                    "seen_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(),
+                        help_text="When a page last met it, to within an hour.",
+                    ),
+                ),
+                (
+                    "session",
+                    models.OneToOneField(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="login",
+                        to="sessions.session",
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="login_sessions",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+        ),
+        migrations.RunSQL(ADD_FOREIGN_KEYS, migrations.RunSQL.noop),
+    ]

@@ -1,0 +1,1 @@
+"""Django's database backend for PostgreSQL, which keeps the password out of error reports."""
