@@ -79,6 +79,7 @@ OUTAGE_GUARD_LONGEST_SECONDS = env.seconds("OUTAGE_GUARD_LONGEST_SECONDS")
 REFRESH_DORMANT_AFTER = env.integer("REFRESH_DORMANT_AFTER", minimum=0)
 WORKER_MAX_MEMORY_MIB = env.integer("WORKER_MAX_MEMORY_MIB", minimum=0)
 TOKEN_EVENT_RETENTION_DAYS = env.integer("TOKEN_EVENT_RETENTION_DAYS")
+OPERATIONS_TOKEN = env.text("OPERATIONS_TOKEN")
 
 # The most connections to PostgreSQL that this deployment opens, for `check --database default`:
 # one for each thread, one for each worker's own looks, and five for people and migrations.
@@ -140,6 +141,7 @@ INSTALLED_APPS = [
     "csp",
 ]
 MIDDLEWARE = [
+    "spotify_auth.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -165,6 +167,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "accounts.context.for_staff",
             ],
         },
     },

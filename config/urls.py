@@ -7,6 +7,7 @@ from django.utils.functional import lazy
 from django.views.generic import RedirectView
 
 from spotify_auth.browser_token import browser_token
+from spotify_auth.health import readyz
 
 handler500 = "spotify_auth.database_fault_pages.server_error"
 
@@ -18,6 +19,7 @@ urlpatterns = [
     # Its callback stands behind that of accounts, which answers for both doors.
     path("spotify/", include("spotify_auth.urls")),
     path("api/spotify/token", browser_token, name="browser_token"),
+    path("readyz", readyz, name="readyz"),
     path("favicon.ico", RedirectView.as_view(url=_ICON)),
     path("admin/", admin.site.urls),
 ]

@@ -64,6 +64,9 @@ DEFAULTS: Final[dict[str, Any]] = {
     "WORKER_MAX_MEMORY_MIB": 0,
     # Days for which the history of a token is kept.
     "TOKEN_EVENT_RETENTION_DAYS": 90,
+    # What a program must send as its Bearer token to be told how the service is (`/readyz?verbose`).
+    # Blank: only the staff is told.
+    "OPERATIONS_TOKEN": "",
     # The most connections to PostgreSQL that all processes together may open, for
     # `manage.py check --database default`. 0: not checked.
     "MOST_DATABASE_CONNECTIONS": 0,
@@ -99,6 +102,7 @@ class Settings:
     WORKER_MAX_MEMORY_MIB: int
     TOKEN_EVENT_RETENTION_DAYS: int
     MOST_DATABASE_CONNECTIONS: int
+    OPERATIONS_TOKEN: str
 
     def __getattr__(self, name: str) -> Any:
         """One setting. Raises ImproperlyConfigured for a required one that is missing."""
