@@ -64,8 +64,8 @@ DEFAULTS: Final[dict[str, Any]] = {
     "WORKER_MAX_MEMORY_MIB": 0,
     # Days for which the history of a token is kept.
     "TOKEN_EVENT_RETENTION_DAYS": 90,
-    # What a program must send as its Bearer token to be told how the service is (`/readyz?verbose`).
-    # Blank: only the staff is told.
+    # What a program sends as its Bearer token to be told how the service is, on
+    # /readyz?verbose. Blank: only the staff is told.
     "OPERATIONS_TOKEN": "",
     # The most connections to PostgreSQL that all processes together may open, for
     # `manage.py check --database default`. 0: not checked.

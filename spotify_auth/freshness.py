@@ -6,7 +6,6 @@ expire on purpose.
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 from django.db import connection
 
@@ -42,14 +41,14 @@ WITH troubled AS (
 SELECT CASE WHEN counted.tokens < %(counted)s THEN counted.tokens
             ELSE greatest(counted.tokens, (SELECT reltuples::bigint FROM pg_class
                                            WHERE oid = 'token_due'::regclass)) END,
-       count(*) FILTER (WHERE troubled.expires_at <= now() + %(needed)s),
-       count(*) FILTER (WHERE troubled.expires_at <= now() + %(needed)s
+       count(*) FILTER (WHERE troubled.expires_at <= now() + make_interval(secs => %(needed)s)),
+       count(*) FILTER (WHERE troubled.expires_at <= now() + make_interval(secs => %(needed)s)
                           AND suspected_at IS NOT NULL),
        count(*) FILTER (WHERE due_at <= now()),
        count(*) FILTER (WHERE failures > 0),
        count(*) FILTER (WHERE suspected_at IS NOT NULL),
-       count(*) FILTER (WHERE troubled.expires_at > now() + %(needed)s
-                          AND troubled.expires_at <= now() + %(soon)s),
+       count(*) FILTER (WHERE troubled.expires_at > now() + make_interval(secs => %(needed)s)
+                          AND troubled.expires_at <= now() + make_interval(secs => %(soon)s)),
        coalesce(extract(epoch FROM now() - min(due_at) FILTER (WHERE due_at <= now())), 0)::float,
        extract(epoch FROM least(min(troubled.expires_at), min(soonest.expires_at)) - now())::float
 FROM counted CROSS JOIN soonest LEFT JOIN troubled ON true
@@ -101,8 +100,8 @@ def measure() -> Freshness:
             {
                 "looked_at": LOOKED_AT,
                 "counted": COUNTED,
-                "needed": timedelta(seconds=settings.ACCESS_TOKEN_MINIMUM_SECONDS),
-                "soon": timedelta(seconds=SOON_SECONDS),
+                "needed": settings.ACCESS_TOKEN_MINIMUM_SECONDS,
+                "soon": SOON_SECONDS,
             },
         )
         row = cursor.fetchone()

@@ -88,7 +88,7 @@ def test_migrations_that_are_missing(
 
     from spotify_auth import health
 
-    monkeypatch.setitem(health.CHECKS, "migrations", health.MigrationCheck())  # type: ignore[arg-type]
+    monkeypatch.setitem(health.CHECKS, "migrations", health.MigrationCheck())
     recorded = MigrationRecorder.Migration.objects.filter(app="spotify_auth").latest("id")
     recorded.delete()
 
