@@ -43,7 +43,7 @@ WHERE session_key IN (
     LIMIT %s FOR UPDATE SKIP LOCKED)
   AND EXISTS (
     SELECT FROM django_migrations
-    WHERE app = 'accounts' AND name = '0007_login_session' AND applied < now() - interval '1 day')
+    WHERE app = 'accounts' AND name = '0006_login_session' AND applied < now() - interval '1 day')
 """
 # The row of the session is locked, so that a log-out at the same moment comes before or after.
 _NOTE = """

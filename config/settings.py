@@ -110,6 +110,7 @@ OUTAGE_GUARD_LONGEST_SECONDS = env.seconds("OUTAGE_GUARD_LONGEST_SECONDS")
 REFRESH_DORMANT_AFTER = env.integer("REFRESH_DORMANT_AFTER", minimum=0)
 WORKER_MAX_MEMORY_MIB = env.integer("WORKER_MAX_MEMORY_MIB", minimum=0)
 TOKEN_EVENT_RETENTION_DAYS = env.integer("TOKEN_EVENT_RETENTION_DAYS")
+OPERATIONS_TOKEN = env.text("OPERATIONS_TOKEN")
 
 # --- Limits (the same) ---------------------------------------------------------------------
 
@@ -213,6 +214,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "config.headers.HeadersMiddleware",
+    "spotify_auth.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -240,6 +242,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "accounts.context.for_staff",
             ],
         },
     },

@@ -8,6 +8,7 @@ from django.utils.functional import lazy
 from django.views.generic import RedirectView
 
 from spotify_auth.browser_token import browser_token
+from spotify_auth.health import readyz
 
 handler500 = "spotify_auth.database_fault_pages.server_error"
 
@@ -19,6 +20,7 @@ urlpatterns = [
     # Its connect and callback stand behind those of accounts, which know more doors.
     path("spotify/", include("spotify_auth.urls")),
     path("api/spotify/token", browser_token, name="browser_token"),
+    path("readyz", readyz, name="readyz"),
     path("favicon.ico", RedirectView.as_view(url=_ICON)),
     *([path(settings.ADMIN_PATH, admin.site.urls)] if settings.ADMIN_ENABLED else []),
 ]

@@ -11,6 +11,9 @@ from datetime import timedelta
 from celery import current_app
 from django.db import connection
 
+SWEEP, OWN_SWEEP = "spotify_auth.sweep", "spotify_auth.sweep_without_beat"
+"""The rows that stand for a sweep of beat's and for one that a worker did by itself."""
+
 EVERY: dict[str, timedelta] = {}
 """How often each chore is due, by the name of its task."""
 

@@ -82,6 +82,9 @@ DEFAULTS: Final[dict[str, Any]] = {
     "RATE_LIMIT_CODE_EXCHANGES": 120,
     # Seconds for which a user's dashboard is shown again without asking Spotify. 0 is not at all.
     "DASHBOARD_KEPT_SECONDS": 10,
+    # What a program sends as its Bearer token to be told how the service is, on
+    # /readyz?verbose. Blank: only the staff is told.
+    "OPERATIONS_TOKEN": "",
     # The most connections to PostgreSQL that all processes together may open, for
     # `manage.py check --database default`. 0: not checked.
     "MOST_DATABASE_CONNECTIONS": 0,
@@ -125,6 +128,7 @@ class Settings:
     RATE_LIMIT_WEB_API_CALLS: int
     RATE_LIMIT_CODE_EXCHANGES: int
     DASHBOARD_KEPT_SECONDS: int
+    OPERATIONS_TOKEN: str
 
     def __getattr__(self, name: str) -> Any:
         """One setting. Raises ImproperlyConfigured for a required one that is missing."""

@@ -131,6 +131,12 @@ class SpotifyToken(models.Model):
         indexes = (
             # The due index is the queue: lanes take the smallest due_at from it.
             models.Index(fields=["due_at"], condition=Q(status="active"), name="token_due"),
+            # What the operator is told of (`freshness`). Healthy tokens leave no entry here.
+            models.Index(
+                fields=["expires_at"],
+                condition=Q(status="active", failures__gt=0),
+                name="token_struggling",
+            ),
             # A verdict that no appeal awaits leaves no entry here.
             models.Index(
                 fields=["appeal_at"],

@@ -22,9 +22,6 @@ from spotify_auth.refresh.process import process
 
 logger = logging.getLogger(__name__)
 
-BEAT, OWN = "spotify_auth.sweep", "spotify_auth.sweep_without_beat"
-"""The chores that stand for a sweep of beat's and for one that a worker did by itself."""
-
 PATIENCE = 3
 """Intervals without a sweep, after which a worker sweeps itself. As many fit into the last
 part of a token's life (`schedule.slack_problems`)."""
@@ -33,7 +30,7 @@ part of a token's life (`schedule.slack_problems`)."""
 def sweep() -> None:
     """Open lanes for what is due, and enqueue the chores that are due, because beat says so."""
     try:
-        chores.take(BEAT, every=timedelta(0))
+        chores.take(chores.SWEEP, every=timedelta(0))
         _sweep()
     except LOST as error:
         _failures.note(error)
@@ -96,7 +93,7 @@ class SweepWatch:
 
         Raises django.db.Error, and kombu's OperationalError without a broker.
         """
-        count = Chore.objects.filter(name=BEAT).values_list("times", flat=True).first()
+        count = Chore.objects.filter(name=chores.SWEEP).values_list("times", flat=True).first()
         if count != self._count:
             if self._missed:
                 logger.warning("sweep_seen")
@@ -108,7 +105,7 @@ class SweepWatch:
         if not self._missed:
             logger.warning("sweep_missed seconds=%.0f look_at=beat", silence)
             self._missed = True
-        if not chores.take(OWN, every=timedelta(seconds=interval * 0.9)):
+        if not chores.take(chores.OWN_SWEEP, every=timedelta(seconds=interval * 0.9)):
             return False
         _sweep()
         return True

@@ -6,6 +6,7 @@ from typing import Final
 from django.http import HttpRequest
 
 from spotify_auth import tokens
+from spotify_auth.dead_man import dead_man
 from spotify_auth.models import Cause
 from spotify_auth.tokens import AccessToken, UserOrId
 
@@ -27,6 +28,7 @@ def read(user: UserOrId, *, requested_by: str = "") -> AccessToken:
             cause=Cause.STALE_READ,
             requested_by=requested_by,
         )
+        dead_man.stale_token_met()
         raise
 
 

@@ -23,7 +23,7 @@ def enter_admin(client: Client, user: User) -> None:
 
 def group(name: str) -> Group:
     """A group as the migration makes it: tests that empty the tables take it away."""
-    import_module("accounts.migrations.0006_admin_groups").make_groups(apps, None)
+    import_module("accounts.migrations.0005_admin_groups").make_groups(apps, None)
     return Group.objects.get(name=name)
 
 

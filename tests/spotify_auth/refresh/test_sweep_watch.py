@@ -10,7 +10,7 @@ from django.db import close_old_connections
 from django.db import connection as database
 from pytest_django import Settings
 
-from spotify_auth import tasks  # noqa: F401  (registers the chores)
+from spotify_auth import chores, tasks  # noqa: F401  (registers the chores)
 from spotify_auth.models import Chore
 from spotify_auth.refresh import lanes, sweep_watch
 from spotify_auth.refresh.sweep_watch import SweepWatch
@@ -90,7 +90,7 @@ def test_says_when_beat_is_back(caplog: pytest.LogCaptureFixture) -> None:
 
     assert not watch.look()
     assert caplog.messages[-1] == "sweep_seen"
-    assert Chore.objects.get(name=sweep_watch.BEAT).times == 1
+    assert Chore.objects.get(name=chores.SWEEP).times == 1
 
 
 def test_sweeps_that_fail_are_one_line(

@@ -22,7 +22,7 @@ ALTER TABLE accounts_loginsession
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0004_copy_to_spotify_auth"),
+        ("accounts", "0005_admin_groups"),
         ("sessions", "0001_initial"),
     ]
 

@@ -10,7 +10,7 @@ from spotify_auth.migration_operations import AddFieldInTurns
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("spotify_auth", "0012_chores"),
+        ("spotify_auth", "0013_used_logins"),
     ]
 
     operations = [

@@ -74,7 +74,7 @@ class Migration(migrations.Migration):
         ("accounts", "0004_copy_to_spotify_auth"),
         ("auth", "0012_alter_user_first_name_max_length"),
         ("contenttypes", "0002_remove_content_type_name"),
-        ("spotify_auth", "0015_admin_actions"),
+        ("spotify_auth", "0014_admin_actions"),
     ]
 
     operations = [

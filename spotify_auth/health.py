@@ -1,0 +1,178 @@
+"""Health checks: `/livez` and `/readyz`, for load balancers, Docker and Kubernetes.
+
+`/livez` says that the process answers, and nothing of what it depends on: whoever restarts
+processes by it restarts none because PostgreSQL is away. `/readyz` says whether users are
+served: the database, its migrations, sweeps, and fresh tokens. `?exclude=sweep` leaves a check
+out, as Kubernetes's own API server does; `?verbose` tells operators which check failed.
+"""
+
+import hmac
+import logging
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import redis
+from django.contrib.auth.decorators import login_not_required
+from django.db import Error, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.cache import add_never_cache_headers
+
+from spotify_auth import freshness, redis_client
+from spotify_auth.conf import settings
+from spotify_auth.database_faults import leave_standby
+
+logger = logging.getLogger(__name__)
+
+FRESH_SHARE: Final = 0.99
+"""Fewer connected users than this with a fresh token, and more than one without: not ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one check found: whether all is well, and a sentence with figures."""
+
+    ok: bool
+    detail: str
+
+
+def check_database() -> Found:
+    """PostgreSQL answers."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_is_in_recovery()")
+        standby = cursor.fetchone()[0]
+    return Found(not standby, "a read-only standby answers" if standby else "PostgreSQL answers")
+
+
+class MigrationCheck:
+    """Every migration was applied. Once they were, nobody unapplies them under this process."""
+
+    def __init__(self) -> None:
+        self._applied = False
+
+    def __call__(self) -> Found:
+        if not self._applied:
+            executor = MigrationExecutor(connection)
+            missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+            if missing:
+                return Found(False, f"{len(missing)} are missing: run `manage.py migrate`")
+            self._applied = True
+        return Found(True, "all are applied")
+
+
+def check_sweep() -> Found:
+    """A sweep came within three intervals, of beat or of a worker."""
+    age, interval = freshness.sweep_age(), settings.REFRESH_SWEEP_SECONDS
+    if age is None:
+        return Found(False, "there was no sweep yet: start a worker and a beat")
+    ok = age <= freshness.MISSED_INTERVALS * interval
+    advice = "" if ok else ": is a worker running, and a beat?"
+    return Found(
+        ok, f"the last sweep was {age:.0f} s ago, each {interval:.0f} s is one due{advice}"
+    )
+
+
+def check_freshness() -> Found:
+    """Connected users have fresh tokens. Those whom Spotify refused do not count."""
+    now = freshness.measure()
+    share = 1 - now.unexplained / now.connected if now.connected else 1.0
+    detail = (
+        f"{now.unexplained} of {now.connected} connected users have no fresh token, "
+        f"{now.overdue} tokens are overdue, the oldest by {now.oldest_overdue:.0f} s"
+    )
+    return Found(share >= FRESH_SHARE or now.unexplained <= 1, detail)
+
+
+def check_redis() -> Found:
+    """Redis answers. A warning only: tokens are read, and kept fresh, without it."""
+    try:
+        redis_client.client().ping()
+    except redis.RedisError as error:
+        return Found(True, f"warning: {type(error).__name__}: no pauses, marks and nudges")
+    return Found(True, "Redis answers")
+
+
+CHECKS: Final[Mapping[str, Callable[[], Found]]] = {
+    "database": check_database,
+    "migrations": MigrationCheck(),
+    "sweep": check_sweep,
+    "freshness": check_freshness,
+    "redis": check_redis,
+}
+
+
+class HealthMiddleware:
+    """Answers `/livez` and `/readyz` before all else.
+
+    A probe calls a process by its address, without a session and without https: the checks of
+    the host, and the redirects to the site, are not for it.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.path == "/livez":
+            return _plain(request, 200, "ok\n")
+        # A session tells who is an operator, unless the request brings a token.
+        by_session = "verbose" in request.GET and "Authorization" not in request.headers
+        if request.path == "/readyz" and not by_session:
+            return readyz(request)
+        return self._get_response(request)
+
+
+@login_not_required
+def readyz(request: HttpRequest) -> HttpResponse:
+    """200 if every check is well, else 503. Only operators are told which one is not."""
+    if request.method not in {"GET", "HEAD"}:
+        return _plain(request, 405, "GET\n")
+    found = look(without=request.GET.getlist("exclude"))
+    well = all(each.ok for each in found.values())
+    status = 200 if well else 503
+    if "verbose" in request.GET and is_operator(request):
+        response: HttpResponse = JsonResponse(
+            {
+                "ready": well,
+                "checks": {
+                    name: {"ok": each.ok, "detail": each.detail} for name, each in found.items()
+                },
+            },
+            status=status,
+        )
+        add_never_cache_headers(response)
+        return response
+    return _plain(request, status, "ok\n" if well else "not ready\n")
+
+
+def look(*, without: Collection[str] = ()) -> dict[str, Found]:
+    """What each check finds. Without PostgreSQL there is nothing more to ask."""
+    found: dict[str, Found] = {}
+    for name, check in CHECKS.items():
+        if name in without:
+            continue
+        try:
+            found[name] = check()
+        except Error as error:
+            leave_standby(error)
+            found[name] = Found(False, f"PostgreSQL does not answer: {type(error).__name__}")
+            break
+    return found
+
+
+def is_operator(request: HttpRequest) -> bool:
+    """Whether a member of the staff asks, or a program with OPERATIONS_TOKEN as Bearer token."""
+    user = getattr(request, "user", None)
+    if user is not None and user.is_active and getattr(user, "is_staff", False):
+        return True
+    token = settings.OPERATIONS_TOKEN
+    given = request.headers.get("Authorization", "")
+    return bool(token) and hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
+
+
+def _plain(request: HttpRequest, status: int, text: str) -> HttpResponse:
+    response = HttpResponse(text, status=status, content_type="text/plain; charset=utf-8")
+    if status == 405:
+        response["Allow"] = "GET, HEAD"
+    add_never_cache_headers(response)
+    return response

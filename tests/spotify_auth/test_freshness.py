@@ -1,0 +1,97 @@
+"""The figures that say whether anybody is about to lose access."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection as database
+from django.db.models.expressions import CombinedExpression
+from django.db.models.functions import Now
+
+from accounts.models import User
+from spotify_auth import chores, freshness
+from spotify_auth.models import Chore, SpotifyToken
+from tests.support.tokens import Connect, make_due
+
+pytestmark = pytest.mark.django_db
+
+
+def change(user: User, **changes: object) -> None:
+    SpotifyToken.objects.filter(pk=user.pk).update(**changes)
+
+
+def ago(seconds: float) -> CombinedExpression:
+    return Now() - timedelta(seconds=seconds)
+
+
+def test_nobody_is_connected() -> None:
+    found = freshness.measure()
+
+    assert (found.connected, found.stale, found.overdue, found.worst) == (0, 0, 0, None)
+    assert found.share == 1.0
+
+
+def test_all_is_well(connect: Connect) -> None:
+    for number in range(3):
+        connect(f"user-{number}", due=False)
+
+    found = freshness.measure()
+
+    assert (found.connected, found.stale, found.overdue, found.failing) == (3, 0, 0, 0)
+    assert found.share == 1.0
+    assert found.worst
+    assert 100 < found.worst <= 120  # the lifetime that the sandbox grants
+
+
+def test_each_kind_of_trouble_is_counted_once(connect: Connect) -> None:
+    _well, due, expired, failing, suspected, asleep, gone = (
+        connect(f"user-{number}", due=False) for number in range(7)
+    )
+    make_due(due)
+    change(due, expires_at=Now() + timedelta(seconds=600))
+    make_due(expired, expired=True)
+    change(failing, failures=2, last_error="http_503", expires_at=ago(5))
+    change(suspected, failures=2, suspected_at=ago(60), expires_at=ago(30))
+    change(asleep, due_at=Now() + timedelta(days=100), expires_at=ago(3600))
+    change(gone, status="reconnect_required", last_error="invalid_grant", expires_at=ago(9999))
+
+    found = freshness.measure()
+
+    assert found.connected == 6  # the one who must reconnect is not
+    assert (found.stale, found.refused, found.unexplained) == (3, 1, 2)
+    assert (found.overdue, found.failing, found.suspected) == (2, 2, 1)
+    assert found.expire_soon == 1
+    assert 59 <= found.oldest_overdue < 65
+    assert found.worst
+    assert -65 < found.worst <= -59
+    assert found.share == 0.5
+
+
+def test_figures_come_from_the_small_indexes(connect: Connect) -> None:
+    connect(due=False)
+    with database.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(
+            f"EXPLAIN {freshness._MEASURE}",
+            {
+                "looked_at": 100,
+                "counted": 100,
+                "needed": 10,
+                "soon": 900,
+            },
+        )
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+
+    assert "token_struggling" in plan
+    assert "token_due" in plan
+
+
+@pytest.mark.parametrize(
+    ("swept", "running"),
+    [(None, False), (29.0, True), (31.0, False), (-86_400.0, False)],
+)
+def test_renewal_runs_while_sweeps_come(swept: float | None, running: bool) -> None:
+    """A time ahead was written before PostgreSQL's clock was set back."""
+    if swept is not None:
+        Chore.objects.create(name=chores.OWN_SWEEP, done_at=ago(swept))
+
+    assert freshness.renewal_is_running() is running

@@ -1,0 +1,124 @@
+"""Probes: what they answer, and to whom they say why."""
+
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+from django.test import Client
+from pytest_django import Settings
+
+from accounts.models import User
+from spotify_auth import chores
+from spotify_auth.models import Chore, SpotifyToken
+from tests.support.tokens import Connect
+
+pytestmark = pytest.mark.django_db
+
+TOKEN = "a-token-for-operators"
+BY_TOKEN = {"authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture
+def swept() -> Chore:
+    return Chore.objects.create(name=chores.SWEEP, done_at=Now())
+
+
+@pytest.fixture
+def operator(settings: Settings) -> Client:
+    settings.OPERATIONS_TOKEN = TOKEN
+    return Client(headers={**BY_TOKEN, "host": "10.1.2.3:8000"})
+
+
+def expire(*users: User) -> None:
+    SpotifyToken.objects.filter(pk__in=[user.pk for user in users]).update(
+        due_at=Now() - timedelta(seconds=60), expires_at=Now() - timedelta(seconds=1)
+    )
+
+
+@pytest.mark.parametrize("address", ["/livez", "/readyz"])
+def test_a_probe_needs_no_host_no_session_and_no_https(
+    settings: Settings, swept: Chore, address: str
+) -> None:
+    settings.SECURE_SSL_REDIRECT = True
+
+    answer = Client(headers={"host": "10.1.2.3:8000"}).get(address)
+
+    assert (answer.status_code, answer.content) == (200, b"ok\n")
+    assert "no-store" in answer["Cache-Control"]
+    assert not answer.cookies
+
+
+def test_ready_means_that_sweeps_come(client: Client, operator: Client, swept: Chore) -> None:
+    assert client.get("/readyz").status_code == 200
+
+    Chore.objects.update(done_at=Now() - timedelta(seconds=31))
+
+    assert (client.get("/readyz").status_code, client.get("/readyz").content) == (
+        503,
+        b"not ready\n",
+    )
+    assert client.get("/readyz?exclude=sweep").status_code == 200
+    assert client.get("/livez").status_code == 200
+    checks = operator.get("/readyz?verbose").json()["checks"]
+    assert [name for name, check in checks.items() if not check["ok"]] == ["sweep"]
+    assert "is a worker running" in checks["sweep"]["detail"]
+
+
+def test_ready_means_that_users_are_fresh(
+    client: Client, operator: Client, connect: Connect, swept: Chore
+) -> None:
+    users = [connect(f"user-{number}", due=False) for number in range(5)]
+    expire(users[0])
+    assert client.get("/readyz").status_code == 200  # one row is no outage
+
+    expire(*users[:2])
+
+    assert client.get("/readyz").status_code == 503
+    answer = operator.get("/readyz?verbose").json()
+    assert not answer["ready"]
+    assert answer["checks"]["freshness"]["detail"].startswith("2 of 5 connected users")
+    SpotifyToken.objects.update(suspected_at=Now())  # Spotify refused them: restart nothing
+    assert client.get("/readyz").status_code == 200
+
+
+def test_migrations_that_are_missing(
+    client: Client, swept: Chore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.db.migrations.recorder import MigrationRecorder
+
+    from spotify_auth import health
+
+    monkeypatch.setitem(health.CHECKS, "migrations", health.MigrationCheck())
+    recorded = MigrationRecorder.Migration.objects.filter(app="spotify_auth").latest("id")
+    recorded.delete()
+
+    assert client.get("/readyz").status_code == 503
+
+
+def test_only_operators_are_told_more(
+    client: Client, connect: Connect, operator: Client, swept: Chore
+) -> None:
+    assert client.get("/readyz?verbose").content == b"ok\n"
+    assert client.get("/readyz?verbose", headers={"authorization": "Bearer x"}).content == b"ok\n"
+    assert operator.get("/readyz?verbose").json()["ready"]
+
+    user = connect(due=False)
+    client.force_login(user)
+    assert client.get("/readyz?verbose").content == b"ok\n"
+    User.objects.update(is_staff=True)
+    assert client.get("/readyz?verbose").json()["ready"]
+
+
+def test_without_a_token_nobody_is_an_operator(client: Client, swept: Chore) -> None:
+    answer = client.get("/readyz?verbose", headers={"authorization": "Bearer "})
+
+    assert answer.content == b"ok\n"
+
+
+@pytest.mark.parametrize("address", ["/livez", "/readyz"])
+def test_a_head_is_answered(client: Client, swept: Chore, address: str) -> None:
+    assert client.head(address).status_code == 200
+
+
+def test_nothing_else_is_asked(client: Client) -> None:
+    assert client.post("/readyz").status_code == 405
