@@ -119,7 +119,7 @@ def test_looks_at_few_pages_while_an_exchange_hangs(
 
 
 def test_knows_how_long_a_token_has_waited(connect: Connect) -> None:
-    due(connect("someone"), ago=600)
+    due(connect("user-1"), ago=600)
 
     with transaction.atomic(), ClaimTransaction() as claiming:
         claim = claims.most_urgent(claiming)
