@@ -229,7 +229,7 @@ def check_stored_keys(
 ) -> list[CheckMessage]:
     """W002: stored values are encrypted with keys that TOKEN_ENCRYPTION_KEYS lacks.
 
-    Reads every row, half a second for a million, so only with `check --database default`, and
+    Reads every row, a second for a million, so only with `check --database default`, and
     before `migrate`: in time before the processes that would meet these rows.
     """
     if DEFAULT_DB_ALIAS not in (databases or ()) or check_database(app_configs):
