@@ -86,6 +86,7 @@ def test_a_kept_dashboard_ends_with_the_connection(
     assert client.get(DATA).json()["code"] == "not_connected"
 
 
+@pytest.mark.django_db(transaction=True)  # the clock must go on between the two connections
 def test_a_kept_dashboard_is_not_another_accounts(
     client: Client, listener: User, spotify: Sandbox
 ) -> None:
