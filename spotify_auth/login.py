@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-
 from spotify_auth import cooldown, login_attempts, login_rows, rate_limits
 from spotify_auth.accounts_service import answers, authorization
 from spotify_auth.accounts_service.errors import AccountsServiceError

@@ -17,8 +17,9 @@ from django.db.models import F
 from benchmarks.soak.cluster import Cluster, end_server
 from dev.postgres import Postgres
 from dev.redis import Redis
+from spotify_auth import chores
 from spotify_auth.models import Chore, SpotifyToken
-from spotify_auth.refresh.sweep_watch import OWN, PATIENCE
+from spotify_auth.refresh.sweep_watch import PATIENCE
 from tests.support.processes import LocalProcess
 
 _SESSIONS_OF_WORKERS = """
@@ -137,7 +138,7 @@ def lose_beats(scene: Scene) -> str:
 
 
 def _own_sweeps() -> int:
-    return sum(Chore.objects.filter(name=OWN).values_list("times", flat=True))
+    return sum(Chore.objects.filter(name=chores.OWN_SWEEP).values_list("times", flat=True))
 
 
 def kill_redis(scene: Scene) -> str:

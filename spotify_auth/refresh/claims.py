@@ -50,12 +50,14 @@ def _sql(and_only: str = "") -> str:
 def _deactivated() -> str:
     """SQL for whether a token's user is deactivated, if the user model has a column for that."""
     user = get_user_model()._meta
-    columns = [str(field.column) for field in user.concrete_fields if field.name == "is_active"]
+    columns = [
+        field.column for field in user.concrete_fields if field.name == "is_active" and field.column
+    ]
     if not columns:
         return "false"  # AbstractBaseUser alone has none
     quote = connection.ops.quote_name
     return _DEACTIVATED.format(
-        flag=quote(columns[0]), table=quote(user.db_table), key=quote(user.pk.column)
+        flag=quote(columns[0]), table=quote(user.db_table), key=quote(str(user.pk.column))
     )
 
 

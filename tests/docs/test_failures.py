@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.soak.config import long_config
 from dev.process import ROOT
+from spotify_auth.sandbox.worlds import World
 from tests.support.expectations import APPEALS, LOSSES, STATES
 
 STATES_TABLE = "| state | what ends it | at the latest |"
@@ -42,6 +43,6 @@ def test_the_test_of_a_loss_exists(test: str) -> None:
 
 
 def test_the_page_says_within_what_time_the_soak_must_tell_the_revoked() -> None:
-    soak = long_config(seed=0, minutes=15, users=500)
+    soak = long_config(seed=0, world=World.ROTATING, minutes=15, users=500)
 
     assert f"({soak.told_within:.0f} s and {soak.judged_within:.0f} s)" in PAGE

@@ -37,7 +37,8 @@ def chained(token: str) -> None:
 
 
 def each(token: str) -> Iterator[None]:
-    yield below(token)
+    below(token)
+    yield
 
 
 def generating(token: str) -> None:

@@ -220,7 +220,7 @@ _SWEEP = DEFAULTS["REFRESH_SWEEP_SECONDS"]
 _EXCHANGE = longest_exchange(DEFAULTS["TOKEN_ENDPOINT_DEADLINE_SECONDS"])
 _DOUBT = _EXCHANGE + saved_grants.RESCUE_SECONDS
 _ASK_AGAIN = ask_again_after(
-    DEFAULTS["ACCESS_TOKEN_LIFETIME_SECONDS"], suspected_for=float("inf"), fraction=1
+    DEFAULTS["ACCESS_TOKEN_LIFETIME_SECONDS"], suspected_for=float("inf"), waited=0, fraction=1
 )
 _HELD = DEFAULTS["OUTAGE_GUARD_LONGEST_SECONDS"]
 _CLIENT_REFUSED = timedelta(hours=CLIENT_REFUSED_HOURS).total_seconds()

@@ -229,6 +229,7 @@ class RefusalSimulation:
             lifetime_used=at - float(self.expires[user]) + LIFETIME_SECONDS,
             claimed_at="",
             six_months_over=six_months,
+            deactivated=False,
             waited=at - float(self.due[user]),
             due_at="",
         )

@@ -15,6 +15,7 @@ from accounts.models import User
 from spotify_auth import connections, login, sealed_values, tokens
 from spotify_auth.encryption import Cipher
 from spotify_auth.login import Door
+from spotify_auth.login_failures import LoginFailed, Reason
 from spotify_auth.maintenance import key_counts, key_rotation
 from spotify_auth.maintenance.key_rotation import Result, Rotation
 from spotify_auth.models import Outcome, SpotifyToken
@@ -23,6 +24,7 @@ from tests.support.answers import after_the_answer
 from tests.support.database_faults import cut_the_connection, locked_elsewhere
 from tests.support.keys import NEW, OLD, keys, stored_bytes
 from tests.support.lanes import refresh_next
+from tests.support.login import begin_in_the_previous_version
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import (
     Connect,
@@ -144,20 +146,47 @@ def test_nothing_is_written_when_all_is_under_the_first_key(users: dict[str, Use
     assert [stored_bytes(user.pk) for user in users.values()] == before
 
 
-def test_a_login_under_way_is_completed_without_the_old_key(spotify: Sandbox) -> None:
+def test_a_login_that_the_previous_version_began_is_completed_without_the_old_key(
+    spotify: Sandbox,
+) -> None:
     with keys(OLD):
-        begun = login.begin(door=Door.LOGIN, next_url="/")
+        begun = begin_in_the_previous_version(door=Door.LOGIN, for_user="", switch=False)
     with keys(NEW, OLD):
         rotate()
-    parameters = {name: value for name, (value,) in parse_qs(urlsplit(begun.url).query).items()}
-    (code,) = parse_qs(urlsplit(spotify.authorize(parameters, "user-1")).query)["code"]
+    (code,) = parse_qs(urlsplit(spotify.authorize(begun.parameters, "user-1")).query)["code"]
 
     with keys(NEW):
         completed = login.complete(
-            state=parameters["state"], cookie=begun.cookie, code=code, error="", user_id=None
+            state=begun.parameters["state"],
+            cookie="",
+            previous_cookie=begun.cookie,
+            code=code,
+            error="",
+            user_id=None,
+            doors=[Door.LOGIN],
         )
 
     assert completed.grant.refresh_token
+
+
+def test_a_login_under_way_is_begun_again_without_its_key() -> None:
+    """Its cookie is the browser's, so that nobody can bring it under another key."""
+    with keys(OLD):
+        begun = login.begin(door=Door.LOGIN, next_url="/", user_id=None, cookie="")
+    state = parse_qs(urlsplit(begun.url).query)["state"][0]
+
+    with keys(NEW), pytest.raises(LoginFailed) as refused:
+        login.complete(
+            state=state,
+            cookie=begun.cookie,
+            previous_cookie="",
+            code="a-code",
+            error="",
+            user_id=None,
+            doors=[Door.LOGIN],
+        )
+
+    assert refused.value.reason is Reason.UNKNOWN_STATE
 
 
 @pytest.fixture
