@@ -54,7 +54,7 @@ def _deactivated() -> str:
         return "false"  # AbstractBaseUser alone has none
     quote = connection.ops.quote_name
     return _DEACTIVATED.format(
-        flag=quote(columns[0]), table=quote(user.db_table), key=quote(user.pk.column)
+        flag=quote(columns[0]), table=quote(user.db_table), key=quote(str(user.pk.column))
     )
 
 
