@@ -25,6 +25,9 @@ CALLS: dict[str, tuple[str, Mapping[str, str | int]]] = {
     "playlists": ("/me/playlists", {"limit": 12}),
 }
 
+LONGEST_LIST = 50
+"""Items of a list that are shown, however many an answer has: more than any call asks for."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
@@ -107,7 +110,7 @@ def _each(read: Callable[[dict[str, Any]], Item | None]) -> Callable[[dict[str, 
             raise _Unreadable
         found: list[Item] = []
         unreadable = 0
-        for source in sources:
+        for source in sources[:LONGEST_LIST]:
             try:
                 item = read(_object(source)) if source else None
             except _Unreadable:
