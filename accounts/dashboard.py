@@ -28,6 +28,9 @@ CALLS: dict[str, tuple[str, Mapping[str, str | int]]] = {
     "playlists": ("/me/playlists", {"limit": 12}),
 }
 
+LONGEST_LIST = 50
+"""Items of a list that are shown, however many an answer has: more than any call asks for."""
+
 
 INCOMPLETE_KEPT_SECONDS = 2
 """A dashboard with a part that failed is asked for again soon, but not at each click."""
@@ -145,7 +148,7 @@ def _each(read: Callable[[dict[str, Any]], Item | None]) -> Callable[[dict[str, 
             raise _Unreadable
         found: list[Item] = []
         unreadable = 0
-        for source in sources:
+        for source in sources[:LONGEST_LIST]:
             try:
                 item = read(_object(source)) if source else None
             except _Unreadable:

@@ -38,6 +38,14 @@ def test_a_podcast_is_shown_with_its_show(connect: Connect) -> None:
     assert playing.detail
 
 
+def test_a_list_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = {"items": [{"name": str(number)} for number in range(5000)]}
+
+    parts = load_from({"top_artists": many, "playlists": many}, monkeypatch)
+
+    assert len(parts["top_artists"].items) == len(parts["playlists"].items) == 50
+
+
 def test_an_advert_is_called_one(connect: Connect) -> None:
     user = connect("commuter", due=False, scope=SCOPES)
 

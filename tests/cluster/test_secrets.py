@@ -204,7 +204,7 @@ def test_no_secret_is_logged_sent_or_stored_in_the_clear(
     assert "refreshed" in "".join(places.values())  # the logs are the right ones
     assert len(commands) > 10
     assert "celery" in places["ps"]
-    assert "broker_url" in places["celery report"]
+    assert "CELERY_BROKER_URL" in places["celery report"]
     assert str(user.account_id) in places["a dump of PostgreSQL"]
     for place, text in places.items():
         for name, secret in secrets.items():

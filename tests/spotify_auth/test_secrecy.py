@@ -17,7 +17,7 @@ def variables_of(error: BaseException | None) -> str:
     found = ""
     while error is not None:
         for frame, _ in traceback.walk_tb(error.__traceback__):
-            if frame.f_globals["__name__"] in {__name__, "spotify_auth.secrecy"}:
+            if "shown" not in frame.f_locals:  # the test itself
                 found += repr({k: v for k, v in frame.f_locals.items() if k != "error"})
         error = error.__cause__ or error.__context__
     return found
