@@ -11,6 +11,8 @@ from typing import Any
 from django.contrib.admin.models import LogEntry
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model, QuerySet
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts.models import LoginSession, ReconnectReminder, User
 from spotify_auth.connections import database_now
@@ -34,12 +36,17 @@ FIELDS: Mapping[type[Model], tuple[str, ...]] = {
     LoginSession: ("user_agent", "since", "seen_at"),
     ReconnectReminder: ("reauthorize_by", "days", "sent_at"),
     TokenEvent: (
-        *("at", "cause", "asked_by", "outcome", "generation_before", "generation_after"),
+        *("at", "cause", "asked_by", "reason", "outcome", "generation_before", "generation_after"),
         *("rotated", "lifetime_granted", "lifetime_used", "duration_ms", "error"),
     ),
     LogEntry: ("action_time", "object_repr", "action_flag", "change_message"),
+    TOTPDevice: ("name", "confirmed", "created_at", "last_used_at"),
+    StaticDevice: ("name", "confirmed", "created_at", "last_used_at"),
 }
 """What is given of each table."""
+
+_OF_THE_CODES = "how codes are computed, and nothing about the user"
+_THROTTLING = ("throttling_failure_timestamp", "throttling_failure_count")
 
 WITHHELD: Mapping[type[Model], Mapping[str, str]] = {
     User: {"password": "its hash would let somebody guess it"},
@@ -66,6 +73,18 @@ WITHHELD: Mapping[type[Model], Mapping[str, str]] = {
         "content_type": "a number that changes with each installation",
         "object_id": "may be another user's",
     },
+    TOTPDevice: {
+        "id": "says nothing",
+        "user": "the user themselves",
+        "key": "a secret: whoever has it has the second factor",
+        **dict.fromkeys(("step", "t0", "digits", "tolerance", "drift", "last_t"), _OF_THE_CODES),
+        **dict.fromkeys(_THROTTLING, "counts wrong codes"),
+    },
+    StaticDevice: {
+        "id": "says nothing",
+        "user": "the user themselves",
+        **dict.fromkeys(_THROTTLING, "counts wrong codes"),
+    },
 }
 """What is not, and why."""
 
@@ -75,6 +94,8 @@ _LISTS: Mapping[str, type[Model]] = {
     "reminders": ReconnectReminder,
     "history": TokenEvent,
     "administration": LogEntry,
+    "authenticators": TOTPDevice,
+    "backup_codes": StaticDevice,
 }
 
 

@@ -18,6 +18,7 @@ from django.urls import reverse
 
 from accounts import sessions
 from accounts.models import LoginSession, User
+from tests.support.admin import enter_admin
 from tests.support.database_faults import locked_elsewhere
 from tests.support.tokens import Connect
 
@@ -245,11 +246,17 @@ def test_a_revocation_ends_the_sessions_of_its_user(connect: Connect) -> None:
     user, other = connect("user-1"), connect("user-2")
     theirs, others = browser_of(user), browser_of(other)
     admin = User.objects.create(username="admin", is_staff=True)
-    names = ("view_spotifytoken", "change_spotifytoken")
+    names = ("view_spotifytoken", "revoke_spotifytoken")
     admin.user_permissions.set(Permission.objects.filter(codename__in=names))
     staff = browser_of(admin)
+    enter_admin(staff, admin)
 
-    form = {"action": "revoke", "_selected_action": [user.pk], "confirmed": "yes"}
+    form = {
+        "action": "revoke",
+        "_selected_action": [user.pk],
+        "confirmed": "yes",
+        "reason": "asked for by mail",
+    }
     staff.post(reverse("admin:spotify_auth_spotifytoken_changelist"), form)
 
     assert not is_logged_in(theirs)
@@ -265,7 +272,8 @@ def test_deleting_an_account_leaves_no_session_row(user: User, by: str) -> None:
         here.post(reverse("accounts:delete_account"))
     else:
         admin = Client()
-        admin.force_login(User.objects.create(username="admin", is_staff=True, is_superuser=True))
+        chief = User.objects.create(username="admin", is_staff=True, is_superuser=True)
+        enter_admin(admin, chief)
         if by == "an administrator":
             admin.post(reverse("admin:accounts_user_delete", args=[user.pk]), {"post": "yes"})
         else:

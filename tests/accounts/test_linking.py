@@ -15,6 +15,7 @@ from accounts import users
 from accounts.models import User
 from spotify_auth import connections, login, login_attempts, schedule
 from spotify_auth.models import SpotifyToken
+from tests.support.admin import enter_admin
 from tests.support.database_faults import locked_elsewhere
 from tests.support.login import approve, begin_in_the_previous_version, log_in
 from tests.support.sandbox_client import Sandbox
@@ -223,7 +224,7 @@ def test_linking_needs_a_csrf_token(administrator: User) -> None:
 
 @pytest.fixture
 def root(client: Client) -> Client:
-    client.force_login(User.objects.create_superuser("chief", password=PASSWORD))
+    enter_admin(client, User.objects.create_superuser("chief", password=PASSWORD))
     return client
 
 
@@ -256,6 +257,8 @@ def test_another_account_can_be_linked_after_that(
     link(browser, spotify, "user-1")
     unlink(root, administrator)
     SpotifyToken.objects.update(closed_at=Now() - timedelta(minutes=1))
+    assert browser.get(LINK).status_code == 302  # to log in: unlinking ended the sessions
+    browser.force_login(User.objects.get(pk=administrator.pk))
 
     assert link(browser, spotify, "user-2").status_code == 302
     assert users.account_of(administrator) == spotify.stats("user-2")["account_id"]
@@ -275,7 +278,7 @@ def test_who_may_only_look_is_offered_no_unlinking(
 ) -> None:
     link(browser, spotify, "user-1")
     viewer = User.objects.create_user("viewer", password=PASSWORD, is_staff=True)
-    client.force_login(viewer)
+    enter_admin(client, viewer)
 
     unlink(client, administrator)
 

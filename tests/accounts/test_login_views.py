@@ -207,8 +207,9 @@ def test_the_attempt_cookie_is_kept_from_scripts_and_other_hosts(
 
 
 def test_a_hundred_and_twenty_five_logins_leave_one_cookie(
-    browser: Client, spotify: Sandbox
+    browser: Client, spotify: Sandbox, settings: Settings
 ) -> None:
+    settings.RATE_LIMIT_LOGINS = 0
     for n in range(124):
         begin(browser, next=f"/connection/?{'x' * 170}{n}")
     latest = begin(browser)
@@ -221,8 +222,9 @@ def test_a_hundred_and_twenty_five_logins_leave_one_cookie(
 
 @pytest.mark.slow
 def test_ten_thousand_logins_begun_by_strangers_leave_no_row(
-    browser: Client, spotify: Sandbox
+    browser: Client, spotify: Sandbox, settings: Settings
 ) -> None:
+    settings.RATE_LIMIT_LOGINS = 0
     for _ in range(10_000):
         begin(browser, next="/" + "x" * 1990)
         browser.cookies.clear()
@@ -608,8 +610,9 @@ def test_a_user_whose_account_was_unlinked_on_the_way_gets_no_new_user(
 
     response = browser.get(address)
 
+    # Unlinking has ended the session.
     assert response.status_code == 409
-    assert "belongs to nobody" in response.content.decode()
+    assert not logged_in(browser)
     assert User.objects.get() == user
 
 

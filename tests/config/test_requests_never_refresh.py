@@ -32,6 +32,7 @@ SAMPLES = {
     "app_label": "spotify_auth",
     "url": "nothing",
     "id": "1",
+    "pk": "1",
 }
 """A value for each part of an address that varies."""
 
