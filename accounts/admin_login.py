@@ -6,13 +6,13 @@ from typing import Any
 from django import forms
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.http import HttpRequest
-from django.views.decorators.debug import sensitive_variables
 
 from accounts import second_factor
 from accounts.models import User
 from accounts.password_tries import LockedOut, Try
 from accounts.second_factor import Mode
 from spotify_auth.client_address import client_address
+from spotify_auth.secrecy import forgets_variables
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class AdminLoginForm(AdminAuthenticationForm):
         assert isinstance(user, User)  # noqa: S101  (for type checkers: the form is valid)
         return user
 
-    @sensitive_variables()
+    @forgets_variables
     def clean(self) -> dict[str, Any]:
         """Check all three. Raises ValidationError, or LockedOut before anything was checked."""
         name = self.cleaned_data.get("username")
