@@ -91,7 +91,7 @@ def test_a_kept_dashboard_is_not_another_accounts(
 ) -> None:
     first = client.get(DATA).json()["parts"]["profile"]
     client.post(reverse("spotify_auth:disconnect"))
-    User.objects.filter(pk=listener.pk).update(account_id=None, username="ada")
+    User.objects.filter(pk=listener.pk).update(account_id=None, username="of two accounts")
     answer = spotify.connect(["commuter"], scope=SCOPES)["commuter"]
     connections.connect(
         user_id=listener.pk,
