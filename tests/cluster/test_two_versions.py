@@ -153,7 +153,7 @@ class Browser:
 
     def is_known(self, site: str) -> bool:
         """Whether a page that is for users only is shown."""
-        answer = self._session.get(f"{site}/connection/", allow_redirects=False, timeout=20)
+        answer = self._session.get(f"{site}/api/dashboard-data", timeout=20)
         return answer.status_code == 200
 
     def visit(self, site: str) -> None:
