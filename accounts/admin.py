@@ -21,6 +21,7 @@ from spotify_auth.admin import (
     SpotifyTokenAdmin,
     TokenEventAdmin,
 )
+from spotify_auth.admin_actions import name_of
 from spotify_auth.models import LastSeen, SpotifyToken, UserId
 
 admin.site.unregister(Group)
@@ -92,7 +93,7 @@ class SpotifyUserAdmin(StaffRules):
                 denied += 1
                 continue
             try:
-                if users.unlink(user):
+                if users.unlink(user, requested_by=name_of(request.user)):
                     self.log_change(request, user, "Unlinked the Spotify account.")
                     unlinked += 1
                 else:

@@ -6,7 +6,9 @@ from django import forms
 from django.contrib.auth import authenticate
 
 from accounts.models import User
+from accounts.password_tries import Try
 from accounts.requests import SignedInRequest
+from spotify_auth.secrecy import forgets_variables
 
 if TYPE_CHECKING:
     _UserForm = forms.ModelForm[User]
@@ -34,10 +36,17 @@ class LinkForm(forms.Form):
         super().__init__(data)  # type: ignore[arg-type]  # a QueryDict, or nothing yet
         self._request = request
 
+    @forgets_variables
     def clean_password(self) -> str:
-        """By Django's `authenticate`, so that guessing is counted as it is at the admin's login."""
+        """Check it; guesses count together with those at the admin's login.
+
+        Raises ValidationError, or LockedOut before anything was checked.
+        """
         password: str = self.cleaned_data["password"]
         user = self._request.user
+        tried = Try(self._request, user.username or "")
+        tried.begin()
         if authenticate(self._request, username=user.username, password=password) != user:
             raise forms.ValidationError("That is not your password. Nothing was linked.")
+        tried.succeeded()
         return password

@@ -66,6 +66,7 @@ def connect(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 @login_required
+@throttled(logins)
 def link(request: SignedInRequest) -> HttpResponse:
     """Say what linking a Spotify account means to an administrator, and ask for the password.
 
@@ -86,7 +87,6 @@ def link(request: SignedInRequest) -> HttpResponse:
 
 @require_safe
 @never_cache
-@throttled(logins)
 def reconnect(request: HttpRequest) -> HttpResponse:
     """The link in a reminder: a page with a button, since a mail can hold no form.
 

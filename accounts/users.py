@@ -56,16 +56,18 @@ def is_administrator(user: User) -> bool:
     return user.is_staff or user.is_superuser
 
 
-def unlink(user: User) -> bool:
+def unlink(user: User, *, requested_by: str) -> bool:
     """Take a user's Spotify account away, and erase its tokens; False if that would lock out.
 
-    Who has no username and no password could never log in again. Raises
+    `requested_by` names the administrator who asked. Who has no username and no password could
+    never log in again. Raises
     django.db.OperationalError when a lane holds the token for longer than an exchange can take.
     """
     if not user.username or not user.has_usable_password():
         return False
     with transaction.atomic():
-        connections.revoke(user_id=user.pk)
+        reason = "The Spotify account was unlinked."
+        connections.revoke(user_id=user.pk, requested_by=requested_by, reason=reason)
         SpotifyToken.objects.filter(user_id=user.pk).update(account_id=None)
         User.objects.filter(pk=user.pk).update(account_id=None)
         # The owner of the Spotify account may be logged in as this user.

@@ -1,25 +1,29 @@
 """An administrator's Spotify account: linked with a password and open eyes, and unlinked again."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+import redis
+from django.conf import settings
 from django.contrib.admin.models import LogEntry
 from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
+from pytest_django import Settings
 
 from accounts import users
 from accounts.models import User
 from spotify_auth import connections, login, login_attempts, schedule
-from spotify_auth.models import SpotifyToken
-from tests.support.admin import enter_admin
+from spotify_auth.models import Outcome, SpotifyToken, TokenEvent
+from tests.support.admin import COUNTED, CountedHasher, enter_admin
 from tests.support.database_faults import locked_elsewhere
 from tests.support.login import approve, begin_in_the_previous_version, log_in
 from tests.support.sandbox_client import Sandbox
-from tests.support.tokens import token_of
+from tests.support.tokens import forget, token_of
 
 if TYPE_CHECKING:
     from django.test.client import _MonkeyPatchedWSGIResponse as Response
@@ -32,6 +36,14 @@ LINK, CONNECT, LOGIN = (
     reverse("accounts:login"),
 )
 PASSWORD = "a-long-password-1"
+
+
+@pytest.fixture(autouse=True)
+def _no_tries() -> Iterator[None]:
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        forget(client, "accounts:tries:*")
+        yield
+        forget(client, "accounts:tries:*")
 
 
 @pytest.fixture(params=["is_staff", "is_superuser"])
@@ -97,6 +109,22 @@ def test_a_wrong_password_links_nothing(browser: Client, password: str) -> None:
     assert ("That is not your password" in text) is bool(password)
     assert 'name="next" value="/dashboard/"' in text
     assert f'value="{password}"' not in text or not password
+
+
+def test_the_sixth_guess_is_refused_unhashed(
+    browser: Client, administrator: User, settings: Settings
+) -> None:
+    """Whoever has an administrator's session must not find the password out here."""
+    settings.PASSWORD_HASHERS = [COUNTED, *settings.PASSWORD_HASHERS]
+    for guess in range(5):
+        assert browser.post(LINK, {"password": f"a-wrong-guess-{guess}"}).status_code == 400
+    hashed = CountedHasher.hashed
+
+    refused = browser.post(LINK, {"password": PASSWORD})
+
+    assert refused.status_code == 429
+    assert int(refused["Retry-After"]) > 60
+    assert CountedHasher.hashed == hashed
 
 
 def test_the_password_of_somebody_else_links_nothing(browser: Client) -> None:
@@ -244,6 +272,8 @@ def test_an_administrator_is_unlinked_in_the_admin(
     assert users.account_of(User.objects.get(pk=administrator.pk)) is None
     token = token_of(administrator)
     assert (token.status, token.refresh_token) == (SpotifyToken.Status.REVOKED, None)
+    event = TokenEvent.objects.get(outcome=Outcome.REVOKED)
+    assert (event.asked_by, event.reason) == ("chief", "The Spotify account was unlinked.")
     assert "Unlinked" in LogEntry.objects.get().get_change_message()
     # That account is a stranger's from here on.
     other = Client(headers={"host": "127.0.0.1:8000"})

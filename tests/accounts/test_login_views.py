@@ -606,7 +606,7 @@ def test_a_user_whose_account_was_unlinked_on_the_way_gets_no_new_user(
     browser.force_login(user)
     log_in(browser, spotify)
     address = approve(spotify, begin(browser))  # to log in, since there is an account
-    assert users.unlink(user)
+    assert users.unlink(user, requested_by="chief")
 
     response = browser.get(address)
 
