@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db import connection
 
 from spotify_auth.conf import settings
 from spotify_auth.models import Cause, SpotifyToken, UserId
@@ -55,10 +54,15 @@ def _deactivated() -> str:
     ]
     if not columns:
         return "false"  # AbstractBaseUser alone has none
-    quote = connection.ops.quote_name
     return _DEACTIVATED.format(
-        flag=quote(columns[0]), table=quote(user.db_table), key=quote(str(user.pk.column))
+        flag=_quoted(columns[0]), table=_quoted(user.db_table), key=_quoted(str(user.pk.column))
     )
+
+
+def _quoted(name: str) -> str:
+    """As PostgreSQL wants it. Django's own `quote_name` wants a connection, which a project that
+    is only checked may lack."""
+    return '"{}"'.format(name.replace('"', '""'))
 
 
 FROM_START = _sql()
