@@ -23,6 +23,8 @@ REFUSALS_NEEDED, CONFIRMED, SHORTLY_BEFORE = 3, LIFETIME / 6, 60.0
 APPEALS, APPEAL_AGAIN = (3600.0, 5 * 3600.0, 18 * 3600.0), 300.0
 CLIENTS_REFUSED, CLIENT_REFUSED_LONGEST = 3, 6 * 3600.0
 FAILED_IN_A_ROW, PAUSE_WHEN_UNAVAILABLE = 50, 5.0
+LONGEST_BACK_OFF = 2 * 3600.0
+"""A token that is put off for longer is asked for again by the first page that wants it."""
 PAUSE_WHEN_REFUSED, PAUSE_WHEN_LIMITED = 60.0, 30.0
 
 
@@ -74,6 +76,8 @@ class Person:
     last_error: str = ""
     authorized: Moment = NEVER
     refreshed: Moment = NEVER
+    put_off_until: float = 0.0
+    """When nothing was tried: by an attempt in doubt, or since the user is deactivated."""
     appeal_at: float | None = None
     appeals: int = 0
     closed: Moment | None = None
@@ -195,16 +199,17 @@ class Model:
         """Whether the complaint makes the token due."""
         person = self.people[key]
         by_admin = cause is Cause.ADMIN
+        is_well = not person.suspected and (by_admin or not person.failures)
         if (
             person.status != "active"
             or person.locked
             or generation != person.generation
             or person.nudged
-            or person.suspected
-            or not (by_admin or (person.failures == 0 and self.now - person.refreshed.at > 30))
+            or not (is_well or person.put_off_until - self.now > LONGEST_BACK_OFF)
+            or not (by_admin or self.now - person.refreshed.at > 30)
         ):
             return False
-        person.nudged, person.cause = True, cause
+        person.nudged, person.cause, person.put_off_until = True, cause, 0.0
         return True
 
     # Refreshing.
@@ -327,6 +332,7 @@ class Model:
         person, answer = self.people[flight.key], flight.answer
         if flight.in_doubt or flight.asleep:
             person.nudged = False
+            person.put_off_until = self.now + (DAY if flight.asleep else 2.0)
             if flight.appeal:
                 person.appeal_at = self.now + (DAY if flight.asleep else 2.0)
             return Outcome.RETRY
@@ -467,6 +473,7 @@ class Model:
     def _fail(self, flight: Flight, person: Person, outcome: Outcome, error: str) -> Outcome:
         person.failures += 1
         person.nudged, person.cause, person.last_error = False, Cause.SCHEDULE, error
+        person.put_off_until = 0.0
         self._happened(
             *(person, flight.cause, outcome, person.generation, person.generation, False, error)
         )
@@ -474,7 +481,7 @@ class Model:
 
     @staticmethod
     def _forgive(person: Person) -> None:
-        person.nudged, person.cause = False, Cause.SCHEDULE
+        person.nudged, person.cause, person.put_off_until = False, Cause.SCHEDULE, 0.0
         person.failures, person.suspected, person.last_error = 0, None, ""
 
     def _happened(
