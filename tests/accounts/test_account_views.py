@@ -173,6 +173,8 @@ def test_the_list_has_an_end(user: User) -> None:
     assert "This browser" in page
     assert "There are more" in page
     assert len(queries) < 8
+    listed = [q["sql"] for q in queries.captured_queries if "ORDER BY" in q["sql"]]
+    assert any("LIMIT 21" in sql for sql in listed)
 
 
 def test_expired_sessions_are_not_listed_and_go_with_clearsessions(user: User) -> None:
