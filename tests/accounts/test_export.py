@@ -106,6 +106,9 @@ def test_exports_no_secret(connect: Connect) -> None:
 
 def test_exports_nothing_of_anybody_else(connect: Connect) -> None:
     user, other = connect("user-1"), connect("user-2")
+    TokenEvent.objects.create(
+        user=other, cause="admin", outcome="refreshed", asked_by="the-event-of-user-2"
+    )
 
     text = json.dumps(download(user))
 

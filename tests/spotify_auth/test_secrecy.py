@@ -37,8 +37,8 @@ def chained(token: str) -> None:
 
 
 def each(token: str) -> Iterator[None]:
-    below(token)
     yield
+    below(token)
 
 
 def generating(token: str) -> None:
