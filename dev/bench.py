@@ -4,13 +4,12 @@ import signal
 import sys
 
 from dev.process import exit_code, interrupt_on, run_in_front
-from dev.testing import WITHOUT_LIMITS, temporary_services
+from dev.testing import temporary_services
 
 
 def main(arguments: list[str]) -> int:
     """Run the benchmarks; their exit code."""
     with temporary_services(durable=True) as env:
-        env |= WITHOUT_LIMITS
         return run_in_front([sys.executable, "-m", "benchmarks", *arguments], env=env)
 
 

@@ -69,7 +69,8 @@ WITHOUT_LIMITS = {
     "RATE_LIMIT_CODE_EXCHANGES": "0",
     "DASHBOARD_KEPT_SECONDS": "0",
 }
-"""For benchmarks and soaks: all of their load comes from one address, and is meant."""
+"""For tests, benchmarks and soaks: all of their load comes from one address, and is meant. A test
+of a limit sets it."""
 
 
 def settings_for_tests(*, database_url: str, redis_url: str) -> dict[str, str]:
@@ -95,6 +96,7 @@ def settings_for_tests(*, database_url: str, redis_url: str) -> dict[str, str]:
         "SPOTIFY_CLIENT_SECRET": "sandbox-secret",
         "SPOTIFY_REDIRECT_URI": "http://127.0.0.1:8000/spotify/callback/",
         "ALLOWED_HOSTS": "127.0.0.1,testserver",
+        **WITHOUT_LIMITS,
     }
 
 

@@ -16,7 +16,7 @@ from benchmarks.soak.config import Config, long_config, short_config
 from dev.postgres import Postgres
 from dev.process import exit_code, free_port, interrupt_on
 from dev.redis import Redis
-from dev.testing import DATABASE, WITHOUT_LIMITS, settings_for_tests, temporary_servers
+from dev.testing import DATABASE, settings_for_tests, temporary_servers
 from spotify_auth.sandbox.worlds import World
 from tests.support.processes import LocalProcess
 from tests.support.sandbox_client import Sandbox
@@ -34,7 +34,6 @@ def main() -> int:
     ):
         environment = {
             **settings_for_tests(database_url=postgres.url(DATABASE), redis_url=redis.url),
-            **WITHOUT_LIMITS,
             **config.settings(),
             "SPOTIFY_ACCOUNTS_URL": sandbox.url,
             "SPOTIFY_API_URL": sandbox.url,

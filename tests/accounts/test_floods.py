@@ -17,7 +17,9 @@ from pytest_django import Settings
 
 from accounts.models import User
 from dev.process import free_port
+from dev.testing import WITHOUT_LIMITS
 from spotify_auth import connections, cooldown, login, shared_answers
+from spotify_auth.conf import DEFAULTS
 from spotify_auth.cooldown import Reason
 from spotify_auth.throttles import logins, throttled
 from tests.support.login import approve, begin, log_in
@@ -30,6 +32,15 @@ pytestmark = pytest.mark.django_db
 
 DASHBOARD = "/dashboard/"
 DATA = "/api/dashboard-data"
+
+
+LIMITS = {name: DEFAULTS[name] for name in WITHOUT_LIMITS}
+
+
+@pytest.fixture(autouse=True)
+def _usual_limits(settings: Settings) -> None:
+    for name, value in LIMITS.items():
+        setattr(settings, name, value)
 
 
 @pytest.fixture
@@ -342,6 +353,7 @@ def site(transactional_db: None, spotify: Sandbox, settings: Settings) -> Iterat
         SPOTIFY_REDIRECT_URI=f"{url}/spotify/callback/",
         WEB_CONCURRENCY="2",
         WEB_THREADS="8",
+        **{name: str(value) for name, value in LIMITS.items()},
     )
     with serving(env=env, port=port):
         yield url

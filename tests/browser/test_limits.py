@@ -1,19 +1,41 @@
 """What a user sees of a limit, and of a login that must wait."""
 
+from collections.abc import Iterator
+
 import pytest
 import redis
 from django.conf import settings
 from playwright.sync_api import expect
 
+from dev.process import free_port
 from spotify_auth import cooldown
 from tests.support.browser import Stack, Visitor
+from tests.support.processes import service_environment
+from tests.support.web_server import serving
 
 pytestmark = pytest.mark.browser
 
 
-def test_too_many_requests_lead_to_a_page_with_words(stack: Stack, visitor: Visitor) -> None:
-    address = f"{stack.url}/spotify/callback/"
-    for _ in range(settings.RATE_LIMIT_LOGINS):
+@pytest.fixture
+def limited(stack: Stack) -> Iterator[str]:
+    """The address of a web server like the stack's, with a limit."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    env = service_environment(
+        spotify_url=stack.sandbox.url,
+        redis_url=settings.REDIS_URL,
+        HOST="127.0.0.1",
+        PORT=str(port),
+        SPOTIFY_REDIRECT_URI=f"{url}/spotify/callback/",
+        RATE_LIMIT_LOGINS="2",
+    )
+    with serving(env=env, port=port):
+        yield url
+
+
+def test_too_many_requests_lead_to_a_page_with_words(limited: str, visitor: Visitor) -> None:
+    address = f"{limited}/spotify/callback/"
+    for _ in range(2):
         visitor.context.request.get(address)
 
     visitor.page.goto(address)

@@ -30,7 +30,7 @@ def test_the_callers_variables_do_not_reach_the_tests(
     assert env["ENV_FILE"] == "/dev/null"
 
 
-def test_benchmarks_run_without_any_limit() -> None:
+def test_tests_and_benchmarks_run_without_any_limit() -> None:
     limits = (ROOT / ".env.example").read_text().split("# --- Limits ")[1].split("# --- ")[0]
 
     assert set(WITHOUT_LIMITS) == set(re.findall(r"^#([A-Z_]+)=", limits, re.MULTILINE))

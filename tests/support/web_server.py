@@ -1,7 +1,9 @@
 """The web server as the Procfile starts it, and visitors with raw sockets."""
 
+import secrets
 import socket
 import time
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -28,7 +30,7 @@ def settings_without_servers(port: int, **overrides: str) -> dict[str, str]:
         "ENV_FILE": "/dev/null",
         "PYTHONUNBUFFERED": "1",
         "SECRET_KEY": "a-secret-key-for-this-test-that-is-long-enough-to-pass-000",
-        "TOKEN_ENCRYPTION_KEYS": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+        "TOKEN_ENCRYPTION_KEYS": b64encode(secrets.token_bytes(32)).decode(),
         "DATABASE_URL": "postgres://nobody:pw@127.0.0.1:9/none",
         "REDIS_URL": "redis://127.0.0.1:9/0",
         "SPOTIFY_CLIENT_ID": "id",
