@@ -14,6 +14,7 @@ from accounts.models import LoginSession
 from accounts.requests import SignedInRequest
 from accounts.user_agents import in_words
 from spotify_auth import connections
+from spotify_auth.throttles import throttled, visits
 
 SESSIONS_SHOWN = 20
 
@@ -75,6 +76,7 @@ def end_all_sessions(request: SignedInRequest) -> HttpResponse:
 @require_safe
 @never_cache
 @login_required
+@throttled(visits)
 def my_data(request: SignedInRequest) -> StreamingHttpResponse:
     """Everything that is stored about the user, as a file; docs/reference/json-api.md says what."""
     return StreamingHttpResponse(

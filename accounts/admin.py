@@ -38,7 +38,7 @@ class AccountTokenAdmin(SpotifyTokenAdmin):
     """Tokens, whose revocation also logs the user out everywhere."""
 
     def after_revoking(self, user_id: UserId) -> None:
-        """End the user's sessions: who is not to have Spotify by us is not to stay here."""
+        """Log the user out everywhere: a revoked user must not stay logged in."""
         user = User.objects.filter(pk=user_id).first()
         if user:
             sessions.end_all(user)
@@ -112,10 +112,14 @@ class SpotifyUserAdmin(StaffRules):
             self.message_user(request, f"{busy} tokens {said}", messages.WARNING)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        """A user who is active again has a token that sleeps: it is refreshed now."""
+        """Deactivating ends the sessions, also for later; activating wakes the token."""
         super().save_model(request, obj, form, change)
-        if obj.is_active and "is_active" in form.changed_data:
+        if "is_active" not in form.changed_data:
+            return
+        if obj.is_active:
             tokens.wake(obj.pk)
+        else:
+            sessions.end_all(obj)
 
     def delete_model(self, request: HttpRequest, obj: User) -> None:
         """As the user does it: also while the token is being refreshed."""

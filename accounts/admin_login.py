@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class AdminLoginForm(AdminAuthenticationForm):
-    """Name, password, and a code for who needs one; each try is counted before it is checked."""
+    """Name, password, and a code if one is needed; each try is counted before it is checked."""
 
     request: HttpRequest
     code = forms.CharField(
@@ -45,7 +45,7 @@ class AdminLoginForm(AdminAuthenticationForm):
 
     @property
     def user(self) -> User:
-        """Who may come in, once the form is valid."""
+        """The user who logs in, once the form is valid."""
         user = self.get_user()
         assert isinstance(user, User)  # noqa: S101  (for type checkers: the form is valid)
         return user

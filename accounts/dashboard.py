@@ -30,8 +30,6 @@ CALLS: dict[str, tuple[str, Mapping[str, str | int]]] = {
 
 LONGEST_LIST = 50
 """Items of a list that are shown, however many an answer has: more than any call asks for."""
-
-
 INCOMPLETE_KEPT_SECONDS = 2
 """A dashboard with a part that failed is asked for again soon, but not at each click."""
 

@@ -14,10 +14,9 @@ logger = logging.getLogger(__name__)
 def delete_account(user: User) -> None:
     """Delete everything stored about a user, also while the token is being refreshed.
 
-    The user is logged out everywhere.
-
-    Waits for an exchange under way. Raises django.db.OperationalError when that takes
-    longer than an exchange can; nothing is deleted then.
+    Logs the user out everywhere, and waits for an exchange under way. Raises
+    django.db.OperationalError when that takes longer than an exchange can; nothing is deleted
+    then.
     """
     user_id = user.pk
     with transaction.atomic():

@@ -1,4 +1,4 @@
-"""What a browser is answered that has tried too many passwords: 429, and words."""
+"""The answer to a browser that has tried too many passwords: 429, and words."""
 
 from collections.abc import Callable
 from http import HTTPStatus

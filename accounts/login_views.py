@@ -117,10 +117,9 @@ def callback(request: HttpRequest) -> HttpResponse:
 
 
 def _log_in(request: HttpRequest, completed: Completed) -> HttpResponse:
-    """Log in as the user of the Spotify account; whoever is logged in already stays who they are.
+    """Log in as the user of the Spotify account, unless another user is logged in here already.
 
-    The grant is stored even if it is another user's than theirs: it belongs to the Spotify
-    account that approved it.
+    The grant is stored in that case too: it belongs to the Spotify account that approved it.
     """
     here = _here(request)
     if here:

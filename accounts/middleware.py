@@ -1,4 +1,4 @@
-"""One address for the site, sessions that polling does not end, and when users were seen."""
+"""One address for the site, sessions that polling does not end, when and where users were seen."""
 
 import logging
 import time

@@ -1,9 +1,9 @@
 """How often a password may be tried: counted in Redis before anything is hashed.
 
-A try costs a third of a second of CPU, so tries that are too many are refused unhashed. They are
-taken before the password is checked, in one script: a hundred at the same time are still counted
-one by one. Nothing here is in PostgreSQL, where strangers could fill a table; in Redis there are
-never more counters than MOST allows in an hour.
+Hashing a password costs a third of a second of CPU, so a try above the limit is refused unhashed.
+One script counts a try before its password is checked: a hundred tries at the same time are still
+counted one by one. Nothing here is in PostgreSQL, where strangers could fill a table; in Redis
+there are never more counters than OF_ALL allows in an hour.
 
 A browser that has logged in before carries a cookie that says so, and has a counter of its own:
 strangers who guess at a name, or at all names, cannot lock its administrator out
@@ -39,7 +39,7 @@ _SALT = "accounts.password_tries"
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """So many tries in so many seconds, counted from the first."""
+    """`tries` in `seconds`, counted from the first try."""
 
     tries: int
     seconds: int
@@ -65,7 +65,7 @@ for i, key in ipairs(KEYS) do
 end
 return 0
 """
-# The person's own counter begins anew; of the others, this try was none.
+# The user's own counter starts again at zero; the others forget this one try.
 _GIVE_BACK = """
 redis.call('DEL', KEYS[1])
 for i = 2, #KEYS do
@@ -83,7 +83,7 @@ class LockedOut(Exception):
 
 
 class _Alone:
-    """The limit of this process, for all people together, while Redis is away."""
+    """The limit of this process, for all names together, while Redis is away."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -142,7 +142,7 @@ class Try:
         )
 
     def _counters(self) -> dict[str, Limit]:
-        """The counters of this try; the first is the person's own."""
+        """The counters of this try; the first is the user's own."""
         if self._device:
             return {f"accounts:tries:device:{self._device}": OF_DEVICE}
         address = _digest(address_group(client_address(self._request)))

@@ -106,8 +106,9 @@ class SessionStore(db.SessionStore):
     def save(self, must_create: bool = False) -> None:
         """Store the session, under the digest from now on. Raises UpdateError if it was ended."""
         if self.session_key is not None and not must_create:
-            rows = Session.objects.filter(pk__in=stored_forms(self.session_key))
-            rows.update(session_key=digest(self.session_key))
+            # Of the previous version alone: a row under its digest is written once, below.
+            former = Session.objects.filter(pk__in=stored_forms(self.session_key)[1:])
+            former.update(session_key=digest(self.session_key))
         super().save(must_create=must_create)
 
     @forgets_variables

@@ -10,6 +10,7 @@ from django.contrib.auth.models import Group
 from django.db.models.deletion import ProtectedError
 from django.http import HttpRequest
 
+from accounts import users
 from accounts.models import User
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ _POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
 class StaffRules(_UserAdmin):
     """Django's page of users, where only a superuser changes what users may do.
 
-    Nor does anybody else change an administrator in any way: whoever sets another's password
-    is that other. And whoever has acted in the admin is deactivated instead of deleted, since
-    the record of what they did would go with them.
+    Only a superuser changes an administrator in any way: a user who sets another's password can
+    log in as that user. An administrator who has acted is deactivated instead of deleted, since
+    the record of the actions would go with the user.
     """
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
@@ -83,7 +84,7 @@ def keep_records(instance: User, **kwargs: Any) -> None:
 
 def _numbered(user: User) -> User:
     """The same user under a number, unless it is an administrator."""
-    if user.is_staff or user.is_superuser:
+    if users.is_administrator(user):
         return user
     numbered = copy(user)
     numbered.display_name, numbered.username = "", f"user {user.pk}"
@@ -95,4 +96,4 @@ def _is_superuser(request: HttpRequest) -> bool:
 
 
 def _may_touch(request: HttpRequest, user: User | None) -> bool:
-    return user is None or _is_superuser(request) or not (user.is_staff or user.is_superuser)
+    return user is None or _is_superuser(request) or not users.is_administrator(user)

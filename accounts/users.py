@@ -51,17 +51,19 @@ def account_of(user: User) -> str | None:
 
 
 def is_administrator(user: User) -> bool:
-    """Whether a user can do more than a listener: nobody else's Spotify account may become
-    such a user's login by a mere click."""
+    """Whether a user can do more than a listener.
+
+    A click alone never makes a Spotify account the login of such a user.
+    """
     return user.is_staff or user.is_superuser
 
 
 def unlink(user: User, *, requested_by: str) -> bool:
     """Take a user's Spotify account away, and erase its tokens; False if that would lock out.
 
-    `requested_by` names the administrator who asked. Who has no username and no password could
-    never log in again. Raises
-    django.db.OperationalError when a lane holds the token for longer than an exchange can take.
+    `requested_by` names the administrator who asked. A user without a username or a password
+    could never log in again. Raises django.db.OperationalError when a lane holds the token for
+    longer than an exchange can take.
     """
     if not user.username or not user.has_usable_password():
         return False

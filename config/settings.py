@@ -42,6 +42,7 @@ env = Environment(
         "SPOTIFY_CLIENT_SECRET",
         "OUTBOUND_PROXY_URL",
         "EMAIL_URL",
+        "OPERATIONS_TOKEN",
     },
 )
 

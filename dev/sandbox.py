@@ -29,7 +29,7 @@ def chosen_world(given: Mapping[str, str]) -> World:
 
 
 def note_about(world: World) -> str:
-    """One line for who has just started it: which world this is, and how to have the other."""
+    """One line for the terminal: which world the sandbox is, and how to run the other one."""
     (other,) = set(World) - {world}
     return (
         f"The sandbox Spotify is the world {world}: {world.habit}. "

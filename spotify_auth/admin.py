@@ -184,7 +184,7 @@ class SpotifyTokenAdmin(ReadOnlyAdmin):
         self,
         request: HttpRequest,
         queryset: QuerySet[SpotifyToken],
-        question: "Question",
+        question: Question,
         act: Callable[[HttpRequest, Sequence[UserId], str], None],
     ) -> HttpResponse | None:
         """Ask why, on a page of its own, and then act."""
@@ -239,11 +239,12 @@ class SpotifyTokenAdmin(ReadOnlyAdmin):
         revoked, busy = 0, 0
         for user_id in chosen:
             try:
-                revoked += admin_actions.revoke(user_id, administrator=request.user, reason=reason)
+                done = admin_actions.revoke(user_id, administrator=request.user, reason=reason)
+                self.after_revoking(user_id)
             except OperationalError:
                 busy += 1
             else:
-                self.after_revoking(user_id)
+                revoked += done
         if busy:
             self.message_user(
                 request,

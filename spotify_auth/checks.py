@@ -157,6 +157,9 @@ def check_trusted_proxies(
     return []
 
 
+_ENCRYPTED = {"require", "verify-ca", "verify-full"}
+
+
 def check_transport(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """W010 and W011: Redis or PostgreSQL is reached over a network, without TLS.
 
@@ -190,7 +193,6 @@ def check_transport(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
     return warnings
 
 
-_ENCRYPTED = {"require", "verify-ca", "verify-full"}
 _CONNECTIONS = """
 SELECT sum(setting::int) FILTER (WHERE name = 'max_connections')
      - sum(setting::int) FILTER (WHERE name <> 'max_connections')

@@ -127,7 +127,7 @@ def reason() -> str:
 def left() -> float:
     """For how many seconds nobody may ask the token endpoint; 0 if there is no pause.
 
-    Also 0 without Redis, after a second at the most.
+    Also 0 without Redis, after a second at most.
     """
     try:
         milliseconds = redis_client.client().pttl(_PAUSE)

@@ -11,7 +11,6 @@ import time
 from django.db import Error
 
 from spotify_auth import freshness
-from spotify_auth.conf import settings
 from spotify_auth.database_faults import leave_standby
 
 logger = logging.getLogger(__name__)
@@ -41,7 +40,7 @@ class DeadMan:
         except Error as error:
             leave_standby(error)
             return  # the page itself says what it met
-        if age is not None and age <= freshness.MISSED_INTERVALS * settings.REFRESH_SWEEP_SECONDS:
+        if freshness.is_recent(age):
             return
         with self._lock:
             self._say_at = time.monotonic() + REPEAT_SECONDS

@@ -1,4 +1,4 @@
-"""Logins under way, in the browser's keeping: one sealed cookie, and a row once a state is used.
+"""Logins under way: one sealed cookie in the browser, and a row once a state is used.
 
 What began costs this service nothing that a stranger could fill: the cookie holds the
 attempts themselves, encrypted and bound to this purpose. A row is written when the code of an

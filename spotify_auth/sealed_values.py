@@ -1,4 +1,4 @@
-"""What PostgreSQL stores encrypted, table by table: under which keys, and sealed anew.
+"""What PostgreSQL stores encrypted, table by table: under which keys, and sealed again.
 
 A value begins with its form and the id of its key (`encryption.HEAD_BYTES`), so the keys in use
 are counted without decrypting anything.

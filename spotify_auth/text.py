@@ -17,7 +17,7 @@ def storable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Words that a person typed or is called by, without what would break or hide a line."""
+    """Words that a user typed, or a username, without what would break or hide a line."""
     return " ".join("".join(c if c.isprintable() else " " for c in storable(text)).split())
 
 

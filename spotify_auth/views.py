@@ -155,11 +155,11 @@ def connect_user(request: HttpRequest, completed: Completed) -> HttpResponse:
 def store(request: HttpRequest, completed: Completed, *, user_id: UserId | None) -> bool:
     """Store a completed login's grant for a user; False if it came too late, which is told.
 
-    Raises LoginFailed: DIFFERENT_ACCOUNT, LINKED_TO_ANOTHER or BUSY. Any other fault of the
+    Raises LoginFailed: DIFFERENT_ACCOUNT, LINKED_TO_ANOTHER, LOGGED_OUT_MEANWHILE or BUSY. Any other fault of the
     database is raised as it is.
     """
     if user_id is None:
-        raise LoginFailed(Reason.ANOTHER_USER)
+        raise LoginFailed(Reason.LOGGED_OUT_MEANWHILE)
     try:
         stored = connections.connect(
             user_id=user_id,

@@ -1,6 +1,6 @@
-"""Expand: whose a session is, and how often a user's sessions were ended.
+"""Expand: whose a session is.
 
-The previous version knows neither: the foreign keys delete the new rows with what that version
+The previous version does not know these rows: the foreign keys delete them with what that version
 deletes. A session's key changes once, when it is put under its digest: the row follows.
 """
 
@@ -9,7 +9,7 @@ import django.db.models.functions.datetime
 from django.conf import settings
 from django.db import migrations, models
 
-from spotify_auth.migration_operations import AddFieldInTurns
+from spotify_auth.migration_operations import RunSQLInTurns
 
 ADD_FOREIGN_KEYS = """
 ALTER TABLE accounts_loginsession
@@ -27,15 +27,6 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        AddFieldInTurns(
-            model_name="user",
-            name="sessions_ended",
-            field=models.PositiveIntegerField(
-                db_default=0,
-                editable=False,
-                help_text="How often all sessions of this user were ended.",
-            ),
-        ),
         migrations.CreateModel(
             name="LoginSession",
             fields=[
@@ -77,5 +68,5 @@ class Migration(migrations.Migration):
                 ),
             ],
         ),
-        migrations.RunSQL(ADD_FOREIGN_KEYS, migrations.RunSQL.noop),
+        RunSQLInTurns(ADD_FOREIGN_KEYS, migrations.RunSQL.noop),
     ]

@@ -18,8 +18,8 @@ from benchmarks.soak.cluster import Cluster, end_server
 from dev.postgres import Postgres
 from dev.redis import Redis
 from spotify_auth import chores
+from spotify_auth.freshness import MISSED_INTERVALS
 from spotify_auth.models import Chore, SpotifyToken
-from spotify_auth.refresh.sweep_watch import PATIENCE
 from tests.support.processes import LocalProcess
 
 _SESSIONS_OF_WORKERS = """
@@ -127,7 +127,7 @@ def lose_beats(scene: Scene) -> str:
     config, before = scene.cluster.config, _own_sweeps()
     for beat in scene.cluster.beats:
         beat.kill(SIGKILL)
-    seconds = (PATIENCE + scene.chance.uniform(3, 6)) * config.sweep
+    seconds = (MISSED_INTERVALS + scene.chance.uniform(3, 6)) * config.sweep
     scene.wait(seconds)
     swept = _own_sweeps() - before
     for beat in scene.cluster.beats:

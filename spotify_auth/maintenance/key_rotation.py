@@ -18,7 +18,7 @@ AT_ONCE = 500
 """Rows in one transaction: their locks last for some milliseconds."""
 COME_BACK_SECONDS = 0.5
 PATIENCE_SECONDS = 60.0
-"""How long rows are waited for that somebody else holds. A lane ends within half of this."""
+"""How long to wait for rows that another session has locked. A lane ends within half of this."""
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ class Rotation:
                 self._count(int(renewed))
 
     def _first_pass(self, table: Table) -> set[PrimaryKey]:
-        """Look at each row once; the rows that somebody else held or changed."""
+        """Look at each row once; the keys of those that another session locked or changed."""
         left: set[PrimaryKey] = set()
         after: PrimaryKey | None = None
         while not self._stopping.is_set():
@@ -89,7 +89,7 @@ class Rotation:
         return len(left)
 
     def _renew(self, table: Table, rows: list[Row]) -> set[PrimaryKey]:
-        """Seal rows anew; those that were held or changed meanwhile."""
+        """Seal rows again; the keys of those that were locked or changed meanwhile."""
         written, unopened = table.reseal(rows)
         self.result.unopened += unopened
         self._count(len(written))

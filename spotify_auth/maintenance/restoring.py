@@ -28,7 +28,7 @@ COME_BACK_SECONDS = 0.5
 PAUSE_SECONDS = 3600.0
 """All refreshing pauses meanwhile, and no longer than this if the command is killed."""
 A_SECOND = 100
-"""With tokens that are kept, so many are due in a second, and not all of them at once."""
+"""Tokens that are kept become due at this rate per second, not all of them at once."""
 ASKED_BY = "manage.py tokens after-restore"
 
 _FROM_BACKUP = """
@@ -290,7 +290,7 @@ class AfterRestore:
         return newer.exists()
 
     def _first_pass(self) -> list[Any]:
-        """Look at each row once; those that somebody else held."""
+        """Look at each row once; the keys of those that another session has locked."""
         left: list[Any] = []
         after: Any = None
         while not self._stopping.is_set():

@@ -63,7 +63,7 @@ class AfterRestoreCommand:
                 progress=progress.advance,
             ).run()
         if stopping.is_set() or result.held:
-            held = f" {result.held} rows stayed locked by somebody else." if result.held else ""
+            held = f" {result.held} rows stayed locked by another session." if result.held else ""
             raise CommandError(
                 f"Not done.{held} Run the same command again. All refreshing pauses until it is "
                 "done, for an hour at most."

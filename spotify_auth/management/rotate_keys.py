@@ -23,7 +23,7 @@ _LOST = (
 
 
 class RotateKeysCommand:
-    """Seal anew what is not under the first key, then count what is left."""
+    """Seal what is not under the first key again, then count what is left."""
 
     name = "rotate-keys"
     help = (
@@ -75,7 +75,7 @@ def _conclude(out: OutputWrapper, counts: KeyCounts, result: Result) -> None:
     if counts.missing or result.unopened:
         said.append(_LOST)
     if result.held:
-        said.append(f"{result.held} rows stayed locked by somebody else: run this again.")
+        said.append(f"{result.held} rows stayed locked by another session: run this again.")
     if not (counts.missing or result.unopened or result.held):
         said.append(
             "Run `manage.py tokens rotate-keys`. If values are left after that, a process still "

@@ -104,5 +104,5 @@ def readable_failures() -> Iterator[None]:
 
 
 def confirmed(question: str) -> bool:
-    """Whether a person at the terminal types yes."""
+    """Whether the operator at the terminal types yes."""
     return sys.stdin.isatty() and input(f"{question} Type yes to go on: ").strip() == "yes"

@@ -263,7 +263,7 @@ def marked() -> Iterator[tuple[str, int]]:
 
 
 def forget_marks() -> None:
-    """Delete every mark: generations begin anew from a backup, and would meet old ones.
+    """Delete every mark: generations start again from a backup, and would meet old marks.
 
     Raises redis.RedisError.
     """

@@ -39,7 +39,7 @@ FOR UPDATE SKIP LOCKED
 """
 # Of the user's own row, and not by a trigger on it or a mark on the token: whichever way a user
 # is deactivated, among thousands too, it holds from the next claim on.
-_DEACTIVATED = "NOT (SELECT {flag} FROM {table} AS person WHERE person.{key} = user_id)"
+_DEACTIVATED = "NOT (SELECT {flag} FROM {table} AS owner WHERE owner.{key} = user_id)"
 
 
 def _sql(and_only: str = "") -> str:

@@ -34,8 +34,8 @@ REFUSALS_NEEDED = 3
 """How often Spotify must refuse a token before it is believed to be dead."""
 
 DEACTIVATED_SECONDS = 24 * 3600.0
-"""How long the token of a deactivated user sleeps before the claim looks again. The first page of
-somebody who is active again wakes it, as does the admin."""
+"""How long the token of a deactivated user sleeps before the claim looks again. When the user is
+active again, the next page wakes it, and so does the admin."""
 
 UNRESOLVED_SECONDS = 2.0
 """How long a row waits for another attempt that may still save its grant."""

@@ -158,7 +158,7 @@ def _stored_directly(claim: Claim, saved: SavedGrant) -> bool:
 
 @forgets_variables
 def unseal(claim: Claim, sealed: bytes) -> SavedGrant | SavedGrantUnreadable:
-    """The claimed generation's saved grant. One that cannot be read waits for who can."""
+    """The claimed generation's saved grant. One that is unreadable here stays in Redis."""
     return read(claim.user_id, claim.generation, sealed)
 
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from django.db import connection
 
-from spotify_auth import chores
+from spotify_auth import chores, freshness
 from spotify_auth.conf import settings
 from spotify_auth.database_faults import leave_standby
 from spotify_auth.lost_servers import LOST
@@ -21,10 +21,6 @@ from spotify_auth.refresh import lanes
 from spotify_auth.refresh.process import process
 
 logger = logging.getLogger(__name__)
-
-PATIENCE = 3
-"""Intervals without a sweep, after which a worker sweeps itself. As many fit into the last
-part of a token's life (`schedule.slack_problems`)."""
 
 
 def sweep() -> None:
@@ -100,7 +96,7 @@ class SweepWatch:
             self._count, self._seen_at, self._missed = count, time.monotonic(), False
             return False
         interval, silence = settings.REFRESH_SWEEP_SECONDS, time.monotonic() - self._seen_at
-        if silence < PATIENCE * interval:
+        if silence < freshness.MISSED_INTERVALS * interval:
             return False
         if not self._missed:
             logger.warning("sweep_missed seconds=%.0f look_at=beat", silence)

@@ -14,6 +14,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from jsonschema import Draft202012Validator
+from pytest_django import Settings
 
 from accounts import export
 from accounts.models import LoginSession, ReconnectReminder, User
@@ -150,6 +151,16 @@ def test_it_is_a_file_that_nothing_keeps(connect: Connect) -> None:
     assert "no-store" in answer["Cache-Control"]
     assert answer["Content-Disposition"].startswith("attachment")
     assert answer["Content-Type"] == "application/json"
+
+
+def test_is_a_page_with_data_that_one_address_may_not_ask_for_without_end(
+    connect: Connect, settings: Settings
+) -> None:
+    settings.RATE_LIMIT_ADDRESS = 1
+    browser = Client()
+    browser.force_login(connect())
+
+    assert [browser.get(ADDRESS).status_code for _ in range(2)] == [200, 429]
 
 
 def test_only_for_users() -> None:

@@ -1,5 +1,6 @@
 """What one visitor or one user can cost Spotify, and with it everybody else."""
 
+import re
 import threading
 import time
 from collections import Counter
@@ -70,7 +71,8 @@ def test_tabs_share_the_calls_of_one_dashboard(
     pages = [client.get(DASHBOARD), client.get(DASHBOARD), client.get(DATA)]
 
     assert [page.status_code for page in pages] == [200, 200, 200]
-    assert pages[0].content == pages[1].content or b"csrf" in pages[0].content
+    first, second = (re.sub(rb'value="\w{64}"', b"", page.content) for page in pages[:2])
+    assert first == second  # but for the CSRF tokens, which are masked for each page
     assert calls(spotify) == 6
 
 

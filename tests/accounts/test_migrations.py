@@ -1,5 +1,6 @@
 """Moving accounts and visits to spotify_auth, while lanes hold the rows and pages read them."""
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -103,6 +104,24 @@ def test_a_new_column_holds_up_no_reader_while_a_lane_has_the_table(
         assert not migration.done()  # it has stepped aside, and comes back
     migration.result()
     assert token_of(user).account_id is None
+
+
+def test_a_session_that_is_being_stored_holds_up_neither_users_nor_the_migration(
+    elsewhere: Elsewhere,
+) -> None:
+    migrate("accounts", "0005")
+    with locked_elsewhere("LOCK TABLE django_session IN ROW EXCLUSIVE MODE"):
+        migration = elsewhere(migrate, "accounts")
+        wait_for(waiting_for_a_lock, what="the migration to wait for the table of sessions")
+
+        with database.cursor() as cursor:
+            cursor.execute("SET statement_timeout = '500ms'")
+            cursor.execute("SELECT count(*) FROM accounts_user")  # as each claim and page does
+            cursor.execute("RESET statement_timeout")
+        time.sleep(1.5)  # longer than the first turn
+
+        assert not migration.done()  # it has stepped aside, and comes back
+    migration.result()
 
 
 def test_the_groups_are_made_once_and_former_powers_are_kept() -> None:

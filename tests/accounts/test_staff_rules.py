@@ -131,6 +131,23 @@ def test_a_superuser_gives_powers(client: Client, connect: Connect) -> None:
     assert powers_of(listener) == (True, True, "Revoke tokens", "refresh_spotifytoken")
 
 
+def test_a_session_from_before_a_deactivation_stays_ended(
+    client: Client, people: User, connect: Connect
+) -> None:
+    listener = connect()
+    browser = Client()
+    browser.force_login(listener)
+    form = form_of(listener)
+    del form["is_active"]
+
+    client.post(f"{USERS}{listener.pk}/change/", form)
+    assert not User.objects.get(pk=listener.pk).is_active
+    client.post(f"{USERS}{listener.pk}/change/", {**form, "is_active": "on"})
+
+    assert User.objects.get(pk=listener.pk).is_active
+    assert browser.get("/connection/").status_code == 302
+
+
 def test_who_manages_users_deletes_listeners_alone_and_in_bulk(
     client: Client, people: User, connect: Connect
 ) -> None:

@@ -43,10 +43,10 @@ def start(command: list[str], **environment: str) -> subprocess.CompletedProcess
     )
 
 
-def documented() -> set[str]:
+def documented() -> list[str]:
     text = (ROOT / ".env.example").read_text()
     service = text.split("# --- Only for `make run`")[0]
-    return set(re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", service, re.MULTILINE))
+    return re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", service, re.MULTILINE)
 
 
 def procfile_names() -> set[str]:
@@ -57,7 +57,7 @@ def procfile_names() -> set[str]:
 
 
 def test_env_example_documents_exactly_the_settings_that_are_read() -> None:
-    assert documented() == set(settings.env.names) | procfile_names()
+    assert sorted(documented()) == sorted(set(settings.env.names) | procfile_names())
 
 
 @pytest.mark.parametrize("process", PROCESSES)
@@ -289,12 +289,13 @@ SECRETS = {
     "SECRET_KEY_FALLBACKS": "an-earlier-key another-one",
     "OUTBOUND_PROXY_URL": "http://user:pw-of-proxy@127.0.0.1:9",
     "EMAIL_URL": "smtp://user:pw-of-mail@127.0.0.1:25",
+    "OPERATIONS_TOKEN": "a-token-of-operations",
 }
 SHOW = """
 import json
 from config import settings
 names = ["SECRET_KEY", "SECRET_KEY_FALLBACKS", "REDIS_URL", "SPOTIFY_CLIENT_SECRET",
-         "OUTBOUND_PROXY_URL", "DATABASE", "EMAIL_HOST_PASSWORD"]
+         "OUTBOUND_PROXY_URL", "DATABASE", "EMAIL_HOST_PASSWORD", "OPERATIONS_TOKEN"]
 shown = {name: getattr(settings, name, None) for name in names}
 print(json.dumps({**shown, "keys": [key.hex() for key in settings.TOKEN_ENCRYPTION_KEYS]}))
 """

@@ -3,12 +3,14 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.db.models.functions import Now
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from accounts.models import User
-from spotify_auth import chores
+from spotify_auth import chores, health
 from spotify_auth.models import Chore, SpotifyToken
 from tests.support.tokens import Connect
 
@@ -16,6 +18,12 @@ pytestmark = pytest.mark.django_db
 
 TOKEN = "a-token-for-operators"
 BY_TOKEN = {"authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture(autouse=True)
+def figures_of_this_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "LOOK_AGAIN_SECONDS", 0.0)
+    monkeypatch.setitem(health.CHECKS, "freshness", health.FreshnessCheck())
 
 
 @pytest.fixture
@@ -81,12 +89,22 @@ def test_ready_means_that_users_are_fresh(
     assert client.get("/readyz").status_code == 200
 
 
+def test_many_probes_cost_postgresql_one_look(
+    client: Client, swept: Chore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "LOOK_AGAIN_SECONDS", 60.0)
+
+    with CaptureQueriesContext(connection) as queries:
+        answers = [client.get("/readyz").status_code for _ in range(5)]
+
+    assert answers == [200] * 5
+    assert sum("WITH troubled" in query["sql"] for query in queries.captured_queries) == 1
+
+
 def test_migrations_that_are_missing(
     client: Client, swept: Chore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from django.db.migrations.recorder import MigrationRecorder
-
-    from spotify_auth import health
 
     monkeypatch.setitem(health.CHECKS, "migrations", health.MigrationCheck())
     recorded = MigrationRecorder.Migration.objects.filter(app="spotify_auth").latest("id")

@@ -15,11 +15,11 @@ from config.idle_connections import IDLE_SECONDS, LOOK_SECONDS
 from spotify_auth import cooldown, login, redis_health
 from spotify_auth.chores import EVERY
 from spotify_auth.conf import DEFAULTS
+from spotify_auth.freshness import MISSED_INTERVALS
 from spotify_auth.middleware import AFTER_A_FAILURE_SECONDS
 from spotify_auth.models import Cause, Outcome
 from spotify_auth.refresh import saved_grants
 from spotify_auth.refresh.history import CLIENT_REFUSED_HOURS
-from spotify_auth.refresh.sweep_watch import PATIENCE
 from spotify_auth.schedule import (
     APPEAL_HOURS,
     BACK_OFF_LIMIT_SECONDS,
@@ -278,7 +278,7 @@ STATES: dict[str, str] = {
     ),
     "a worker was told to stop": _words(_EXCHANGE),
     "a visit could not be noted": _words(AFTER_A_FAILURE_SECONDS),
-    "no sweeps: beat is away, or hangs": _words(PATIENCE * _SWEEP + _SWEEP),
+    "no sweeps: beat is away, or hangs": _words(MISSED_INTERVALS * _SWEEP + _SWEEP),
     "a chore whose worker was killed": _words(EVERY[house_keeping.name].total_seconds()),
 }
 """At the latest, with the default settings: the third column of the page's table."""
