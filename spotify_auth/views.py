@@ -155,8 +155,8 @@ def connect_user(request: HttpRequest, completed: Completed) -> HttpResponse:
 def store(request: HttpRequest, completed: Completed, *, user_id: UserId | None) -> bool:
     """Store a completed login's grant for a user; False if it came too late, which is told.
 
-    Raises LoginFailed: DIFFERENT_ACCOUNT, LINKED_TO_ANOTHER, LOGGED_OUT_MEANWHILE or BUSY. Any other fault of the
-    database is raised as it is.
+    Raises LoginFailed: DIFFERENT_ACCOUNT, LINKED_TO_ANOTHER, LOGGED_OUT_MEANWHILE or BUSY. Any
+    other fault of the database is raised as it is.
     """
     if user_id is None:
         raise LoginFailed(Reason.LOGGED_OUT_MEANWHILE)
