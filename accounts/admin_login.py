@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 from django import forms
-from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
 from django.http import HttpRequest
 
 from accounts import second_factor
@@ -93,3 +93,20 @@ class AdminLoginForm(AdminAuthenticationForm):
             reason,
             client_address(self.request),
         )
+
+
+class OwnPasswordForm(AdminPasswordChangeForm):
+    """A new password for oneself; guesses at the old one count together with those at the login."""
+
+    def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._request = request
+
+    @forgets_variables
+    def clean_old_password(self) -> str:
+        """Check it. Raises ValidationError, or LockedOut before anything was checked."""
+        tried = Try(self._request, self.user.get_username() or "")
+        tried.begin()
+        password: str = super().clean_old_password()
+        tried.succeeded()
+        return password

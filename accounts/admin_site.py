@@ -10,11 +10,15 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
+from django.contrib.auth.views import PasswordChangeView
 from django.contrib.sessions.backends.base import SessionBase
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_post_parameters
 
 from accounts import second_factor
-from accounts.admin_login import AdminLoginForm
+from accounts.admin_login import AdminLoginForm, OwnPasswordForm
 from accounts.models import User
 from accounts.second_factor import Mode
 
@@ -56,6 +60,24 @@ class KeeperAdminSite(admin.AdminSite):
             mark_session(request.session, form.user, device_id=form.device_id)
             form.password_try.remember_device(response)
         return response
+
+    @method_decorator(sensitive_post_parameters())
+    def password_change(  # type: ignore[override]  # Django's own is no TemplateResponse either
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponseBase:
+        """A new password for oneself. Raises password_tries.LockedOut."""
+        view = _OwnPasswordView.as_view(
+            form_class=OwnPasswordForm,
+            template_name=self.password_change_template or "registration/password_change_form.html",
+            success_url=reverse("admin:password_change_done", current_app=self.name),
+            extra_context={**self.each_context(request), **(extra_context or {})},
+        )
+        return view(request)
+
+
+class _OwnPasswordView(PasswordChangeView):
+    def get_form_kwargs(self) -> dict[str, Any]:
+        return {**super().get_form_kwargs(), "request": self.request}
 
 
 def mark_session(session: SessionBase, user: User, *, device_id: str) -> None:

@@ -13,6 +13,7 @@ from django_otp.models import Device
 from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
+from accounts import sessions
 from accounts.models import User
 
 BACKUP_CODES = 10
@@ -95,4 +96,6 @@ def remove(user: User) -> int:
     devices = list(django_otp.devices_for_user(user, confirmed=None))
     for device in devices:
         device.delete()
+    # A session from before was made without what is asked for from now on.
+    sessions.end_all(user)
     return len(devices)

@@ -9,6 +9,7 @@ from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group
 from django.db.models.deletion import ProtectedError
 from django.http import HttpRequest
+from django.shortcuts import redirect
 
 from accounts import users
 from accounts.models import User
@@ -37,6 +38,15 @@ class StaffRules(_UserAdmin):
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         """Asked by the password's page too."""
         return super().has_change_permission(request, obj) and _may_touch(request, obj)
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:
+        """One's own password is changed with the old one only, by superusers too.
+
+        Or a stolen session would outlive its twelve hours.
+        """
+        if str(request.user.pk) == id:
+            return redirect(f"{self.admin_site.name}:password_change")
+        return super().user_change_password(request, id, form_url)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         """Asked for each user of a bulk deletion too."""

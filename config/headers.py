@@ -24,12 +24,20 @@ class HeadersMiddleware:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        response = self._get_response(request)
+        if request.content_params and _charset_of(request) not in {"utf-8", "utf8"}:
+            # Django raises in the midst of a form, and once more in the page that would say so.
+            response = HttpResponse("Forms are UTF-8 here.\n", "text/plain", status=415)
+        else:
+            response = self._get_response(request)
         response.headers.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
         response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         if _knows_its_user(request):
             add_never_cache_headers(response)
         return response
+
+
+def _charset_of(request: HttpRequest) -> str:
+    return (request.content_params or {}).get("charset", "utf-8").lower()
 
 
 def _knows_its_user(request: HttpRequest) -> bool:

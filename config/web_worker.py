@@ -156,7 +156,8 @@ def _is_transferring(channel: Any) -> bool:
 
 
 def _plain(text: str) -> str:
-    return text.encode("ascii", "backslashreplace").decode()
+    # Control characters too: they could break a line, or write to the terminal that shows it.
+    return text.encode("unicode_escape").decode("ascii")
 
 
 def _most_connections() -> int:

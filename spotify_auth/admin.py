@@ -49,7 +49,8 @@ class ReasonForm(forms.Form):
 
     reason = forms.CharField(
         max_length=TokenEvent._meta.get_field("reason").max_length,
-        help_text="For the history, which other administrators read: a ticket, for example.",
+        help_text="For the history, which other administrators read, and the user in an export: "
+        "a ticket, for example.",
         error_messages={"required": "Say why: the history keeps it with your name."},
         widget=forms.TextInput(
             attrs={"class": "vTextField", "autofocus": True, "autocomplete": "off"}

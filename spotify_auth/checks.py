@@ -37,6 +37,7 @@ def register_all() -> None:
     register(check_connections, Tags.database)
     register(check_stored_keys, Tags.database)
     register(check_transport, Tags.security, deploy=True)
+    register(check_proxy, Tags.security, deploy=True)
 
 
 def check_slack(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
@@ -158,6 +159,20 @@ def check_trusted_proxies(
 
 
 _ENCRYPTED = {"require", "verify-ca", "verify-full"}
+
+
+def check_proxy(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """W012: a proxy is believed about https or the host, and not about the visitors' addresses."""
+    proxied = django_settings.SECURE_PROXY_SSL_HEADER or django_settings.USE_X_FORWARDED_HOST
+    if not proxied or str(settings.TRUSTED_PROXIES) != "0":
+        return []
+    return [
+        Warning(
+            "TRUSTED_PROXIES is 0 behind a proxy: all visitors share the limits of one address.",
+            hint="Set it to the number of proxies before the site, or to their addresses.",
+            id="spotify_auth.W012",
+        )
+    ]
 
 
 def check_transport(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:

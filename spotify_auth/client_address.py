@@ -59,6 +59,14 @@ def address_group(address: str) -> str:
     return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
+def address_block(address: str) -> str | None:
+    """The /48 of an IPv6 address, as a customer or a small provider may have one; None for IPv4."""
+    parsed = _parse(address)
+    if not isinstance(parsed, ipaddress.IPv6Address):
+        return None
+    return str(ipaddress.ip_network((parsed, 48), strict=False))
+
+
 def as_written(value: str | int | Sequence[str]) -> str:
     """TRUSTED_PROXIES as one text: a number, or addresses and networks with commas.
 

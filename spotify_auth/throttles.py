@@ -1,7 +1,7 @@
 """Which addresses of the site are limited, and by whom; and what is answered then."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from math import ceil
 from typing import Any, TypeAlias, TypeVar, cast
@@ -11,40 +11,42 @@ from django.template.loader import render_to_string
 from django.utils.cache import add_never_cache_headers
 
 from spotify_auth import htmx, rate_limits
-from spotify_auth.client_address import address_group, client_address
+from spotify_auth.client_address import address_block, address_group, client_address
 from spotify_auth.conf import settings
 from spotify_auth.problems import Problem
 from spotify_auth.rate_limits import Limited, Use
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
-Rule: TypeAlias = Callable[[HttpRequest], Use | None]
-"""What a request counts towards, or None if it does not."""
+Rule: TypeAlias = Callable[[HttpRequest], Sequence[Use]]
+"""What a request counts towards."""
 
 MINUTE = 60.0
+OF_A_BLOCK = 4
+"""A /48 of IPv6 may have so many times the limit of an address: it has 65,536 networks of /64."""
 
 
-def logins(request: HttpRequest) -> Use:
+def logins(request: HttpRequest) -> Sequence[Use]:
     """Logins that one address begins."""
     return _by_address(request, "logins", settings.RATE_LIMIT_LOGINS)
 
 
-def callbacks(request: HttpRequest) -> Use:
+def callbacks(request: HttpRequest) -> Sequence[Use]:
     """Logins with which one address comes back: each is a call of the token endpoint."""
     return _by_address(request, "callbacks", settings.RATE_LIMIT_LOGINS)
 
 
-def visits(request: HttpRequest) -> Use:
+def visits(request: HttpRequest) -> Sequence[Use]:
     """Pages and data that one address asks for."""
     return _by_address(request, "visits", settings.RATE_LIMIT_ADDRESS)
 
 
-def dashboards(request: HttpRequest) -> Use | None:
+def dashboards(request: HttpRequest) -> Sequence[Use]:
     """Dashboards of one user, as a page or as data: each may be several calls of the Web API."""
     return _by_user(request, "dashboards", settings.RATE_LIMIT_DASHBOARDS)
 
 
-def tokens(request: HttpRequest) -> Use | None:
+def tokens(request: HttpRequest) -> Sequence[Use]:
     """Access tokens that one user's pages ask for."""
     return _by_user(request, "tokens", settings.RATE_LIMIT_TOKENS)
 
@@ -63,7 +65,7 @@ def throttled(*rules: Rule, as_json: bool = False) -> Callable[[View], View]:
             news = [rule for rule in rules if rule not in counted]
             counted.update(news)
             try:
-                rate_limits.take(*filter(None, (rule(request) for rule in news)))
+                rate_limits.take(*(use for rule in news for use in rule(request)))
             except Limited as limited:
                 return _too_many(request, limited, as_json=as_json)
             return view(request, *args, **kwargs)
@@ -73,16 +75,21 @@ def throttled(*rules: Rule, as_json: bool = False) -> Callable[[View], View]:
     return decorate
 
 
-def _by_address(request: HttpRequest, name: str, most: int) -> Use:
+def _by_address(request: HttpRequest, name: str, most: int) -> Sequence[Use]:
+    if not most:
+        return ()
+    address = client_address(request)
     # A whole /64 of IPv6 belongs to one customer.
-    who = address_group(client_address(request)) if most else ""
-    return Use(name=name, who=who, most=most, seconds=MINUTE)
+    uses = [Use(name=name, who=address_group(address), most=most, seconds=MINUTE)]
+    if block := address_block(address):
+        uses.append(Use(name=f"{name}_block", who=block, most=OF_A_BLOCK * most, seconds=MINUTE))
+    return uses
 
 
-def _by_user(request: HttpRequest, name: str, most: int) -> Use | None:
+def _by_user(request: HttpRequest, name: str, most: int) -> Sequence[Use]:
     if not most or not request.user.is_authenticated:
-        return None
-    return Use(name=name, who=str(request.user.pk), most=most, seconds=MINUTE)
+        return ()
+    return (Use(name=name, who=str(request.user.pk), most=most, seconds=MINUTE),)
 
 
 def _too_many(request: HttpRequest, limited: Limited, *, as_json: bool) -> HttpResponse:

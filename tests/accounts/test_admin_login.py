@@ -315,3 +315,53 @@ def test_somebody_with_permissions_and_no_mark_is_asked_too(client: Client) -> N
     client.force_login(viewer)
 
     assert client.get("/admin/spotify_auth/spotifytoken/").status_code == 302
+
+
+OWN_PASSWORD = "/admin/password_change/"
+
+
+def test_guesses_at_ones_own_password_count(client: Client, root: User) -> None:
+    """A stolen session must not tell the password, which outlives it."""
+    enter_admin(client, root)
+    new = {"new_password1": "a-new-long-password", "new_password2": "a-new-long-password"}
+    for guess in range(5):
+        wrong = client.post(OWN_PASSWORD, {"old_password": f"guess-{guess}", **new})
+        assert wrong.status_code == 200
+    hashed = CountedHasher.hashed
+
+    refused = client.post(OWN_PASSWORD, {"old_password": PASSWORD, **new})
+
+    assert refused.status_code == 429
+    assert CountedHasher.hashed == hashed
+    root.refresh_from_db()
+    assert root.check_password(PASSWORD)
+
+
+def test_ones_own_password_is_changed_with_the_old_one(client: Client, root: User) -> None:
+    enter_admin(client, root)
+    new = {"new_password1": "a-new-long-password", "new_password2": "a-new-long-password"}
+
+    changed = client.post(OWN_PASSWORD, {"old_password": PASSWORD, **new})
+
+    assert changed.status_code == 302
+    root.refresh_from_db()
+    assert root.check_password("a-new-long-password")
+
+
+def test_a_superuser_too_needs_the_old_one(client: Client, root: User) -> None:
+    other = User.objects.create_user("other", password=PASSWORD, is_staff=True)
+    enter_admin(client, root)
+
+    own = client.get(f"/admin/accounts/user/{root.pk}/password/")
+
+    assert (own.status_code, own["Location"]) == (302, OWN_PASSWORD)
+    assert client.get(f"/admin/accounts/user/{other.pk}/password/").status_code == 200
+
+
+def test_a_new_second_factor_ends_the_sessions_from_before(client: Client, root: User) -> None:
+    enter_admin(client, root)
+    assert client.get("/admin/").status_code == 200
+
+    second_factor.replace(root, TOTPDevice(user=root, name="phone"))
+
+    assert client.get("/admin/").status_code == 302

@@ -261,6 +261,17 @@ def test_a_network_of_ipv6_is_one_address(
     assert Client(REMOTE_ADDR=second).post(reverse("accounts:login")).status_code == status
 
 
+def test_a_block_of_ipv6_has_four_times_the_limit(spotify: Sandbox, settings: Settings) -> None:
+    """One customer may have 65,536 networks of /64."""
+    settings.RATE_LIMIT_LOGINS = 1
+    networks = [Client(REMOTE_ADDR=f"2001:db8:0:{number:x}::1") for number in range(5)]
+
+    answers = [network.post(reverse("accounts:login")).status_code for network in networks]
+
+    assert answers == [302, 302, 302, 302, 429]
+    begin(Client(REMOTE_ADDR="2001:db8:1::1"))
+
+
 def test_a_limited_callback_uses_nothing_up(
     client: Client, spotify: Sandbox, settings: Settings
 ) -> None:

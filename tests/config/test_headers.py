@@ -116,3 +116,13 @@ def test_deleting_an_account_clears_it_too(connect: Connect) -> None:
     client.force_login(connect())
 
     assert client.post(reverse("accounts:delete_account"))["Clear-Site-Data"] == '"cache"'
+
+
+def test_a_form_in_another_charset_is_refused(client: Client) -> None:
+    """Django would raise while it reads the form, and again in the page that says so."""
+    answer = client.post(
+        "/spotify/login/", "a=b", "application/x-www-form-urlencoded; charset=utf-7"
+    )
+
+    assert answer.status_code == 415
+    assert client.post("/logout/", "a=b", "application/x-www-form-urlencoded").status_code == 302

@@ -438,3 +438,12 @@ def test_every_command_works_without_the_admin() -> None:
     ended = start(PROCESSES["manage.py"], **{**REQUIRED, "ADMIN_ENABLED": "false"})
 
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize(("proxies", "warned"), [("0", True), ("1", False), ("10.0.0.0/8", False)])
+def test_the_deploy_check_knows_a_proxy_whose_visitors_are_one(proxies: str, warned: bool) -> None:
+    command = [sys.executable, "manage.py", "check", "--deploy"]
+
+    ended = start(command, **REQUIRED, TRUST_X_FORWARDED_PROTO="true", TRUSTED_PROXIES=proxies)
+
+    assert ("spotify_auth.W012" in ended.stderr) is warned

@@ -211,3 +211,11 @@ def test_a_process_that_died_is_replaced(server: WebServer) -> None:
 
     wait_for(lambda: server.process.logs().count("Booting worker") == 2, what="another process")
     assert is_served(server)
+
+
+def test_control_characters_are_written_out_in_the_log(server: WebServer) -> None:
+    server.answer(b"GET /\x1b]0;pwn\x07 HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+
+    wait_for(lambda: "pwn" in server.process.logs(), what="the line")
+    assert "\x1b" not in server.process.logs()
+    assert "\\x1b]0;pwn" in server.process.logs()
