@@ -113,8 +113,8 @@ ROTATING: dict[str, Case] = {
     "an absurd lifetime": _refreshed(
         rotated=False, garbage={"body": '{"access_token": "a", "expires_in": 0}', "times": 1}
     ),
-    "one false invalid_grant": Case(
-        faults={"false_invalid_grant": {"times": 1}},
+    "a false invalid_grant": Case(
+        faults={"false_invalid_grant": {}},  # more than one, or it would mend before we look
         outcome=Outcome.SUSPECTED,
         error="invalid_grant",
     ),
