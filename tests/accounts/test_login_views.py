@@ -221,11 +221,11 @@ def test_a_hundred_and_twenty_five_logins_leave_one_cookie(
 
 
 @pytest.mark.slow
-def test_ten_thousand_logins_begun_by_strangers_leave_no_row(
+def test_thousands_of_logins_begun_by_strangers_leave_no_row(
     browser: Client, spotify: Sandbox, settings: Settings
 ) -> None:
     settings.RATE_LIMIT_LOGINS = 0
-    for _ in range(10_000):
+    for _ in range(2_000):
         begin(browser, next="/" + "x" * 1990)
         browser.cookies.clear()
 

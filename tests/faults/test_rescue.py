@@ -261,6 +261,7 @@ def assert_the_pair_is_lost_and_a_login_repairs_it(user: User, spotify: Sandbox)
     assert account_of(spotify, token_of(user).access_token) == user.account_id
 
 
+@in_rotating
 def test_a_failover_that_also_lost_redis_loses_the_pair(
     connect: Connect, spotify: Sandbox, settings: Settings
 ) -> None:
@@ -272,6 +273,7 @@ def test_a_failover_that_also_lost_redis_loses_the_pair(
     assert_the_pair_is_lost_and_a_login_repairs_it(user, spotify)
 
 
+@in_rotating
 def test_a_saved_grant_that_is_lost_with_redis_is_a_lost_pair(
     connect: Connect, spotify: Sandbox, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

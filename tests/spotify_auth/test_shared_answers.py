@@ -33,6 +33,11 @@ class Maker:
         return Made(f"private answer {number}", self._seconds)
 
 
+@pytest.fixture(autouse=True)
+def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_answers, "_flights", {})  # another test's, of the same place
+
+
 @pytest.fixture
 def another_process(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """From here on this process knows no more than another one would."""
