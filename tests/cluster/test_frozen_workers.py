@@ -77,7 +77,7 @@ def freeze_before_its_second_request(worker: LocalProcess, sandbox: Sandbox, *, 
     assert sandbox.stats(user.account_id)["refreshes_attempted"] == 1
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(360)
 @pytest.mark.parametrize(
     ("deadline", "seconds"),
     [
@@ -132,7 +132,7 @@ def test_a_frozen_worker_presents_no_dead_token(
             worker.kill(SIGCONT)
 
         for worker in (first, second):
-            wait_for(partial(has_ended_a_lane, worker), what="the lane to end")
+            wait_for(partial(has_ended_a_lane, worker), what="the lane to end", seconds=90)
         wait_for(lambda: fast_sandbox.stats()["in_flight"] == 0, what="the exchanges to end")
         assert fast_sandbox.stats()["totals"]["reuses_of_dead_token"] == 0
         for user in users:
