@@ -21,7 +21,6 @@ from dataclasses import dataclass
 import redis
 from django.core import signing
 from django.http import HttpRequest, HttpResponse
-from django.utils.crypto import salted_hmac
 
 from spotify_auth import redis_client
 from spotify_auth.client_address import address_group, client_address
@@ -164,4 +163,4 @@ class Try:
 
 
 def _digest(text: str) -> str:
-    return salted_hmac(_SALT, text, algorithm="sha256").hexdigest()[:32]
+    return redis_client.keyed_digest(_SALT, text)

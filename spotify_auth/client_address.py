@@ -53,18 +53,20 @@ def address_group(address: str) -> str:
 
     For counting by address: whoever has one IPv6 address usually has 2^64 of them.
     """
-    parsed = _parse(address)
-    if not isinstance(parsed, ipaddress.IPv6Address):
-        return address
-    return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return _network_of(address, 64) or address
 
 
 def address_block(address: str) -> str | None:
     """The /48 of an IPv6 address, as a customer or a small provider may have one; None for IPv4."""
+    return _network_of(address, 48)
+
+
+def _network_of(address: str, prefix: int) -> str | None:
+    """The network of this length around an IPv6 address; None for every other one."""
     parsed = _parse(address)
     if not isinstance(parsed, ipaddress.IPv6Address):
         return None
-    return str(ipaddress.ip_network((parsed, 48), strict=False))
+    return str(ipaddress.ip_network((parsed, prefix), strict=False))
 
 
 def as_written(value: str | int | Sequence[str]) -> str:

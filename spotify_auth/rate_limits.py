@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import redis
-from django.utils.crypto import salted_hmac
 
 from spotify_auth import redis_client
 
@@ -103,9 +102,8 @@ def _ask(limits: Sequence[Use]) -> tuple[int, int]:
 
 
 def _key(use: Use) -> str:
-    """SECRET_KEY is in it: the digest of an address alone would be found by trying all."""
-    digest = salted_hmac("spotify_auth.rate_limits", use.who, algorithm="sha256").hexdigest()
-    return f"spotify_auth:limit:{use.name}:{digest[:32]}"
+    digest = redis_client.keyed_digest("spotify_auth.rate_limits", use.who)
+    return f"spotify_auth:limit:{use.name}:{digest}"
 
 
 def _log(limit: Use) -> None:

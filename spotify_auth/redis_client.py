@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import redis
+from django.utils.crypto import salted_hmac
 from redis.backoff import NoBackoff
 from redis.commands.core import Script
 from redis.retry import Retry
@@ -18,6 +19,15 @@ from spotify_auth.redis_health import Health
 from spotify_auth.redis_url import for_redis
 
 TIMEOUT_SECONDS = 1.0
+
+
+def keyed_digest(purpose: str, text: str) -> str:
+    """A part of a key's name that says nothing of `text`: SECRET_KEY is in it.
+
+    The digest of an address alone would be found by trying all.
+    """
+    return salted_hmac(purpose, text, algorithm="sha256").hexdigest()[:32]
+
 
 _READS = {"GET", "PTTL", "SCAN"}
 """The commands of this service that a read-only replica answers as well."""

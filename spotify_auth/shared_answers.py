@@ -17,7 +17,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import redis
-from django.utils.crypto import salted_hmac
 
 from spotify_auth import redis_client
 from spotify_auth.encryption import DecryptionError, cipher
@@ -69,7 +68,7 @@ def share(place: str, make: Callable[[], Made]) -> str:
 
     Raises what `make` raises; those who waited for it then try by themselves, one after the other.
     """
-    key = salted_hmac("spotify_auth.shared_answers", place, algorithm="sha256").hexdigest()[:32]
+    key = redis_client.keyed_digest("spotify_auth.shared_answers", place)
     give_up = time.monotonic() + LONGEST_SECONDS
     while time.monotonic() < give_up:
         flight, leads = _board(key)
