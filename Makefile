@@ -8,7 +8,7 @@ VENV_PYTHON = .venv/bin/python
 INSTALLED = .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint bench simulate soak sbom clean requirements
+.PHONY: help run manage test test-fast lint bench simulate soak sbom clean requirements
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## /make \1|/' | \
@@ -16,6 +16,9 @@ help: ## list these targets
 
 run: $(INSTALLED) ## start everything: PostgreSQL, Redis, a sandbox Spotify, web, worker, beat
 	@exec $(VENV_PYTHON) -m dev.run
+
+manage: $(INSTALLED) ## a management command against what `make run` started; ARGS="tokens status"
+	@exec $(VENV_PYTHON) -m dev.manage $(ARGS)
 
 test: $(INSTALLED) ## run every test; ARGS="tests/accounts -x" is passed to pytest
 	@exec $(VENV_PYTHON) -m dev.test $(ARGS)

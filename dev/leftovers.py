@@ -9,13 +9,14 @@ import psutil
 
 from dev.process import LOCAL
 
-_MARK = "STARTED_BY_MAKE_RUN"
+MARK = "STARTED_BY_MAKE_RUN"
+"""The variable that all processes of a run have. Its value is LOCAL, one for each clone."""
 _SECONDS = 20
 
 
 def mark_children() -> None:
     """Put the mark of this clone into the environment of all child processes."""
-    os.environ[_MARK] = str(LOCAL)
+    os.environ[MARK] = str(LOCAL)
 
 
 def end_leftovers() -> None:
@@ -24,7 +25,7 @@ def end_leftovers() -> None:
     Called by the holder of the run's lock, before it starts anything: a process with the
     mark then belongs to no living run.
     """
-    found = {process.pid: process for process in _marked()}
+    found = {process.pid: process for process in marked()}
     for process in found.values():
         with suppress(psutil.Error):
             # Its children are its own to end. PostgreSQL would wait for clients at SIGTERM.
@@ -37,8 +38,9 @@ def end_leftovers() -> None:
             process.kill()
 
 
-def _marked() -> Iterator[psutil.Process]:
+def marked() -> Iterator[psutil.Process]:
+    """The processes that a run of this clone has started, but this one."""
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            if process.environ().get(_MARK) == str(LOCAL) and process.pid != os.getpid():
+            if process.environ().get(MARK) == str(LOCAL) and process.pid != os.getpid():
                 yield process

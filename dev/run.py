@@ -10,6 +10,7 @@ from pathlib import Path
 import environ
 from honcho.environ import parse_procfile
 
+from dev.administrator import way_in
 from dev.leftovers import end_leftovers, mark_children
 from dev.lock import only_run_of_this_clone
 from dev.postgres import Postgres, home_for_run
@@ -27,17 +28,19 @@ NAMES = {
     "POSTGRES_PORT": "PostgreSQL",
     "REDIS_PORT": "Redis",
 }
+NOT_FOR_THE_SERVICE = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "ADMINISTRATOR_PASSWORD")
+"""The local secrets that no process of the service has in its environment as such."""
 
 
 def main() -> int:
     """Start everything, wait for Ctrl-C or for a process that ends, stop everything."""
+    mark_children()
     given = _given()
     ports = _ports(given)
     note = note_about(chosen_world(given)) if "SANDBOX_PORT" in ports else ""
     with ExitStack() as stack:
         stack.enter_context(only_run_of_this_clone())
         end_leftovers()
-        mark_children()
         _check_ports(ports)
         env, servers = stack.enter_context(_services(given, ports))
         procfile = parse_procfile((ROOT / "Procfile").read_text()).processes
@@ -46,6 +49,10 @@ def main() -> int:
             ended = run_step(["/bin/sh", "-c", f"exec {own_python(step)}"], env=env, cwd=ROOT)
             if ended.returncode:
                 return 1
+        # Elsewhere, in production say, nobody is made an administrator unasked.
+        if "POSTGRES_PORT" in ports:
+            password = local_secrets()["ADMINISTRATOR_PASSWORD"]
+            note = "\n".join(filter(None, [way_in(password=password, env=env), note]))
         return supervise(procfile, env=env, servers=servers, note=note)
 
 
@@ -69,7 +76,7 @@ def _services(
     They stop in the opposite order: PostgreSQL last.
     """
     secrets = local_secrets()
-    passwords = {name: secrets.pop(name) for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD")}
+    passwords = {name: secrets.pop(name) for name in NOT_FOR_THE_SERVICE}
     ours = {**secrets, **_defaults(given)}
     env = {name: ours[name] for name in ours if f"{name}_FILE" not in given} | dict(given)
     servers: list[Server] = []

@@ -31,11 +31,11 @@ def supervise(
 ) -> int:
     """Run the processes until Ctrl-C, or until one of them or of the servers ends.
 
-    `note` is a line that is shown with the address, when the site answers.
+    `note` is lines that are shown with the address, when the site answers.
     All processes have ended when it returns, and the servers still run. 0 after Ctrl-C,
     SIGTERM or a closed terminal, otherwise the code of the process that ended first.
     """
-    manager = _Manager(servers, address=_address(env), note=note)
+    manager = _Manager(servers, address=address(env), note=note)
     for name, command in procfile.items():
         manager.add_process(name, f"exec {own_python(command)}", env=dict(env), cwd=str(ROOT))
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as it is under nohup
@@ -168,6 +168,7 @@ def _leave_the_terminal() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _address(env: Mapping[str, str]) -> str:
+def address(env: Mapping[str, str]) -> str:
+    """Where a browser on this machine finds the site."""
     host = "127.0.0.1" if env["HOST"] in {"0.0.0.0", "::"} else env["HOST"]  # noqa: S104
     return f"http://{host}:{env['PORT']}"

@@ -38,6 +38,7 @@ def test_lists_its_targets(clone: Path) -> None:
 
     for target in (
         "run",
+        "manage",
         "test",
         "test-fast",
         "lint",
@@ -75,12 +76,17 @@ def test_a_python3_that_is_3_11_will_do(clone: Path, tmp_path: Path) -> None:
 
 
 @make
-def test_the_fast_tests_take_arguments_too(clone: Path) -> None:
-    planned = run(
-        clone, "--dry-run", "test-fast", "ARGS=tests/accounts -x", PATH=os.environ["PATH"]
-    )
+@pytest.mark.parametrize(
+    ("target", "arguments", "command"),
+    [
+        ("test-fast", "tests/accounts -x", "-m dev.test --fast tests/accounts -x"),
+        ("manage", 'shell -c "1 + 1"', '-m dev.manage shell -c "1 + 1"'),
+    ],
+)
+def test_arguments_are_passed_on(clone: Path, target: str, arguments: str, command: str) -> None:
+    planned = run(clone, "--dry-run", target, f"ARGS={arguments}", PATH=os.environ["PATH"])
 
-    assert "-m dev.test --fast tests/accounts -x" in planned.stdout
+    assert command in planned.stdout
 
 
 @make

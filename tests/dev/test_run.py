@@ -1,6 +1,7 @@
 """`make run` itself: what it says when it cannot start, and that it leaves nothing behind."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -51,15 +52,44 @@ def start(ports: dict[str, str], home: Path) -> Iterator[Callable[..., Run]]:
         run.communicate(timeout=60)
 
 
-def wait_until_it_runs(run: Run) -> str:
-    """The line after the one that says so."""
+def wait_until_it_runs(run: Run) -> tuple[str, str]:
+    """The lines after the one that says so: about the admin, and about the sandbox."""
     assert run.stdout
     seen = []
     for line in run.stdout:
         seen.append(line)
         if "Spotify Token Keeper is running: open" in line:
-            return run.stdout.readline()
+            assert "password" not in "".join(seen)
+            return run.stdout.readline(), run.stdout.readline()
     pytest.fail(f"it ended:\n{''.join(seen)}")
+
+
+def manage(home: Path, *arguments: str, told: str = "") -> str:
+    """What `make manage` writes. It knows the clone, and nothing else of the run."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "dev.manage", *arguments],
+        env={"PATH": os.environ["PATH"], "LOCAL_DIRECTORY": str(home)},
+        input=told,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return ended.stdout + ended.stderr
+
+
+def enters_the_admin(address: str, password: str) -> bool:
+    """Whether the admin's own form lets its administrator in, without a second factor."""
+    with requests.Session() as browser:
+        browser.get(address, timeout=5)
+        form = {
+            "username": "admin",
+            "password": password,
+            "csrfmiddlewaretoken": browser.cookies["csrftoken"],
+        }
+        entered = browser.post(f"{address}login/?next=/admin/", form, timeout=10)
+        return "Site administration" in entered.text
 
 
 def family(run: Run) -> dict[str, psutil.Process]:
@@ -146,26 +176,40 @@ def test_ctrl_c_while_it_starts_leaves_nothing(start: Callable[..., Run], home: 
 
 @pytest.mark.slow
 def test_runs_the_whole_service_and_stops_the_servers_last(
-    start: Callable[..., Run], ports: dict[str, str]
+    start: Callable[..., Run], ports: dict[str, str], home: Path
 ) -> None:
+    assert "`make run` is not running in this clone" in manage(home, "check")
     killed = start()
-    assert "`SANDBOX_WORLD=spotify-2026 make run`" in wait_until_it_runs(killed)
+    about_the_admin, about_the_sandbox = wait_until_it_runs(killed)
+    assert "`SANDBOX_WORLD=spotify-2026 make run`" in about_the_sandbox
+    printed = re.fullmatch(r"The admin is at (\S+): name admin, password (\S+)\n", about_the_admin)
+    assert printed
+    assert enters_the_admin(*printed.groups())
+    own = "a password of their own"
+    change = f"user = User.objects.get(); user.set_password({own!r}); user.save()"
+    assert "Traceback" not in manage(home, "shell", told=f"{change}\n")
     second, _ = start(**{name: str(free_port()) for name in NAMES}).communicate(timeout=20)
     orphans = family(killed)
+    for process in orphans.values():
+        assert printed[2] not in str(process.environ()) + str(process.cmdline())
     assert second.strip() == "`make run` is running in this clone already."
 
     # Killed and started again at once: what is left of the first run is no obstacle.
     killed.kill()
     killed.wait()
     run = start(SANDBOX_WORLD="spotify-2026")
-    assert "The sandbox Spotify is the world spotify-2026" in wait_until_it_runs(run)
+    about_the_admin, about_the_sandbox = wait_until_it_runs(run)
+    assert "The sandbox Spotify is the world spotify-2026" in about_the_sandbox
+    # The printed password would be a wrong one by now.
+    assert "name admin, the password that you gave it" in about_the_admin
+    assert printed[2] not in about_the_admin
+    assert enters_the_admin(printed[1], own)
     stats = requests.get(f"http://127.0.0.1:{ports['SANDBOX_PORT']}/__stats", timeout=5).json()
     assert stats["world"] == "spotify-2026"
     processes = family(run)
     assert not [name for name, process in orphans.items() if process.is_running()]
     assert requests.get(f"http://127.0.0.1:{ports['PORT']}/", timeout=5).ok
-    passwords = {"POSTGRES_PASSWORD", "REDIS_PASSWORD"}
-    assert passwords.isdisjoint(processes["gunicorn"].environ())
+    assert {*make_run.NOT_FOR_THE_SERVICE}.isdisjoint(processes["gunicorn"].environ())
 
     ended: list[str] = []
     run.send_signal(signal.SIGINT)
@@ -189,7 +233,7 @@ def test_a_server_whose_address_is_in_a_file_is_not_started() -> None:
 def test_a_secret_in_a_file_takes_the_place_of_a_local_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made = ("SECRET_KEY", "TOKEN_ENCRYPTION_KEYS", "POSTGRES_PASSWORD", "REDIS_PASSWORD")
+    made = ("SECRET_KEY", "TOKEN_ENCRYPTION_KEYS", *make_run.NOT_FOR_THE_SERVICE)
     monkeypatch.setattr(make_run, "local_secrets", lambda: dict.fromkeys(made, "local"))
     given = {"SPOTIFY_CLIENT_ID": "id", "SECRET_KEY_FILE": "/run/secrets/key"}
 
@@ -197,3 +241,4 @@ def test_a_secret_in_a_file_takes_the_place_of_a_local_one(
         assert servers == []
         assert "SECRET_KEY" not in env
         assert env["TOKEN_ENCRYPTION_KEYS"] == "local"
+        assert not env.keys() & {*make_run.NOT_FOR_THE_SERVICE}

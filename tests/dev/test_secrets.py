@@ -1,5 +1,6 @@
 """The secrets of a local run."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,13 @@ def test_are_made_anew_after_a_first_try_that_was_killed(file: Path) -> None:
     file.with_suffix(".new").write_text('{"SECRET')
 
     assert len(secrets.local_secrets()["SECRET_KEY"]) > 50
+
+
+def test_an_older_file_keeps_its_secrets_and_gets_those_that_it_lacks(file: Path) -> None:
+    file.write_text('{"SECRET_KEY": "older"}')
+
+    completed = secrets.local_secrets()
+
+    assert completed["SECRET_KEY"] == "older"
+    assert len(completed["ADMINISTRATOR_PASSWORD"]) >= 12
+    assert json.loads(file.read_text()) == completed
