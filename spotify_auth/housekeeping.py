@@ -7,9 +7,9 @@ from django.conf import settings as django_settings
 from django.core.management import call_command
 from django.db.models.functions import Now
 
-from spotify_auth import chores, login
+from spotify_auth import chores, login, presence
 from spotify_auth.conf import settings
-from spotify_auth.models import TokenEvent
+from spotify_auth.models import Presence, TokenEvent
 from spotify_auth.refresh import saved_grants
 
 AT_ONCE = 5000
@@ -18,7 +18,7 @@ rows that refreshes leave."""
 
 
 def delete_expired() -> bool:
-    """Delete old events, old logins, orphaned grants and expired sessions.
+    """Delete old events, old logins, old signs of life, orphaned grants and expired sessions.
 
     False if this process was told to stop in the middle.
     """
@@ -26,6 +26,7 @@ def delete_expired() -> bool:
         while delete_some():
             if chores.stopping.is_set():
                 return False
+    Presence.objects.filter(seen_at__lt=Now() - presence.KEPT).delete()
     saved_grants.delete_orphans()
     call_command("clearsessions")
     return True

@@ -314,3 +314,28 @@ class Chore(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Presence(models.Model):
+    """A worker or a beat that runs, or that ended without saying so (`presence`)."""
+
+    class Kind(models.TextChoices):
+        WORKER = "worker", "Worker"
+        BEAT = "beat", "Beat"
+
+    # Not host and process id: in a container every process has the same.
+    id = models.UUIDField(primary_key=True)
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField("process id")
+    version = models.CharField(max_length=50)
+    lanes_allowed = models.PositiveIntegerField(help_text="Lanes it may run at the same time.")
+    lanes_running = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField(help_text="When it last said that it is there.")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.pid} on {self.host}"

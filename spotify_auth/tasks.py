@@ -4,11 +4,19 @@ from datetime import timedelta
 from typing import Any
 
 from celery import shared_task
-from celery.signals import task_failure, worker_ready, worker_shutting_down
+from celery.signals import (
+    beat_embedded_init,
+    beat_init,
+    task_failure,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
+from celery.worker.consumer import Consumer
 
-from spotify_auth import chores, housekeeping
+from spotify_auth import chores, housekeeping, presence
 from spotify_auth.database_faults import leave_standby
-from spotify_auth.models import UserId
+from spotify_auth.models import Presence, UserId
 from spotify_auth.refresh import lanes, refresher, sweep_watch
 
 
@@ -46,10 +54,28 @@ def leave_demoted_server(exception: BaseException, **kwargs: Any) -> None:
     leave_standby(exception)
 
 
+_watch = sweep_watch.SweepWatch()
+
+
 @worker_ready.connect
-def watch_sweeps(**kwargs: Any) -> None:
-    """Sweep without beat if need be."""
-    sweep_watch.SweepWatch().start()
+def watch_sweeps(sender: Consumer, **kwargs: Any) -> None:
+    """Sweep without beat if need be, and show that this worker is there."""
+    runs_lanes = lanes.QUEUE in sender.app.amqp.queues.consume_from
+    allowed = sender.controller.concurrency if runs_lanes else 0
+    _watch.start(presence.Sign(Presence.Kind.WORKER, lanes_allowed=allowed))
+
+
+@worker_shutdown.connect
+def no_longer_there(**kwargs: Any) -> None:
+    """A worker that ends gently is not one that is missing."""
+    _watch.end(within=presence.LONGEST_SECONDS)
+
+
+@beat_init.connect
+@beat_embedded_init.connect
+def show_beat(**kwargs: Any) -> None:
+    """Show that this beat is there."""
+    presence.show_beat()
 
 
 @worker_shutting_down.connect

@@ -76,7 +76,7 @@ def run_lane() -> int:
     """
     taken, turn_ends = 0, _end_of_turn()
     try:
-        with Lane() as lane:
+        with process.running.one_more(), Lane() as lane:
             while not process.stopping.is_set() and refresh_next(lane) is not None:
                 taken += 1
                 if time.monotonic() > turn_ends:

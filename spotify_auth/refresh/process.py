@@ -2,6 +2,8 @@
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 FULL_SCAN_SECONDS = 1.0
 """How often this process scans the due index from its start, instead of from the token that
@@ -51,6 +53,27 @@ class OncePerMinute:
         return True
 
 
+class Running:
+    """How many lanes of this process run at the moment."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.count = 0
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """Count a lane for as long as it runs."""
+        self._add(1)
+        try:
+            yield
+        finally:
+            self._add(-1)
+
+    def _add(self, number: int) -> None:
+        with self._lock:
+            self.count += number
+
+
 class Process:
     """The state of this worker process. Threads share it; a torn update costs one claim."""
 
@@ -61,6 +84,7 @@ class Process:
         """Forget everything, as a new process would."""
         self.due = DueCursor()
         self.mass_refusal = OncePerMinute()
+        self.running = Running()
         self.stopping = threading.Event()
         """Set when this process has been told to stop: lanes finish the exchange in hand."""
 

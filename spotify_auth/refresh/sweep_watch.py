@@ -2,7 +2,8 @@
 
 Beat sends nothing while it is down, and nothing for an hour after its host's clock was set
 back by an hour. Each worker looks whether the count of sweeps in PostgreSQL still grows, and
-measures the time between by its own monotonic clock, which nobody sets.
+measures the time between by its own monotonic clock, which nobody sets. The same thread, with
+the same short connection, leaves the worker's sign of life.
 """
 
 import logging
@@ -17,6 +18,7 @@ from spotify_auth.conf import settings
 from spotify_auth.database_faults import leave_standby
 from spotify_auth.lost_servers import LOST
 from spotify_auth.models import Chore
+from spotify_auth.presence import Sign
 from spotify_auth.refresh import lanes
 from spotify_auth.refresh.process import process
 
@@ -57,6 +59,13 @@ class _Failures:
 _failures = _Failures()
 
 
+def _show(sign: Sign) -> None:
+    try:
+        sign.show(lanes_running=process.running.count)
+    finally:
+        connection.close()  # in between it would be one more for PostgreSQL to hold
+
+
 def _sweep() -> None:
     lanes.open_lanes()
     chores.enqueue_due()
@@ -69,20 +78,32 @@ class SweepWatch:
         self._count: int | None = None
         self._seen_at = time.monotonic()
         self._missed = False
+        self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
+    def start(self, sign: Sign) -> None:
         """Look once an interval, in a thread of its own, until the process stops."""
-        threading.Thread(target=self._run, name="sweep-watch", daemon=True).start()
+        self._thread = threading.Thread(
+            target=self._run, args=(sign,), name="sweep-watch", daemon=True
+        )
+        self._thread.start()
 
-    def _run(self) -> None:
+    def end(self, *, within: float) -> None:
+        """The process ends: wait for its sign to be taken away, for so many seconds at most."""
+        process.stopping.set()
+        if self._thread:
+            self._thread.join(within)
+
+    def _run(self, sign: Sign) -> None:
+        _show(sign)
         while not process.stopping.wait(settings.REFRESH_SWEEP_SECONDS):
             try:
                 if self.look():
                     _failures.clear()
             except LOST as error:
                 _failures.note(error)
-            finally:
-                connection.close()  # in between it would be one more for PostgreSQL to hold
+            _show(sign)
+        sign.remove()
+        connection.close()
 
     def look(self) -> bool:
         """Sweep if beat's sweeps stay away and no other worker has just done so; whether it did.

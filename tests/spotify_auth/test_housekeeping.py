@@ -12,7 +12,8 @@ from django.db.models.functions import Now
 from spotify_auth import chores, connections, housekeeping, tasks
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.housekeeping import delete_expired
-from spotify_auth.models import SpotifyToken, TokenEvent, UsedLogin
+from spotify_auth.models import Presence, SpotifyToken, TokenEvent, UsedLogin
+from spotify_auth.presence import Sign
 from spotify_auth.refresh import saved_grants
 from spotify_auth.refresh.decisions import SavedGrant
 from tests.support.claims import begin, claim_of
@@ -53,6 +54,16 @@ def test_deletes_used_logins_in_several_transactions(monkeypatch: pytest.MonkeyP
     delete_expired()
 
     assert [used.pk for used in UsedLogin.objects.all()] == ["recent"]
+
+
+def test_deletes_signs_of_processes_that_are_gone_for_an_hour() -> None:
+    for kind, minutes in ((Presence.Kind.WORKER, 59), (Presence.Kind.BEAT, 61)):
+        Sign(kind).show()
+        Presence.objects.filter(kind=kind).update(seen_at=Now() - timedelta(minutes=minutes))
+
+    delete_expired()
+
+    assert Presence.objects.get().kind == Presence.Kind.WORKER
 
 
 def test_deletes_saved_grants_whose_token_no_longer_needs_them(connect: Connect) -> None:

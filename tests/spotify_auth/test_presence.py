@@ -1,0 +1,61 @@
+"""A sign of life never holds up the process that leaves it."""
+
+import tomllib
+from concurrent.futures import Future
+from threading import Event
+
+import pytest
+from django.db import connection as database
+from django.db import transaction
+
+import spotify_auth
+from dev.process import ROOT
+from spotify_auth import presence
+from spotify_auth.models import Presence
+from spotify_auth.presence import Sign
+from tests.support.tokens import Elsewhere
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_a_sign_that_is_not_taken_in_time_is_one_line(
+    elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(presence, "LONGEST_SECONDS", 0.1)
+    locked, done = Event(), Event()
+
+    def hold() -> None:
+        with transaction.atomic(), database.cursor() as cursor:
+            cursor.execute("LOCK TABLE spotify_auth_presence IN SHARE MODE")
+            locked.set()
+            done.wait(30)
+
+    holding: Future[object] = elsewhere(hold)
+    assert locked.wait(10)
+    sign = Sign(Presence.Kind.BEAT)
+
+    sign.show()
+    sign.show()
+
+    assert not holding.done()  # it did not wait for the lock to go
+    assert caplog.messages == ["presence_not_noted reason=OperationalError"]
+    done.set()
+    holding.result(10)
+    sign.show()
+    assert len(presence.seen()) == 1
+
+
+def test_a_sign_written_before_the_clock_was_set_back_is_old() -> None:
+    Sign(Presence.Kind.WORKER, lanes_allowed=8).show()
+    with database.cursor() as cursor:
+        cursor.execute("UPDATE spotify_auth_presence SET seen_at = seen_at + interval '1 hour'")
+
+    (seen,) = presence.seen()
+
+    assert not seen.is_there
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    assert project["version"] == spotify_auth.__version__
