@@ -14,6 +14,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.db import Error, connection, transaction
 
@@ -93,7 +94,7 @@ class Sign:
         """This process ends as it should."""
         self._run("DELETE FROM spotify_auth_presence WHERE id = %(id)s", self._identity)
 
-    def _run(self, statement: str, values: dict[str, object]) -> None:
+    def _run(self, statement: str, values: dict[str, Any]) -> None:
         try:
             with transaction.atomic(), connection.cursor() as cursor:
                 limit = f"{LONGEST_SECONDS * 1000:.0f}"

@@ -12,7 +12,6 @@ from celery.signals import (
     worker_shutdown,
     worker_shutting_down,
 )
-from celery.worker.consumer import Consumer
 
 from spotify_auth import chores, housekeeping, presence
 from spotify_auth.database_faults import leave_standby
@@ -58,7 +57,7 @@ _watch = sweep_watch.SweepWatch()
 
 
 @worker_ready.connect
-def watch_sweeps(sender: Consumer, **kwargs: Any) -> None:
+def watch_sweeps(sender: Any, **kwargs: Any) -> None:
     """Sweep without beat if need be, and show that this worker is there."""
     runs_lanes = lanes.QUEUE in sender.app.amqp.queues.consume_from
     allowed = sender.controller.concurrency if runs_lanes else 0
