@@ -9,6 +9,8 @@ from django.db.models.functions import Now
 
 from spotify_auth import chores, login, presence
 from spotify_auth.conf import settings
+from spotify_auth.figures import roll_up, samples
+from spotify_auth.figures.tables import EventCount, FreshnessSample
 from spotify_auth.models import Presence, TokenEvent
 from spotify_auth.refresh import saved_grants
 
@@ -22,7 +24,13 @@ def delete_expired() -> bool:
 
     False if this process was told to stop in the middle.
     """
-    for delete_some in (_delete_some_events, _delete_some_sessions, _delete_some_logins):
+    for delete_some in (
+        _delete_some_events,
+        _delete_some_sessions,
+        _delete_some_logins,
+        _delete_some_minutes,
+        _delete_some_samples,
+    ):
         while delete_some():
             if chores.stopping.is_set():
                 return False
@@ -58,3 +66,20 @@ def _delete_some_sessions() -> bool:
 def _delete_some_logins() -> bool:
     """Delete rows of logins that can no longer be completed; whether there may be more."""
     return login.forget_old(at_once=AT_ONCE) == AT_ONCE
+
+
+def _delete_some_minutes() -> bool:
+    """Delete old counts by the minute; those by the hour stay; whether there may be more."""
+    minutes = EventCount.objects.filter(span=EventCount.Span.MINUTE)
+    old = minutes.filter(begins_at__lt=Now() - roll_up.MINUTES_KEPT)
+    found = list(old.values_list("pk", flat=True)[:AT_ONCE])
+    EventCount.objects.filter(pk__in=found).delete()
+    return len(found) == AT_ONCE
+
+
+def _delete_some_samples() -> bool:
+    """Delete old samples of freshness; whether there may be more."""
+    old = FreshnessSample.objects.filter(at__lt=Now() - samples.KEPT)
+    found = list(old.values_list("pk", flat=True)[:AT_ONCE])
+    FreshnessSample.objects.filter(pk__in=found).delete()
+    return len(found) == AT_ONCE

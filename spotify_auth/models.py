@@ -9,7 +9,10 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from spotify_auth.fields import EncryptedTextField
+from spotify_auth.figures.tables import EventCount, FreshnessSample, RolledUp, StatusCount
 from spotify_auth.secrecy import forgets_variables
+
+__all__ = ("EventCount", "FreshnessSample", "RolledUp", "StatusCount")  # Django looks here
 
 if TYPE_CHECKING:
     UserId: TypeAlias = int  # what this repository's own user model has, as django-stubs knows
@@ -143,6 +146,8 @@ class SpotifyToken(models.Model):
                 condition=Q(status="reconnect_required", appeal_at__isnull=False),
                 name="token_appeal",
             ),
+            # To count them (`figures.statuses`). A refresh leaves no entry here.
+            models.Index(fields=["status"], condition=~Q(status="active"), name="token_ended"),
             # For the admin's filter. A refresh that succeeds leaves no entry here.
             models.Index(fields=["last_error"], condition=~Q(last_error=""), name="token_failing"),
         )

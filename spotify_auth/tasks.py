@@ -15,6 +15,7 @@ from celery.signals import (
 
 from spotify_auth import chores, housekeeping, presence
 from spotify_auth.database_faults import leave_standby
+from spotify_auth.figures import roll_up, statuses
 from spotify_auth.models import Presence, UserId
 from spotify_auth.refresh import lanes, refresher, sweep_watch
 
@@ -44,7 +45,16 @@ def house_keeping() -> None:
         chores.give_back(house_keeping.name)
 
 
+@shared_task(name="spotify_auth.count")
+def count() -> None:
+    """Count the history and the tokens for the figures, if it is time."""
+    if chores.take(count.name):
+        roll_up.roll_up()
+        statuses.count()
+
+
 chores.register(house_keeping.name, every=timedelta(hours=1))
+chores.register(count.name, every=timedelta(seconds=15))
 
 
 @task_failure.connect

@@ -31,6 +31,7 @@ from spotify_auth import cooldown, redis_client
 from spotify_auth.accounts_service.answers import Answer, AnswerLost, Granted, Unreadable
 from spotify_auth.conf import settings
 from spotify_auth.cooldown import Admission
+from spotify_auth.figures.traffic import IN_FLIGHT
 from spotify_auth.refresh import saved_grants
 from spotify_auth.refresh.claims import Claim
 from spotify_auth.refresh.decisions import (
@@ -43,9 +44,6 @@ from spotify_auth.refresh.decisions import (
 from spotify_auth.schedule import longest_exchange
 
 logger = logging.getLogger(__name__)
-
-IN_FLIGHT = "spotify_auth:in_flight"
-"""The lanes that are asking, each with the moment at which it must have ended or died."""
 
 _MARK = "spotify_auth:attempt:"
 _BEGUN, _UNANSWERED = "begun", "unanswered"

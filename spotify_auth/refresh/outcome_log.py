@@ -5,6 +5,7 @@ import logging
 import redis
 
 from spotify_auth import redis_client
+from spotify_auth.figures.traffic import MASS_REFUSAL
 from spotify_auth.models import Cause
 from spotify_auth.refresh.claims import Claim
 from spotify_auth.refresh.decisions import Decision, StoreFailure, StoreGrant
@@ -12,8 +13,6 @@ from spotify_auth.refresh.history import Evidence
 from spotify_auth.refresh.process import process
 
 logger = logging.getLogger(__name__)
-
-_MASS_REFUSAL = "spotify_auth:mass_refusal"
 
 
 def log_outcome(
@@ -69,6 +68,6 @@ def log_outcome(
 def _first_in_a_minute() -> bool:
     """Whether no worker has reported it within a minute; without Redis, no thread of this one."""
     try:
-        return bool(redis_client.client().set(_MASS_REFUSAL, 1, nx=True, ex=60))
+        return bool(redis_client.client().set(MASS_REFUSAL, 1, nx=True, ex=60))
     except redis.RedisError:
         return process.mass_refusal.may_report()

@@ -11,11 +11,12 @@ import threading
 import time
 from datetime import timedelta
 
-from django.db import connection
+from django.db import Error, connection
 
 from spotify_auth import chores, freshness
 from spotify_auth.conf import settings
 from spotify_auth.database_faults import leave_standby
+from spotify_auth.figures import samples
 from spotify_auth.lost_servers import LOST
 from spotify_auth.models import Chore
 from spotify_auth.presence import Sign
@@ -67,6 +68,10 @@ def _show(sign: Sign) -> None:
 
 
 def _sweep() -> None:
+    try:
+        samples.take_sample()  # before lanes change what it looks at
+    except Error as error:  # tokens are refreshed all the same
+        logger.warning("freshness_not_sampled reason=%s", type(error).__name__)
     lanes.open_lanes()
     chores.enqueue_due()
 

@@ -4,23 +4,13 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection as database
-from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
-from accounts.models import User
 from spotify_auth import chores, freshness
-from spotify_auth.models import Chore, SpotifyToken
-from tests.support.tokens import Connect, make_due
+from spotify_auth.models import Chore
+from tests.support.tokens import Connect, ago, change, make_due
 
 pytestmark = pytest.mark.django_db
-
-
-def change(user: User, **changes: object) -> None:
-    SpotifyToken.objects.filter(pk=user.pk).update(**changes)
-
-
-def ago(seconds: float) -> CombinedExpression:
-    return Now() - timedelta(seconds=seconds)
 
 
 def test_nobody_is_connected() -> None:
@@ -58,6 +48,34 @@ def test_each_kind_of_trouble_is_counted_once(connect: Connect) -> None:
     assert 59 <= found.oldest_overdue < 65
 
 
+def test_who_is_about_to_lose_access(connect: Connect) -> None:
+    """Whoever is refreshed in time is not, though their token has less than 15 minutes left."""
+    well, due, late, failing, refused, asleep = (
+        connect(f"user-{number}", due=False) for number in range(6)
+    )
+    soon = Now() + timedelta(seconds=700)
+    change(well, due_at=Now() + timedelta(seconds=50), expires_at=soon)
+    change(due, due_at=ago(5), expires_at=soon)
+    change(late, due_at=ago(40), expires_at=soon)
+    change(failing, failures=1, due_at=Now() + timedelta(seconds=60), expires_at=soon)
+    change(refused, failures=1, suspected_at=ago(60), expires_at=ago(90))
+    change(asleep, due_at=Now() + timedelta(days=90), expires_at=ago(5000))
+
+    found = freshness.measure()
+
+    assert (found.expiring, found.suspected, found.backing_off) == (2, 1, 2)
+    assert found.worst_left == pytest.approx(700, abs=2)
+    assert found.worst_refused_left == pytest.approx(-90, abs=2)
+
+
+def test_the_worst_of_healthy_tokens(connect: Connect) -> None:
+    well, next_one = connect("user-1", due=False), connect("user-2", due=False)
+    change(well, due_at=Now() + timedelta(seconds=2000), expires_at=Now() + timedelta(seconds=3000))
+    change(next_one, due_at=Now() + timedelta(seconds=9), expires_at=Now() + timedelta(seconds=800))
+
+    assert freshness.measure().worst_left == pytest.approx(800, abs=2)
+
+
 def test_figures_come_from_the_small_indexes(connect: Connect) -> None:
     connect(due=False)
     with database.cursor() as cursor:
@@ -68,6 +86,9 @@ def test_figures_come_from_the_small_indexes(connect: Connect) -> None:
                 "looked_at": 100,
                 "counted": 100,
                 "needed": 10,
+                "next_ones": 100,
+                "soon": 900,
+                "late": 30,
             },
         )
         plan = "\n".join(line for (line,) in cursor.fetchall())

@@ -7,6 +7,7 @@ from typing import Any
 
 import redis
 from django.db import connection as database
+from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
 from accounts.models import User
@@ -26,6 +27,16 @@ def forget(client: redis.Redis, names: str) -> None:
     """Delete the keys with names like this."""
     for key in client.scan_iter(names):
         client.delete(key)
+
+
+def ago(seconds: float) -> CombinedExpression:
+    """A time in the past, by PostgreSQL's clock."""
+    return Now() - timedelta(seconds=seconds)
+
+
+def change(user: User, **columns: object) -> None:
+    """Write into a token's row."""
+    SpotifyToken.objects.filter(pk=user.pk).update(**columns)
 
 
 def make_due(user: User, *, expired: bool = False) -> None:

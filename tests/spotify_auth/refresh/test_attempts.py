@@ -11,6 +11,7 @@ from dev.process import free_port
 from spotify_auth import cooldown, redis_client
 from spotify_auth.accounts_service.answers import AnswerLost
 from spotify_auth.cooldown import Admission
+from spotify_auth.figures.traffic import IN_FLIGHT
 from spotify_auth.refresh import attempts
 from spotify_auth.refresh.attempts import Attempts
 from spotify_auth.refresh.decisions import Unresolved
@@ -39,7 +40,7 @@ def test_a_connection_that_was_closed_while_idle_costs_no_mark(
 def test_a_question_that_is_sent_twice_does_not_doubt_itself() -> None:
     # The connection may be lost after Redis has run the script; it is then sent again.
     def send(mark: str) -> list[object]:
-        keys = [MARK, "spotify_auth:rescued:7:1", *cooldown.KEYS, attempts.IN_FLIGHT]
+        keys = [MARK, "spotify_auth:rescued:7:1", *cooldown.KEYS, IN_FLIGHT]
         arguments: list[str | float] = [mark, 60_000, 29_000, "lane", 1, 29_000]
         answer: list[object] = redis_client.run(attempts.START, keys=keys, args=arguments)
         return answer
@@ -121,12 +122,12 @@ def test_the_place_of_a_lane_that_was_killed_is_free_again(settings: Settings) -
     assert begin(2).admission is Admission.FULL
 
     with redis.Redis.from_url(settings.REDIS_URL) as client:
-        ((_, until),) = client.zrange(attempts.IN_FLIGHT, 0, -1, withscores=True)
+        ((_, until),) = client.zrange(IN_FLIGHT, 0, -1, withscores=True)
         seconds, microseconds = client.time()
         now = seconds * 1000 + microseconds // 1000
         # Not before its exchange must have ended.
         assert 28_000 < until - now <= 29_000
-        client.zadd(attempts.IN_FLIGHT, {client.zrange(attempts.IN_FLIGHT, 0, 0)[0]: now - 1})
+        client.zadd(IN_FLIGHT, {client.zrange(IN_FLIGHT, 0, 0)[0]: now - 1})
 
     assert begin(2).admission is Admission.GO
 

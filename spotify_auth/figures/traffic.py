@@ -1,0 +1,46 @@
+"""What all workers do at this moment, as Redis knows."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from spotify_auth import cooldown, redis_client
+
+IN_FLIGHT: Final = "spotify_auth:in_flight"
+"""The lanes that are asking, each with the moment at which it must have ended or died."""
+MASS_REFUSAL: Final = "spotify_auth:mass_refusal"
+"""There for a minute after a refusal that was not believed, because others were refused too."""
+
+_LOOK = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+return {redis.call('ZCOUNT', KEYS[1], now, '+inf'), redis.call('GET', KEYS[2]) or '',
+        redis.call('PTTL', KEYS[3]), redis.call('EXISTS', KEYS[4])}
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Traffic:
+    """What Redis knows. Times in seconds."""
+
+    lanes: int
+    """Lanes that are asking the token endpoint, in all workers."""
+    cooldown: str
+    """Why all refreshing pauses, a `cooldown.Reason`; blank if it does not."""
+    cooldown_left: float
+    """0 if nobody pauses, and while a probe finds out whether the pause is over."""
+    mass_refusal: bool
+    """Within the last minute a refusal was not believed, because too many others were refused."""
+
+
+def look() -> Traffic:
+    """One question. Raises redis.RedisError, within a second or two if Redis hangs."""
+    pause, half_open, _probe = cooldown.KEYS
+    lanes, reason, left, refused = redis_client.run(
+        _LOOK, keys=[IN_FLIGHT, half_open, pause, MASS_REFUSAL]
+    )
+    return Traffic(
+        lanes=lanes,
+        cooldown=reason.decode(),
+        cooldown_left=max(int(left), 0) / 1000,
+        mass_refusal=bool(refused),
+    )
