@@ -26,13 +26,13 @@ FROM spotify_auth_eventcount WHERE span = 'ever'
 """
 _SINCE = """
 SELECT begins_at, outcome, events, rotated FROM spotify_auth_eventcount
-WHERE span = %s AND begins_at > now() - %s AND begins_at <= now() ORDER BY begins_at, outcome
+WHERE span = %s AND begins_at > now() - make_interval(secs => %s) AND begins_at <= now() ORDER BY begins_at, outcome
 """
 _BUCKETS = """
 SELECT coalesce(array_agg(total ORDER BY place), '{}') FROM (
     SELECT place, sum(counted)::bigint AS total
     FROM spotify_auth_eventcount, unnest(buckets) WITH ORDINALITY AS bucket (counted, place)
-    WHERE span = 'minute' AND begins_at > now() - %s AND begins_at <= now()
+    WHERE span = 'minute' AND begins_at > now() - make_interval(secs => %s) AND begins_at <= now()
     GROUP BY place
 ) AS summed
 """
@@ -95,7 +95,7 @@ def since(ago: timedelta, *, span: EventCount.Span = EventCount.Span.MINUTE) -> 
     for `roll_up.MINUTES_KEPT`. Raises django.db.Error.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_SINCE, [span, ago])
+        cursor.execute(_SINCE, [span, ago.total_seconds()])
         return [
             Count(begins_at=begins_at, outcome=outcome, events=events, rotated=rotated)
             for begins_at, outcome, events, rotated in cursor.fetchall()
@@ -105,7 +105,7 @@ def since(ago: timedelta, *, span: EventCount.Span = EventCount.Span.MINUTE) -> 
 def latency_since(ago: timedelta) -> Latency:
     """Of all exchanges of the last minutes or hours. Raises django.db.Error."""
     with connection.cursor() as cursor:
-        cursor.execute(_BUCKETS, [ago])
+        cursor.execute(_BUCKETS, [ago.total_seconds()])
         buckets = cursor.fetchone()[0]
     return Latency(
         median=latency.percentile(buckets, 0.5),

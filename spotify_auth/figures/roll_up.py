@@ -68,7 +68,7 @@ FROM by_minute, LATERAL (
     VALUES ('minute', minute), ('hour', date_trunc('hour', minute, 'UTC')),
            ('ever', '1970-01-01T00:00Z')
 ) AS spans (span, begins_at)
-WHERE span <> 'minute' OR minute > now() - %(minutes_kept)s
+WHERE span <> 'minute' OR minute > now() - make_interval(secs => %(minutes_kept)s)
 GROUP BY span, begins_at, outcome
 ORDER BY span, begins_at, outcome
 ON CONFLICT (span, begins_at, outcome) DO UPDATE SET
@@ -139,7 +139,7 @@ def _count(last: int) -> bool:
                     "after": mark[0],
                     "last": last,
                     "bounds": list(BOUNDS_MS),
-                    "minutes_kept": MINUTES_KEPT,
+                    "minutes_kept": MINUTES_KEPT.total_seconds(),
                 },
             )
             cursor.execute(_MOVE, [last])

@@ -45,7 +45,7 @@ ON CONFLICT DO NOTHING
 """  # noqa: S608  (every value is a parameter)
 _USED = """
 SELECT coalesce(sum(stale_seconds / connected) FILTER (WHERE connected > 0), 0)::float, min(at)
-FROM spotify_auth_freshnesssample WHERE at > now() - %s
+FROM spotify_auth_freshnesssample WHERE at > now() - make_interval(secs => %s)
 """
 
 
@@ -87,7 +87,7 @@ def take_sample() -> bool:
 def budget() -> Budget:
     """What is left of the allowance of the last seven days. Raises django.db.Error."""
     with connection.cursor() as cursor:
-        cursor.execute(_USED, [WINDOW])
+        cursor.execute(_USED, [WINDOW.total_seconds()])
         used, since = cursor.fetchone()
     allowed = (1 - OBJECTIVE) * WINDOW.total_seconds() / 60
     return Budget(allowed=allowed, used=used / 60, since=since)
