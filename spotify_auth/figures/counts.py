@@ -26,13 +26,15 @@ FROM spotify_auth_eventcount WHERE span = 'ever'
 """
 _SINCE = """
 SELECT begins_at, outcome, events, rotated FROM spotify_auth_eventcount
-WHERE span = %s AND begins_at > now() - make_interval(secs => %s) AND begins_at <= now() ORDER BY begins_at, outcome
+WHERE span = %s AND begins_at > now() - make_interval(secs => %s) AND begins_at <= now()
+ORDER BY begins_at, outcome
 """
 _BUCKETS = """
 SELECT coalesce(array_agg(total ORDER BY place), '{}') FROM (
     SELECT place, sum(counted)::bigint AS total
     FROM spotify_auth_eventcount, unnest(buckets) WITH ORDINALITY AS bucket (counted, place)
-    WHERE span = 'minute' AND begins_at > now() - make_interval(secs => %s) AND begins_at <= now()
+    WHERE span = 'minute'
+      AND begins_at > now() - make_interval(secs => %s) AND begins_at <= now()
     GROUP BY place
 ) AS summed
 """
