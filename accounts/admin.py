@@ -21,8 +21,8 @@ from spotify_auth.admin import (
     SpotifyTokenAdmin,
     TokenEventAdmin,
 )
-from spotify_auth.admin_actions import name_of
 from spotify_auth.models import LastSeen, SpotifyToken, UserId
+from spotify_auth.verbs import Operator
 
 admin.site.unregister(Group)
 admin.site.register(Group, SuperusersGroupAdmin)
@@ -93,7 +93,7 @@ class SpotifyUserAdmin(StaffRules):
                 denied += 1
                 continue
             try:
-                if users.unlink(user, requested_by=name_of(request.user)):
+                if users.unlink(user, requested_by=Operator.of(request.user).name):
                     self.log_change(request, user, "Unlinked the Spotify account.")
                     unlinked += 1
                 else:

@@ -8,14 +8,15 @@ from django.conf import settings
 from django.db.models.functions import Now
 
 from accounts.timeline import Timeline, timeline
-from spotify_auth import cooldown
+from spotify_auth import cooldown, service_pause
 from spotify_auth.failure_codes import FailureCode
 from spotify_auth.models import SpotifyToken, TokenEvent
 
 EVENTS_SHOWN = 20
 EVENTS_DRAWN = 60
-MAY_RECONNECT = {"refused", "unavailable"}
-"""What delays a token that has a failure of its own: a page that waits offers to reconnect."""
+MAY_RECONNECT = {"refused", "unavailable", "service_paused"}
+"""What delays a token that has a failure of its own, or that nobody refreshes: a page that waits
+offers to reconnect."""
 _REASONS_OF_ITS_OWN = {
     cooldown.Reason.CLIENT_REFUSED,
     cooldown.Reason.RATE_LIMITED,
@@ -43,7 +44,7 @@ class Connection:
     """A token as its owner may see it. Times in UTC; `now` is PostgreSQL's."""
 
     state: str
-    """connected, reconnecting, reconnect_required or not_connected."""
+    """connected, reconnecting, reconnect_required, paused or not_connected."""
     delay_reason: str
     """Why it is still reconnecting; see `delay_reason_of`."""
     token: SpotifyToken | None
@@ -97,8 +98,8 @@ def reconnect_soon(user_id: int) -> ReconnectBy | None:
 def delay_reason_of(user_id: int) -> str:
     """Why a stale token has not been renewed yet, as far as that is known.
 
-    client_refused, rate_limited, restoring, refused, unavailable, or blank: it simply takes a
-    moment.
+    service_paused, client_refused, rate_limited, restoring, refused, unavailable, or blank: it
+    simply takes a moment.
     """
     token, _ = _token_and_now(user_id)
     return _delay_reason(token) if token else ""
@@ -116,6 +117,8 @@ def _token_and_now(user_id: int) -> tuple[SpotifyToken | None, datetime]:
 
 
 def _delay_reason(token: SpotifyToken) -> str:
+    if service_pause.current():
+        return "service_paused"
     reason = cooldown.reason()
     if reason in _REASONS_OF_ITS_OWN:
         return reason
@@ -140,4 +143,6 @@ def _state(token: SpotifyToken, *, now: datetime) -> str:
     needed = timedelta(seconds=settings.ACCESS_TOKEN_MINIMUM_SECONDS)
     if token.expires_at > now + needed:
         return "connected"
-    return "reconnect_required" if token.last_error == FailureCode.UNDECRYPTABLE else "reconnecting"
+    if token.last_error == FailureCode.UNDECRYPTABLE:
+        return "reconnect_required"
+    return "paused" if token.status == SpotifyToken.Status.PAUSED else "reconnecting"

@@ -22,7 +22,13 @@ _LABEL = 28.0
 """The width of "10 min ago" and half a "now" in it, in per cent."""
 _GRANTED = {Outcome.CONNECTED, Outcome.REFRESHED}
 _ERASED = {Outcome.DISCONNECTED, Outcome.REVOKED}
-_NO_FAILURE = _GRANTED | _ERASED | {Outcome.REFRESH_REQUESTED}
+_BY_OPERATORS = {
+    Outcome.REFRESH_REQUESTED,
+    Outcome.PAUSED,
+    Outcome.RESUMED,
+    Outcome.FORGIVEN,
+}
+_NO_FAILURE = _GRANTED | _ERASED | _BY_OPERATORS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -262,7 +268,7 @@ def _troubles(history: Sequence[TokenEvent], *, now: datetime) -> list[tuple[dat
     for event in history:
         if _failed(event):
             began = began or event.at
-        elif began and event.outcome != Outcome.REFRESH_REQUESTED:
+        elif began and event.outcome not in _BY_OPERATORS:
             spans.append((began, event.at))
             began = None
     return [*spans, (began, now)] if began else spans

@@ -27,7 +27,7 @@ from accounts.requests import SignedInRequest
 from spotify_auth.database_faults import Fault, fault_of
 from spotify_auth.problems import RETRY_SECONDS
 from spotify_auth.throttles import dashboards, throttled, visits
-from spotify_auth.tokens import NotConnected, ReconnectRequired, TokenStale
+from spotify_auth.tokens import NotConnected, ReconnectRequired, RefreshPaused, TokenStale
 from spotify_auth.web_api import NotAllowed, RateLimited, Unauthorized, Unavailable
 
 TROUBLE_SECONDS = 10
@@ -140,6 +140,8 @@ def _dashboard_context(user_id: int) -> dict[str, object]:
         }
     except ReconnectRequired as error:
         return {"state": "reconnect_required", "reason": error.reason}
+    except RefreshPaused:
+        return {"state": "paused", "content_version": "paused", "ask_again": TROUBLE_SECONDS}
     except NotConnected:
         return {"state": "not_connected"}
     context: dict[str, object] = {

@@ -1,5 +1,6 @@
 """Tokens and their history in the admin: for looking, and for two named actions."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -8,15 +9,15 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.core.paginator import Paginator
-from django.db import OperationalError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.functional import cached_property
 
-from spotify_auth import admin_actions
+from spotify_auth import verbs
 from spotify_auth.models import SpotifyToken, TokenEvent, UserId
 from spotify_auth.text import one_line
+from spotify_auth.verbs import Kind, Operator
 
 MOST_AT_ONCE = 200
 """Tokens that one action takes: each may wait for its lock, and the page for all of them."""
@@ -226,7 +227,7 @@ class SpotifyTokenAdmin(ReadOnlyAdmin):
 
     def _refresh(self, request: HttpRequest, chosen: Sequence[UserId], reason: str) -> None:
         nudged = sum(
-            admin_actions.refresh(user_id, administrator=request.user, reason=reason)
+            verbs.refresh(user_id, operator=Operator.of(request.user), reason=reason).is_done
             for user_id in chosen
         )
         self.message_user(
@@ -237,16 +238,13 @@ class SpotifyTokenAdmin(ReadOnlyAdmin):
         )
 
     def _revoke(self, request: HttpRequest, chosen: Sequence[UserId], reason: str) -> None:
-        revoked, busy = 0, 0
+        operator, came_of_it = Operator.of(request.user), Counter[Kind]()
         for user_id in chosen:
-            try:
-                done = admin_actions.revoke(user_id, administrator=request.user, reason=reason)
+            kind = verbs.revoke(user_id, operator=operator, reason=reason).kind
+            came_of_it[kind] += 1
+            if kind is not Kind.BUSY:
                 self.after_revoking(user_id)
-            except OperationalError:
-                busy += 1
-            else:
-                revoked += done
-        if busy:
+        if busy := came_of_it[Kind.BUSY]:
             self.message_user(
                 request,
                 f"{busy} tokens were being refreshed for longer than this page can wait: "
@@ -255,8 +253,8 @@ class SpotifyTokenAdmin(ReadOnlyAdmin):
             )
         self.message_user(
             request,
-            f"{revoked} tokens were erased here. Spotify has no revocation endpoint: to end the "
-            "access there too, each user must remove the app at "
+            f"{came_of_it[Kind.DONE]} tokens were erased here. Spotify has no revocation endpoint: "
+            "to end the access there too, each user must remove the app at "
             "https://www.spotify.com/account/apps/.",
             messages.SUCCESS,
         )

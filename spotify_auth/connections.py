@@ -22,10 +22,10 @@ from spotify_auth.text import for_the_log, one_line
 logger = logging.getLogger(__name__)
 
 # One statement, so that two first logins of one user cannot both insert. Left out is a grant
-# whose exchange began before that of an active token, or before the tokens were erased: it came
-# too late. A token that Spotify refuses protects nothing. Nor does a time in the future: the
-# database's clock was ahead when it was written. So is a grant of another Spotify account left
-# out, unless the tokens of the former were erased.
+# whose exchange began before that of an active or paused token, or before the tokens were erased:
+# it came too late. A token that Spotify refuses protects nothing. Nor does a time in the future:
+# the database's clock was ahead when it was written. So is a grant of another Spotify account left
+# out, unless the tokens of the former were erased. A new pair ends the pause of a token.
 # clock_timestamp(), since this statement may have waited for what is newer than its now().
 _CONNECT = """
 INSERT INTO spotify_auth_spotifytoken AS token (
@@ -45,7 +45,7 @@ ON CONFLICT (user_id) DO UPDATE SET
     expires_at = excluded.expires_at, due_at = excluded.due_at,
     due_cause = excluded.due_cause, asked_by = '',
     failures = 0, suspected_at = NULL, last_error = ''
-WHERE (token.status <> 'active' OR token.authorized_at <= excluded.authorized_at
+WHERE (token.status NOT IN ('active', 'paused') OR token.authorized_at <= excluded.authorized_at
        OR token.authorized_at > clock_timestamp())
   AND (token.closed_at IS NULL OR token.closed_at <= excluded.authorized_at
        OR token.closed_at > clock_timestamp())
@@ -123,7 +123,7 @@ def connect(
 @transaction.atomic
 def _store(user_id: UserId, account_id: str | None, parameters: dict[str, Any]) -> int | None:
     """Write the row and its event; the new generation, or None for a grant that came late."""
-    _bound_lock_wait()
+    bound_lock_wait()
     with connection.cursor() as cursor:
         cursor.execute(_CONNECT, parameters)
         row = cursor.fetchone()
@@ -186,14 +186,14 @@ def delete(*, user_id: UserId) -> None:
     Raises django.db.OperationalError when a lane holds the row for longer than an
     exchange can take.
     """
-    _bound_lock_wait()
+    bound_lock_wait()
     SpotifyToken.objects.filter(user_id=user_id).delete()
     TokenEvent.objects.filter(user_id=user_id).delete()
 
 
 def _erase(user_id: UserId, status: SpotifyToken.Status, event: Mapping[str, str]) -> bool:
     with transaction.atomic():
-        _bound_lock_wait()
+        bound_lock_wait()
         token = (
             SpotifyToken.objects.select_for_update()
             .filter(user_id=user_id, access_token__isnull=False)
@@ -212,7 +212,8 @@ def _erase(user_id: UserId, status: SpotifyToken.Status, event: Mapping[str, str
     return True
 
 
-def _bound_lock_wait() -> None:
+def bound_lock_wait() -> None:
+    """Wait for a row, in this transaction, no longer than a lane can hold it."""
     longest = schedule.longest_exchange(settings.TOKEN_ENDPOINT_DEADLINE_SECONDS)
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{longest}s"])

@@ -52,6 +52,12 @@ redis.call('SET', KEYS[2], ARGV[2], 'PX', redis.call('PTTL', KEYS[1]) + ARGV[3])
 redis.call('DEL', KEYS[3])
 return fresh and 1 or 0
 """
+# Nobody but the command that restores ends its own pause.
+_LIFT = """
+local reason = redis.call('GET', KEYS[2])
+if reason and reason ~= ARGV[1] then redis.call('DEL', unpack(KEYS)) end
+return reason
+"""
 _STOP = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', unpack(KEYS)) end"
 _RELEASE_PROBE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
@@ -109,6 +115,15 @@ def stop(reason: Reason) -> None:
     """End a pause before its time, if this is why it began. Raises redis.RedisError."""
     redis_client.run(_STOP, keys=KEYS, args=[reason.value])
     logger.info("cooldown_off")
+
+
+def lift() -> Reason | None:
+    """End whatever cool-down there is, but for RESTORING; which one it was, None if none.
+
+    Without a probe: every lane may ask. Raises redis.RedisError.
+    """
+    found = redis_client.run(_LIFT, keys=KEYS, args=[Reason.RESTORING.value])
+    return Reason(found.decode()) if found else None
 
 
 def reason() -> str:

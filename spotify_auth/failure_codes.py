@@ -23,6 +23,8 @@ class FailureCode(StrEnum):
     served others."""
     BACKUP_RESTORED = "backup_restored"
     """The token is from a backup, and may have been rotated since: it is not presented."""
+    REQUIRED_BY_ADMIN = "required_by_admin"
+    """An administrator has asked the user to reconnect: the token is not presented."""
     UNSTORABLE = "unstorable"
     """PostgreSQL refused to store the answer."""
     UNFORESEEN = "unforeseen"

@@ -46,11 +46,14 @@ class Outcome(models.TextChoices):
     """Spotify could not answer."""
     ANSWER_UNKNOWN = "answer_unknown", "No usable answer: Spotify may have rotated"
     SUSPECTED = "suspected", "Refused, will be asked again"
-    RECONNECT_REQUIRED = "reconnect_required", "Refused for good: reconnect required"
+    RECONNECT_REQUIRED = "reconnect_required", "Reconnect required"
     DISCONNECTED = "disconnected", "Disconnected"
     REVOKED = "revoked", "Revoked by an administrator"
     REFRESH_REQUESTED = "refresh_requested", "Refresh requested"
     """The refresh itself is an event of its own."""
+    PAUSED = "paused", "Paused by an administrator"
+    RESUMED = "resumed", "Resumed by an administrator"
+    FORGIVEN = "forgiven", "Forgiven by an administrator, will be asked again"
 
 
 class SpotifyToken(models.Model):
@@ -65,6 +68,8 @@ class SpotifyToken(models.Model):
         """Kept fresh in the background."""
         RECONNECT_REQUIRED = "reconnect_required", "Reconnect required"
         """Spotify refused the refresh token for good. The row and its history are kept."""
+        PAUSED = "paused", "Paused"
+        """An administrator lets nobody present the refresh token. Both tokens are kept."""
         DISCONNECTED = "disconnected", "Disconnected"
         """The user disconnected. Both tokens are erased."""
         REVOKED = "revoked", "Revoked"
@@ -130,6 +135,7 @@ class SpotifyToken(models.Model):
             ("refresh_spotifytoken", "Can have a token refreshed"),
             ("revoke_spotifytoken", "Can revoke a token"),
             ("pause_spotifytoken", "Can pause refreshing, and let it go on"),
+            ("judge_spotifytoken", "Can believe or forgive a refusal, and require a reconnect"),
         )
         indexes = (
             # The due index is the queue: lanes take the smallest due_at from it.
@@ -161,6 +167,11 @@ class SpotifyToken(models.Model):
                 condition=~Q(status__in=["active", "reconnect_required"])
                 | Q(access_token__isnull=False, refresh_token__isnull=False),
                 name="token_kept_while_connected",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="paused")
+                | Q(access_token__isnull=False, refresh_token__isnull=False),
+                name="token_kept_while_paused",
             ),
             models.CheckConstraint(
                 condition=~Q(status__in=["disconnected", "revoked"])
@@ -308,6 +319,38 @@ class LoginAttempt(models.Model):
 
     def __str__(self) -> str:
         return f"Login under way since {self.created_at:%Y-%m-%d %H:%M:%S}"
+
+
+class ServicePause(models.Model):
+    """A pause of all refreshing that an operator ordered (`service_pause`): on until `ended_at`.
+
+    A table and not a key of Redis, which may be lost; the rows that are over tell what was.
+    """
+
+    since = models.DateTimeField(db_default=Now())
+    by = models.CharField(max_length=100, help_text="Who ordered it.")
+    reason = models.CharField(max_length=200, help_text="Why, in their words.")
+    ended_at = models.DateTimeField(null=True, help_text="Empty: nobody refreshes a token now.")
+    ended_by = models.CharField(max_length=100, blank=True, db_default="")
+    end_reason = models.CharField(max_length=200, blank=True, db_default="")
+
+    class Meta:
+        permissions = (
+            ("operate_service", "Can pause all refreshing, resume it, and lift a cool-down"),
+        )
+        constraints = (
+            # Also what each claim looks into: it has one entry while all is paused, or none.
+            models.UniqueConstraint(
+                models.ExpressionWrapper(
+                    Q(ended_at__isnull=True), output_field=models.BooleanField()
+                ),
+                condition=Q(ended_at__isnull=True),
+                name="service_paused_once",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"Pause of all refreshing since {self.since:%Y-%m-%d %H:%M:%S}"
 
 
 class Chore(models.Model):

@@ -7,11 +7,14 @@ from http import HTTPStatus
 from django.http import JsonResponse
 from django.utils.cache import add_never_cache_headers
 
-from spotify_auth.tokens import ReconnectRequired, TokenStale, TokenUnavailable
+from spotify_auth.tokens import ReconnectRequired, RefreshPaused, TokenStale, TokenUnavailable
 from spotify_auth.web_api.errors import RateLimited, Unauthorized, WebApiError
 
 RETRY_SECONDS = 3
 """When to ask again about what mends itself: a refresh that was asked for takes a moment."""
+
+PAUSED_RETRY_SECONDS = 60
+"""When to ask again about what an administrator has paused."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +62,12 @@ RECONNECTING = Problem(
     message="The access is being renewed in the background.",
     retry_after=RETRY_SECONDS,
 )
+PAUSED = Problem(
+    code="paused",
+    status=HTTPStatus.SERVICE_UNAVAILABLE,
+    message="An administrator has paused the renewal of this access.",
+    retry_after=PAUSED_RETRY_SECONDS,
+)
 _OF_THE_WEB_API = {
     "insufficient_scope": (HTTPStatus.FORBIDDEN, "The user has not allowed this."),
     "not_allowed": (
@@ -98,6 +107,8 @@ def problem_of(error: TokenUnavailable | WebApiError) -> Problem:
             message="Spotify must be connected anew.",
             reason=error.reason,
         )
+    if isinstance(error, RefreshPaused):
+        return PAUSED
     if isinstance(error, TokenUnavailable):
         return NOT_CONNECTED
     status, message = _OF_THE_WEB_API[error.code]

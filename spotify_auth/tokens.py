@@ -81,6 +81,7 @@ class TokenUnavailable(Exception):
     TokenUnavailable
     |-- NotConnected        never connected, disconnected, or revoked here
     |-- ReconnectRequired   Spotify refused the refresh token: the user must approve again
+    |-- RefreshPaused       an administrator has paused its refreshing, and it has expired
     `-- TokenStale          connected, but not refreshed in time: it will be, by itself
     """
 
@@ -93,12 +94,19 @@ class ReconnectRequired(TokenUnavailable):
     """Spotify no longer accepts this user's refresh token.
 
     `reason` is what the row's `last_error` says: invalid_grant, answer_lost,
-    six_months_over, client_refused, backup_restored or undecryptable.
+    six_months_over, client_refused, backup_restored, required_by_admin or undecryptable.
     """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class RefreshPaused(TokenUnavailable):
+    """An administrator has paused this user's token, and the access token has expired since.
+
+    It ends when an administrator resumes the token, or when the user logs in.
+    """
 
 
 class TokenStale(TokenUnavailable):
@@ -121,7 +129,7 @@ def access_token_for(user: UserOrId, *, minimum_seconds: float | None = None) ->
     """Read a user's access token, with at least `minimum_seconds` of life left.
 
     `user` is a user or a primary key. The default is ACCESS_TOKEN_MINIMUM_SECONDS; a long
-    job may ask for more. Raises NotConnected, ReconnectRequired or TokenStale.
+    job may ask for more. Raises NotConnected, ReconnectRequired, RefreshPaused or TokenStale.
     """
     user_id = primary_key_of(user)
     if minimum_seconds is None:
@@ -134,11 +142,13 @@ def access_token_for(user: UserOrId, *, minimum_seconds: float | None = None) ->
     status, sealed, expires_at, scope, generation, last_error, now = row
     if status == SpotifyToken.Status.RECONNECT_REQUIRED:
         raise ReconnectRequired(last_error)
-    if status != SpotifyToken.Status.ACTIVE:
+    if status not in {SpotifyToken.Status.ACTIVE, SpotifyToken.Status.PAUSED}:
         raise NotConnected(f"the token is {status}")
     if (expires_at - now).total_seconds() <= minimum_seconds:
         if last_error == FailureCode.UNDECRYPTABLE:
             raise ReconnectRequired(last_error)  # no refresh can mend it
+        if status == SpotifyToken.Status.PAUSED:
+            raise RefreshPaused("an administrator has paused the token")
         raise TokenStale(generation)
     try:
         value = SpotifyToken.unseal("access_token", sealed, user_id=user_id)

@@ -21,6 +21,7 @@ from spotify_auth.failure_codes import FailureCode
 from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenEvent
 from spotify_auth.refresh import attempts, saved_grants
 from spotify_auth.refresh.decisions import SavedGrant
+from spotify_auth.refresh.store import STAYS
 from spotify_auth.schedule import longest_exchange
 
 AT_ONCE = 500
@@ -33,7 +34,8 @@ ASKED_BY = "manage.py tokens after-restore"
 
 _FROM_BACKUP = """
     refreshed_at <= %(backup_at)s
-    AND (status = 'active' OR status = 'reconnect_required' AND appeal_at IS NOT NULL)
+    AND (status IN ('active', 'paused')
+         OR status = 'reconnect_required' AND appeal_at IS NOT NULL)
 """
 _DUE_FROM_BACKUP = "refreshed_at <= %(backup_at)s AND status = 'active' AND due_at <= now()"
 _BATCH = """
@@ -41,13 +43,14 @@ WITH looked_at AS (
     SELECT user_id FROM spotify_auth_spotifytoken
     WHERE {condition} {following} ORDER BY user_id LIMIT %(at_once)s
 ), locked AS (
-    SELECT user_id, status = 'active' AS was_active FROM spotify_auth_spotifytoken
+    SELECT user_id, status IN ('active', 'paused') AS was_connected
+    FROM spotify_auth_spotifytoken
     WHERE user_id IN (SELECT user_id FROM looked_at) AND {condition}
     FOR UPDATE SKIP LOCKED
 ), written AS (
     UPDATE spotify_auth_spotifytoken AS token SET {change}
     FROM locked WHERE token.user_id = locked.user_id AND {condition}
-    RETURNING token.user_id, token.generation, was_active
+    RETURNING token.user_id, token.generation, was_connected
 ), noted AS ({event})
 SELECT looked_at.user_id, written.user_id IS NOT NULL
 FROM looked_at LEFT JOIN written USING (user_id)
@@ -57,7 +60,7 @@ _RECONNECT = _BATCH.format(
     condition=_FROM_BACKUP,
     change=f"""
         status = 'reconnect_required', appeal_at = NULL, due_cause = 'schedule', asked_by = '',
-        last_error = CASE WHEN was_active THEN '{FailureCode.BACKUP_RESTORED}'
+        last_error = CASE WHEN was_connected THEN '{FailureCode.BACKUP_RESTORED}'
                           ELSE last_error END
     """,
     event=f"""
@@ -67,7 +70,7 @@ _RECONNECT = _BATCH.format(
         SELECT user_id, clock_timestamp(), '{Cause.ADMIN}', '{ASKED_BY}',
                '{Outcome.RECONNECT_REQUIRED}', generation, generation, false, '',
                '{FailureCode.BACKUP_RESTORED}'
-        FROM written WHERE was_active
+        FROM written WHERE was_connected
     """,  # noqa: S608  (constants of this app)
     following="{following}",
 )
@@ -77,21 +80,23 @@ _SPREAD = _BATCH.format(
     event="SELECT",
     following="{following}",
 )
-_STORE_SAVED = """
+_STORE_SAVED = f"""
 UPDATE spotify_auth_spotifytoken SET
     access_token = %(access_token)s, refresh_token = coalesce(%(refresh_token)s, refresh_token),
     scope = coalesce(nullif(%(scope)s, ''), scope), generation = %(generation)s,
     refreshed_at = %(issued_at)s,
     expires_at = %(issued_at)s + make_interval(secs => %(expires_in)s),
-    due_at = now(), due_cause = 'schedule', asked_by = '', status = 'active', appeal_at = NULL,
-    appeals = 0, failures = 0, suspected_at = NULL, last_error = ''
+    due_at = now(), due_cause = 'schedule', asked_by = '', appeal_at = NULL,
+    status = CASE WHEN {STAYS} THEN status ELSE 'active' END,
+    last_error = CASE WHEN {STAYS} THEN last_error ELSE '' END,
+    appeals = 0, failures = 0, suspected_at = NULL
 WHERE user_id = %(user_id)s
-"""
+"""  # noqa: S608  (constants of this app)
 _SURVEY = """
-SELECT count(*) FILTER (WHERE old AND status = 'active'),
+SELECT count(*) FILTER (WHERE old AND status IN ('active', 'paused')),
        count(*) FILTER (WHERE old AND status = 'active' AND due_at <= now()),
        count(*) FILTER (WHERE old AND status = 'reconnect_required' AND appeal_at IS NOT NULL),
-       count(*) FILTER (WHERE NOT old AND status IN ('active', 'reconnect_required')),
+       count(*) FILTER (WHERE NOT old AND status IN ('active', 'paused', 'reconnect_required')),
        max(refreshed_at) FILTER (WHERE old), min(refreshed_at) FILTER (WHERE NOT old), now()
 FROM (SELECT *, refreshed_at <= %(backup_at)s AS old FROM spotify_auth_spotifytoken) AS token
 """
@@ -106,7 +111,7 @@ class Survey:
     """What is there, before anything is changed."""
 
     connected: int
-    """Active tokens that are from the backup."""
+    """Active and paused tokens that are from the backup."""
     due: int
     """Those of them that are due."""
     appeals: int
@@ -200,7 +205,7 @@ def _row_for(
         return None
     connected = SpotifyToken.objects.filter(
         pk=found.user_id,
-        status__in=[SpotifyToken.Status.ACTIVE, SpotifyToken.Status.RECONNECT_REQUIRED],
+        access_token__isnull=False,
         refreshed_at__lte=backup_at,
         generation__lte=found.generation,
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 
+from spotify_auth import service_pause
 from spotify_auth.conf import settings
 from spotify_auth.models import Cause, SpotifyToken, UserId
 from spotify_auth.refresh.process import process
@@ -32,7 +33,7 @@ SELECT user_id, generation, refresh_token, due_cause,
        extract(epoch FROM now() - due_at)::float,
        due_at::text AS due -- ORDER BY must not sort by the text
 FROM spotify_auth_spotifytoken
-WHERE status = 'active' AND due_at <= now() {and_only}
+WHERE status = 'active' AND due_at <= now() AND {not_paused} {and_only}
 ORDER BY due_at
 LIMIT 1
 FOR UPDATE SKIP LOCKED
@@ -43,7 +44,9 @@ _DEACTIVATED = "NOT (SELECT {flag} FROM {table} AS owner WHERE owner.{key} = use
 
 
 def _sql(and_only: str = "") -> str:
-    return _CLAIM.format(and_only=and_only, deactivated=_deactivated())
+    return _CLAIM.format(
+        and_only=and_only, deactivated=_deactivated(), not_paused=service_pause.NOT_PAUSED
+    )
 
 
 def _deactivated() -> str:

@@ -36,26 +36,26 @@ CLIENT_REFUSED_HOURS = 6
 """A single token that Spotify refuses like that for this long, while it serves others, is dead."""
 
 # Users and not events count: a user who removed the app is refused again and again. Refusals
-# that our own record expects, appeals against old verdicts, and tokens of a restored backup,
-# about which Spotify was not asked, are no sign of an outage.
+# that our own record expects and appeals against old verdicts are no sign of an outage. Nor is
+# what has no duration: Spotify was not asked, but an operator has judged the token.
 _REFUSALS = """
 WITH token AS (
     SELECT coalesce(suspected_at, now()) AS refused_at FROM spotify_auth_spotifytoken
     WHERE user_id = %(user_id)s
 ), sample AS (
-    (SELECT id, user_id, outcome, error, cause FROM spotify_auth_tokenevent, token
+    (SELECT id, user_id, outcome, error, cause, duration_ms FROM spotify_auth_tokenevent, token
      WHERE at > refused_at - make_interval(secs => %(before)s) ORDER BY at DESC LIMIT %(sample)s)
     UNION
-    (SELECT id, user_id, outcome, error, cause FROM spotify_auth_tokenevent, token
+    (SELECT id, user_id, outcome, error, cause, duration_ms FROM spotify_auth_tokenevent, token
      WHERE at > refused_at ORDER BY at LIMIT %(sample)s)
     UNION
-    (SELECT id, user_id, outcome, error, cause FROM spotify_auth_tokenevent, token
+    (SELECT id, user_id, outcome, error, cause, duration_ms FROM spotify_auth_tokenevent, token
      WHERE at > refused_at - make_interval(secs => %(before)s) AND at <= refused_at
      ORDER BY at DESC LIMIT %(sample)s)
 ), answers AS (
     SELECT user_id, outcome <> 'refreshed' AS refused FROM sample
-    WHERE user_id <> %(user_id)s AND error NOT IN ('six_months_over', 'backup_restored')
-      AND cause <> 'appeal'
+    WHERE user_id <> %(user_id)s AND error <> 'six_months_over' AND cause <> 'appeal'
+      AND duration_ms IS NOT NULL
       AND outcome IN ('refreshed', 'suspected', 'reconnect_required')
 )
 SELECT count(DISTINCT user_id) FILTER (WHERE refused), count(DISTINCT user_id),

@@ -22,6 +22,7 @@ from spotify_auth.refresh import memory_limit
 from spotify_auth.refresh.lane import Lane
 from spotify_auth.refresh.process import process
 from spotify_auth.refresh.refresher import refresh_next
+from spotify_auth.service_pause import NOT_PAUSED
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ TURN_SECONDS = 60.0
 """A lane that never runs out of work ends after half to all of this and enqueues another:
 other tasks that wait for a thread get one, and the size of the process is checked."""
 
-_DUE = """
+_DUE = f"""
 SELECT count(*) FROM (
     (SELECT FROM spotify_auth_spotifytoken
      WHERE status = 'active' AND due_at <= now() LIMIT %(counted)s)
@@ -39,7 +40,8 @@ SELECT count(*) FROM (
     (SELECT FROM spotify_auth_spotifytoken
      WHERE status = 'reconnect_required' AND appeal_at <= now() LIMIT %(counted)s)
 ) AS due
-"""
+WHERE {NOT_PAUSED}
+"""  # noqa: S608  (a constant of this app)
 
 
 def open_lanes() -> int:

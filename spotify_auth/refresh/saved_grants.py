@@ -71,17 +71,19 @@ def delete_orphans() -> None:
 
     One that is ahead of its row stays: PostgreSQL was restored from a backup, or its standby
     had missed the last commits. So does that of a token that was refused for good: an appeal
-    stores it. A worker that was frozen may have saved it after the verdict.
+    stores it. A worker that was frozen may have saved it after the verdict. So does that of a
+    paused token, for as long as it is paused.
     """
-    connected = [SpotifyToken.Status.ACTIVE, SpotifyToken.Status.RECONNECT_REQUIRED]
+    erased = [SpotifyToken.Status.DISCONNECTED, SpotifyToken.Status.REVOKED]
     try:
         for key in redis_client.client().scan_iter(match=f"{_RESCUED}*", count=1000):
             user_id, generation = owner_of(key.decode())
-            waiting = SpotifyToken.objects.filter(
-                pk=user_id, generation__lte=generation, status__in=connected
-            )
-            if not waiting.exists():
+            waiting = SpotifyToken.objects.filter(pk=user_id, generation__lte=generation)
+            status = waiting.exclude(status__in=erased).values_list("status", flat=True).first()
+            if status is None:
                 redis_client.client().delete(key)
+            elif status == SpotifyToken.Status.PAUSED:
+                redis_client.client().pexpire(key, KEPT_MILLISECONDS)
     except redis.RedisError as error:
         logger.warning("rescue_cleanup_failed reason=%s", type(error).__name__)
 

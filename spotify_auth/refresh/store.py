@@ -11,6 +11,7 @@ from typing import Any
 
 from spotify_auth.conf import settings
 from spotify_auth.encryption import DecryptionError, cipher
+from spotify_auth.failure_codes import FailureCode
 from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenColumn
 from spotify_auth.refresh.claims import Claim
 from spotify_auth.refresh.decisions import Decision, Postpone, PutOff, StoreFailure, StoreGrant
@@ -27,6 +28,13 @@ SELECT user_id, clock_timestamp(), %(cause)s, %(requested_by)s, %(outcome)s, %(g
 FROM written
 """
 _FENCE = "user_id = %(user_id)s AND generation = %(generation)s AND status = %(claimed_status)s"
+# What an administrator has ordered while a lane held a grant without its lock, both servers away.
+STAYS = f"(status = 'paused' OR last_error = '{FailureCode.REQUIRED_BY_ADMIN}')"
+"""Of the row: it takes a newer pair of its generation, and stays as it is."""
+_FENCE_OF_A_GRANT = (
+    "user_id = %(user_id)s AND generation = %(generation)s "
+    f"AND (status = %(claimed_status)s OR {STAYS})"
+)
 
 _DUE = "%(issued_at)s::timestamptz + make_interval(secs => %(due_in)s)"
 # Users who have not visited for REFRESH_DORMANT_AFTER days are not refreshed until a page asks
@@ -52,9 +60,11 @@ WITH written AS (
         refreshed_at = %(issued_at)s,
         expires_at = %(issued_at)s::timestamptz + make_interval(secs => %(expires_in)s),
         due_at = {{due_at}},
-        due_cause = '{Cause.SCHEDULE}', asked_by = '', status = 'active', appeal_at = NULL,
-        failures = 0, suspected_at = NULL, last_error = ''
-    WHERE {_FENCE}
+        due_cause = '{Cause.SCHEDULE}', asked_by = '', appeal_at = NULL,
+        failures = 0, suspected_at = NULL,
+        status = CASE WHEN {STAYS} THEN status ELSE 'active' END,
+        last_error = CASE WHEN {STAYS} THEN last_error ELSE '' END
+    WHERE {_FENCE_OF_A_GRANT}
     RETURNING user_id, generation
 ) {_EVENT}
 """  # noqa: S608  (every value is a parameter)

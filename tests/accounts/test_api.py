@@ -141,6 +141,11 @@ def need_a_reconnect(user: User) -> None:
     SpotifyToken.objects.update(status="reconnect_required", last_error="six_months_over")
 
 
+def pause(user: User) -> None:
+    make_due(user, expired=True)
+    SpotifyToken.objects.update(status="paused")
+
+
 def disconnect(user: User) -> None:
     connections.disconnect(user_id=user.pk)
 
@@ -150,6 +155,7 @@ def disconnect(user: User) -> None:
     [
         (go_stale, 503, "reconnecting", {}),
         (need_a_reconnect, 409, "reconnect_required", {"reason": "six_months_over"}),
+        (pause, 503, "paused", {}),
         (disconnect, 409, "not_connected", {}),
     ],
 )
@@ -168,7 +174,7 @@ def test_each_state_has_its_status_and_code(
     PROBLEM.validate(answer.json())
     assert answer.status_code == status
     assert answer.json().items() >= {"code": code, **more}.items()
-    assert answer.get("Retry-After") == ("3" if status == 503 else None)
+    assert answer.get("Retry-After") == {"reconnecting": "3", "paused": "60"}.get(code)
     assert "no-store" in answer["Cache-Control"]
 
 

@@ -145,7 +145,7 @@ def test_the_groups_are_made_once_and_former_powers_are_kept() -> None:
         Group.objects.get(name="Revoke tokens").permissions.values_list("codename", flat=True)
     )
     assert revoke == {"view_spotifytoken", "view_tokenevent", "revoke_spotifytoken"}
-    assert Group.objects.count() == 6
+    assert Group.objects.count() == 8
     # Each permission is there once, with the name that Django would give it.
     call_command("migrate", verbosity=0)
     names = dict(Permission.objects.values_list("codename", "name"))

@@ -8,8 +8,9 @@ from django.db.models.deletion import ProtectedError
 from django.test import Client
 
 from accounts.models import User
-from spotify_auth import admin_actions
+from spotify_auth import verbs
 from spotify_auth.models import SpotifyToken
+from spotify_auth.verbs import Operator
 from tests.support.admin import PASSWORD, enter_admin, group
 from tests.support.tokens import Connect
 
@@ -167,7 +168,7 @@ def test_who_has_acted_is_deactivated_and_not_deleted(client: Client, connect: C
     root = User.objects.create_superuser("root")
     former = User.objects.create(username="former", is_staff=True)
     user = connect()
-    admin_actions.revoke(user.pk, administrator=former, reason="r")
+    verbs.revoke(user.pk, operator=Operator.of(former), reason="r")
     User.objects.filter(pk=former.pk).update(is_staff=False)
     enter_admin(client, root)
 

@@ -14,7 +14,7 @@ from pytest_django import Settings
 from accounts.connection_page import connection_of, delay_reason_of
 from accounts.models import User
 from spotify_auth import connections, cooldown
-from spotify_auth.models import SpotifyToken
+from spotify_auth.models import ServicePause, SpotifyToken
 from spotify_auth.web_api import pause
 from tests.support.admin import enter_admin
 from tests.support.login import log_in
@@ -48,6 +48,8 @@ def test_the_log_in_button_leads_back_to_the_page_that_was_asked_for(client: Cli
         ("connected", "Maya Lindqvist", "Connected"),
         ("stale", "Reconnecting to Spotify", "Reconnecting to Spotify"),
         ("reconnect_required", "Please reconnect Spotify", "Reconnect required"),
+        ("paused", "Your access to Spotify is paused", "An administrator of this site has paused"),
+        ("service_paused", "have paused the renewal of all", "have paused the renewal of all"),
         ("disconnected", "Spotify is not connected", "Not connected"),
     ],
 )
@@ -58,6 +60,12 @@ def test_each_state_has_its_words(
         make_due(listener, expired=True)
     elif state == "reconnect_required":
         SpotifyToken.objects.update(status=state)
+    elif state == "paused":
+        make_due(listener, expired=True)
+        SpotifyToken.objects.update(status=state)
+    elif state == "service_paused":
+        make_due(listener, expired=True)
+        ServicePause.objects.create(by="anna", reason="r")
     elif state == "disconnected":
         connections.disconnect(user_id=listener.pk)
 
@@ -71,6 +79,7 @@ def test_each_state_has_its_words(
         ("invalid_grant", "the app was removed"),
         ("answer_lost", "An answer from Spotify was lost"),
         ("six_months_over", "six months after it was approved"),
+        ("required_by_admin", "asks you to approve the connection once more"),
     ],
 )
 def test_each_reason_to_reconnect_has_its_words(

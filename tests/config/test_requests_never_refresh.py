@@ -80,6 +80,11 @@ def reconnect_required(user: User) -> None:
     SpotifyToken.objects.update(status="reconnect_required", last_error="invalid_grant")
 
 
+def paused(user: User) -> None:
+    stale(user)
+    SpotifyToken.objects.update(status="paused")
+
+
 def none_at_all(user: User) -> None:
     SpotifyToken.objects.all().delete()
 
@@ -118,7 +123,7 @@ def test_the_walk_visits_every_pattern() -> None:
     assert len(found) > 40  # the admin's too
 
 
-@pytest.mark.parametrize("state", [fresh, stale, reconnect_required, none_at_all])
+@pytest.mark.parametrize("state", [fresh, stale, reconnect_required, paused, none_at_all])
 def test_no_address_reaches_the_token_endpoint(
     walker: Client, token_endpoint: Listener, state: Callable[[User], None]
 ) -> None:

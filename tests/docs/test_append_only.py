@@ -15,8 +15,9 @@ from pytest_django import Settings
 from accounts.deletion import delete_account
 from accounts.models import User
 from dev.process import ROOT
-from spotify_auth import admin_actions, connections, housekeeping
+from spotify_auth import connections, housekeeping, verbs
 from spotify_auth.models import Outcome, TokenEvent
+from spotify_auth.verbs import Operator
 from tests.support.admin import enter_admin
 from tests.support.lanes import refresh_next
 from tests.support.login import log_in
@@ -70,9 +71,9 @@ def test_the_write_side_works(second_role: None, connect: Connect, spotify: Sand
     make_due(user)
     spotify.faults(fault="unavailable", times=1)
     assert refresh_next() is Outcome.RETRY
-    assert admin_actions.refresh(user.pk, administrator=root, reason="r")
+    assert verbs.refresh(user.pk, operator=Operator.of(root), reason="r").is_done
     assert refresh_next() is Outcome.REFRESHED
-    assert admin_actions.revoke(other.pk, administrator=root, reason="r")
+    assert verbs.revoke(other.pk, operator=Operator.of(root), reason="r").is_done
     assert connections.disconnect(user_id=user.pk)
 
     assert token_of(user).generation == 3
@@ -167,7 +168,7 @@ def test_the_service_cannot_give_itself_rights(second_role: None, connect: Conne
 
 def test_nothing_of_somebody_who_stays_can_be_deleted(second_role: None, connect: Connect) -> None:
     root = User.objects.create(username="root")
-    assert admin_actions.revoke(connect().pk, administrator=root, reason="r")
+    assert verbs.revoke(connect().pk, operator=Operator.of(root), reason="r").is_done
 
     assert execute("DELETE FROM spotify_auth_tokenevent") == 0
     assert execute("DELETE FROM django_admin_log") == 0

@@ -12,8 +12,9 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from accounts.models import User
 from spotify_auth import admin as token_admin
-from spotify_auth import admin_actions, connections
+from spotify_auth import connections, verbs
 from spotify_auth.models import Cause, Outcome, SpotifyToken
+from spotify_auth.verbs import Operator
 from tests.support.admin import enter_admin, group
 from tests.support.database_faults import locked_elsewhere
 from tests.support.lanes import refresh_next
@@ -215,8 +216,8 @@ def test_a_name_breaks_no_line(connect: Connect, caplog: pytest.LogCaptureFixtur
     forger = User.objects.create(username='a\nrevoked "x" \x1b[2J\u202e' + "y " * 60)
 
     with caplog.at_level("INFO"):
-        admin_actions.refresh(user.pk, administrator=forger, reason="r")
-        admin_actions.revoke(user.pk, administrator=forger, reason="r")
+        verbs.refresh(user.pk, operator=Operator.of(forger), reason="r")
+        verbs.revoke(user.pk, operator=Operator.of(forger), reason="r")
 
     lines = [record.getMessage() for record in caplog.records if "asked_by" in record.getMessage()]
     assert len(lines) == 2

@@ -66,6 +66,11 @@ def need_a_reconnect(user: User) -> None:
     SpotifyToken.objects.update(status="reconnect_required", last_error="answer_lost")
 
 
+def pause(user: User) -> None:
+    make_due(user, expired=True)
+    SpotifyToken.objects.update(status="paused")
+
+
 def disconnect(user: User) -> None:
     connections.disconnect(user_id=user.pk)
 
@@ -80,6 +85,7 @@ def test_lets_a_fresh_token_through(client: Client, user: User) -> None:
     [
         (go_stale, "Reconnecting to Spotify", 503, "reconnecting"),
         (need_a_reconnect, "An answer from Spotify was lost", 409, "reconnect_required"),
+        (pause, "Your access to Spotify is paused", 503, "paused"),
         (disconnect, "Spotify is not connected", 409, "not_connected"),
     ],
 )

@@ -249,6 +249,8 @@ STATES: dict[str, str] = {
     "reconnect required": "the user decides",
     "an appeal that is not answered": _words(BACK_OFF_LIMIT_SECONDS),
     "dormant": "the six months are over",
+    "paused by an administrator": "an operator decides",
+    "all refreshing is paused by an operator": "an operator decides",
     "disconnected or revoked": "the user decides",
     "times that lie ahead: PostgreSQL's clock was ahead": "when that time has come",
     "a login under way": _words(login.LIFETIME.total_seconds()),
