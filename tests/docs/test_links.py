@@ -21,7 +21,7 @@ PAGES = sorted(
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|^\[[^\]]+\]:\s+(\S+)$", re.MULTILINE)
 HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
 MENTIONED = re.compile(
-    r"`((?:\.env\.example|(?:accounts|benchmarks|config|dev|docs|requirements|spotify_auth|tests)/)"
+    r"`((?:\.env\.example|(?:accounts|benchmarks|config|deploy|dev|docs|requirements|spotify_auth|tests)/)"
     r"[\w./*-]*)`"
 )
 FENCE = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
