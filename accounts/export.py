@@ -16,7 +16,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts.models import LoginSession, ReconnectReminder, User
 from spotify_auth.connections import database_now
-from spotify_auth.models import LastSeen, SpotifyToken, TokenEvent
+from spotify_auth.models import LastSeen, Notice, SpotifyToken, TokenEvent
 
 AT_ONCE = 500
 """Rows of the history that are in memory at the same time."""
@@ -39,6 +39,7 @@ FIELDS: Mapping[type[Model], tuple[str, ...]] = {
         *("at", "cause", "asked_by", "reason", "outcome", "generation_before", "generation_after"),
         *("rotated", "lifetime_granted", "lifetime_used", "duration_ms", "error"),
     ),
+    Notice: ("at", "kind", "data"),
     LogEntry: ("action_time", "object_repr", "action_flag", "change_message"),
     TOTPDevice: ("name", "confirmed", "created_at", "last_used_at"),
     StaticDevice: ("name", "confirmed", "created_at", "last_used_at"),
@@ -67,6 +68,11 @@ WITHHELD: Mapping[type[Model], Mapping[str, str]] = {
         "user": "the user themselves",
         "worker": "a machine of ours, and nothing about the user",
     },
+    Notice: {
+        "id": "says nothing",
+        "user": "the user themselves",
+        "once": "repeats what the notice says",
+    },
     LogEntry: {
         "id": "says nothing",
         "user": "the user themselves",
@@ -93,6 +99,7 @@ _LISTS: Mapping[str, type[Model]] = {
     "sessions": LoginSession,
     "reminders": ReconnectReminder,
     "history": TokenEvent,
+    "notices": Notice,
     "administration": LogEntry,
     "authenticators": TOTPDevice,
     "backup_codes": StaticDevice,
@@ -122,7 +129,10 @@ def _one(model: type[Model], rows: QuerySet[Any]) -> dict[str, Any] | None:
 
 
 def _list(model: type[Model], rows: QuerySet[Any]) -> Iterator[str]:
-    """The rows, newest first, from one short query after the other: no cursor stays open."""
+    """The rows, newest first, but for notices, from one short query after the other.
+
+    No cursor stays open.
+    """
     before, separator = None, ""
     while True:
         page = (

@@ -17,6 +17,10 @@ from spotify_auth import schedule
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.conf import settings
 from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenEvent, UserId
+from spotify_auth.notices import outbox
+from spotify_auth.notices.models import Kind
+from spotify_auth.notices.outbox import Draft
+from spotify_auth.sentences import why_closed
 from spotify_auth.text import for_the_log, one_line
 
 logger = logging.getLogger(__name__)
@@ -52,7 +56,7 @@ WHERE (token.status NOT IN ('active', 'paused') OR token.authorized_at <= exclud
   AND (token.account_id IS NULL OR excluded.account_id IS NULL
        OR token.account_id = excluded.account_id
        OR token.status IN ('disconnected', 'revoked'))
-RETURNING generation
+RETURNING generation, reauthorize_by
 """
 
 
@@ -131,6 +135,7 @@ def _store(user_id: UserId, account_id: str | None, parameters: dict[str, Any]) 
         _refuse_different_account(user_id, account_id)
         return None
     generation: int = row[0]
+    _notice_connection(user_id, generation, reauthorize_by=row[1])
     TokenEvent.objects.create(
         user_id=user_id,
         cause=Cause.LOGIN,
@@ -140,6 +145,20 @@ def _store(user_id: UserId, account_id: str | None, parameters: dict[str, Any]) 
         lifetime_granted=parameters["expires_in"],
     )
     return generation
+
+
+def _notice_connection(user_id: UserId, generation: int, *, reauthorize_by: datetime) -> None:
+    outbox.write(
+        outbox.of_token(
+            Kind.CONNECTED,
+            user_id=user_id,
+            generation=generation,
+            status=SpotifyToken.Status.ACTIVE,
+            reason="login",
+            sentence="The user has connected Spotify.",
+            further={"reauthorize_by": reauthorize_by},
+        )
+    )
 
 
 def _refuse_taken_account(user_id: UserId, account_id: str | None) -> None:
@@ -187,8 +206,23 @@ def delete(*, user_id: UserId) -> None:
     exchange can take.
     """
     bound_lock_wait()
-    SpotifyToken.objects.filter(user_id=user_id).delete()
+    token = SpotifyToken.objects.select_for_update().filter(user_id=user_id).first()
+    if token:
+        token.delete()
+        outbox.write(_end_of_user(user_id, token.generation))
     TokenEvent.objects.filter(user_id=user_id).delete()
+
+
+def _end_of_user(user_id: UserId, generation: int) -> Draft:
+    return Draft(
+        kind=Kind.CLOSED,
+        once=outbox.once(Kind.CLOSED, user_id, "user_deleted"),
+        user_id=user_id,
+        reason="user_deleted",
+        sentence=why_closed("user_deleted"),
+        further={"generation": generation, "status": "deleted"},
+        kept_without_user=True,
+    )
 
 
 def _erase(user_id: UserId, status: SpotifyToken.Status, event: Mapping[str, str]) -> bool:
@@ -207,6 +241,17 @@ def _erase(user_id: UserId, status: SpotifyToken.Status, event: Mapping[str, str
         token.save(update_fields=["status", "access_token", "refresh_token", "suspected_at"])
         SpotifyToken.objects.filter(pk=user_id).update(closed_at=Now())
         TokenEvent.objects.create(user_id=user_id, generation_before=token.generation, **event)
+        reason = status.value
+        outbox.write(
+            outbox.of_token(
+                Kind.CLOSED,
+                user_id=user_id,
+                generation=token.generation,
+                status=status,
+                reason=reason,
+                sentence=why_closed(reason),
+            )
+        )
     who = f" asked_by={for_the_log(event['asked_by'])}" if event.get("asked_by") else ""
     logger.info("%s user_id=%s generation=%s%s", event["outcome"], user_id, token.generation, who)
     return True

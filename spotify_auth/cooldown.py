@@ -90,15 +90,16 @@ class Admission(StrEnum):
     """As many lanes as REFRESH_LANES allows are asking already."""
 
 
-def start(reason: Reason, *, seconds: float) -> None:
-    """Pause all refreshing for `seconds`, an hour at most."""
+def start(reason: Reason, *, seconds: float) -> bool:
+    """Pause all refreshing for `seconds`, an hour at most; whether there was no pause before."""
     try:
-        start_or_raise(reason, seconds=seconds)
+        return start_or_raise(reason, seconds=seconds)
     except redis.RedisError as error:
         logger.warning("cooldown_not_shared reason=%s error=%s", reason, type(error).__name__)
+        return False
 
 
-def start_or_raise(reason: Reason, *, seconds: float) -> None:
+def start_or_raise(reason: Reason, *, seconds: float) -> bool:
     """The same for a caller that cannot go on without it. Raises redis.RedisError."""
     milliseconds = int(min(max(seconds, 1.0), LONGEST_SECONDS) * 1000)
     fresh = redis_client.run(
@@ -109,6 +110,7 @@ def start_or_raise(reason: Reason, *, seconds: float) -> None:
     level = logging.WARNING if expected else logging.ERROR
     state = "cooldown_on" if fresh else "cooldown_extended"
     logger.log(level, "%s reason=%s seconds=%.0f", state, reason, milliseconds / 1000)
+    return bool(fresh)
 
 
 def stop(reason: Reason) -> None:
@@ -132,10 +134,15 @@ def reason() -> str:
     Also blank without Redis, after a second at the most.
     """
     try:
-        value = redis_client.client().get(_HALF_OPEN)
+        return reason_or_raise()
     except redis.RedisError as error:
         logger.warning("cooldown_unknown reason=%s", type(error).__name__)
         return ""
+
+
+def reason_or_raise() -> str:
+    """The same for a caller to whom a lost Redis is no answer. Raises redis.RedisError."""
+    value = redis_client.client().get(_HALF_OPEN)
     return value.decode() if isinstance(value, bytes) else ""
 
 
@@ -152,14 +159,15 @@ def left() -> float:
     return max(int(milliseconds), 0) / 1000
 
 
-def close() -> None:
-    """A probe was granted: every lane may go."""
+def close() -> bool:
+    """A probe was granted: every lane may go. False without Redis."""
     try:
         redis_client.client().delete(_HALF_OPEN, _PROBE)
     except redis.RedisError as error:
         logger.warning("cooldown_not_ended reason=%s", type(error).__name__)
-        return
+        return False
     logger.info("cooldown_off")
+    return True
 
 
 def release_probe(lane: str) -> None:

@@ -11,21 +11,25 @@ from spotify_auth import chores, login, presence
 from spotify_auth.conf import settings
 from spotify_auth.figures import roll_up, samples
 from spotify_auth.figures.tables import EventCount, FreshnessSample
-from spotify_auth.models import Presence, TokenEvent
+from spotify_auth.models import Notice, Presence, TokenEvent
 from spotify_auth.refresh import saved_grants
 
 AT_ONCE = 5000
 """Rows deleted per transaction. A long transaction would stop vacuum from removing the dead
 rows that refreshes leave."""
+NOTICE_DAYS = 31
+"""How long a notice is kept: that of 30 days before the end of the six months must be there until
+then, or it would be written again."""
 
 
 def delete_expired() -> bool:
-    """Delete old events, old logins, old signs of life, orphaned grants and expired sessions.
+    """Delete old events, notices, logins and signs of life, orphaned grants, expired sessions.
 
     False if this process was told to stop in the middle.
     """
     for delete_some in (
         _delete_some_events,
+        _delete_some_notices,
         _delete_some_sessions,
         _delete_some_logins,
         _delete_some_minutes,
@@ -49,6 +53,14 @@ def _delete_some_events() -> bool:
     # was found would go on for ever.
     deleted, _ = TokenEvent.objects.filter(pk__in=found).delete()
     return deleted == AT_ONCE
+
+
+def _delete_some_notices() -> bool:
+    """Delete the oldest notices that are too old; whether there may be more."""
+    old = Notice.objects.filter(at__lt=Now() - timedelta(days=NOTICE_DAYS)).order_by("at")
+    found = list(old.values_list("pk", flat=True)[:AT_ONCE])
+    Notice.objects.filter(pk__in=found).delete()
+    return len(found) == AT_ONCE
 
 
 def _delete_some_sessions() -> bool:

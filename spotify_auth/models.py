@@ -10,9 +10,18 @@ from django.db.models.functions import Now
 
 from spotify_auth.fields import EncryptedTextField
 from spotify_auth.figures.tables import EventCount, FreshnessSample, RolledUp, StatusCount
+from spotify_auth.notices.models import AnnouncedPause, Notice
 from spotify_auth.secrecy import forgets_variables
 
-__all__ = ("EventCount", "FreshnessSample", "RolledUp", "StatusCount")  # Django looks here
+# Django looks here for the models of an app.
+__all__ = (
+    "AnnouncedPause",
+    "EventCount",
+    "FreshnessSample",
+    "Notice",
+    "RolledUp",
+    "StatusCount",
+)
 
 if TYPE_CHECKING:
     UserId: TypeAlias = int  # what this repository's own user model has, as django-stubs knows

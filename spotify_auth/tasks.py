@@ -17,6 +17,7 @@ from spotify_auth import chores, housekeeping, presence
 from spotify_auth.database_faults import leave_standby
 from spotify_auth.figures import roll_up, statuses
 from spotify_auth.models import Presence, UserId
+from spotify_auth.notices import reconnect_due
 from spotify_auth.refresh import lanes, refresher, sweep_watch
 
 
@@ -53,8 +54,16 @@ def count() -> None:
         statuses.count()
 
 
+@shared_task(name="spotify_auth.notice_reconnect_due")
+def notice_reconnect_due() -> None:
+    """Tell applications whose six months are nearly over, if an hour has passed."""
+    if chores.take(notice_reconnect_due.name):
+        reconnect_due.notice_all()
+
+
 chores.register(house_keeping.name, every=timedelta(hours=1))
 chores.register(count.name, every=timedelta(seconds=15))
+chores.register(notice_reconnect_due.name, every=timedelta(hours=1))
 
 
 @task_failure.connect

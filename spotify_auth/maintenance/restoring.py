@@ -19,10 +19,14 @@ from spotify_auth.conf import settings
 from spotify_auth.cooldown import Reason
 from spotify_auth.failure_codes import FailureCode
 from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenEvent
+from spotify_auth.notices import outbox, pauses
+from spotify_auth.notices.models import Kind
+from spotify_auth.notices.outbox import Draft, Written
 from spotify_auth.refresh import attempts, saved_grants
 from spotify_auth.refresh.decisions import SavedGrant
 from spotify_auth.refresh.store import STAYS
 from spotify_auth.schedule import longest_exchange
+from spotify_auth.sentences import why_reconnect, why_recovered
 
 AT_ONCE = 500
 COME_BACK_SECONDS = 0.5
@@ -51,9 +55,9 @@ WITH looked_at AS (
     UPDATE spotify_auth_spotifytoken AS token SET {change}
     FROM locked WHERE token.user_id = locked.user_id AND {condition}
     RETURNING token.user_id, token.generation, was_connected
-), noted AS ({event})
-SELECT looked_at.user_id, written.user_id IS NOT NULL
-FROM looked_at LEFT JOIN written USING (user_id)
+), noted AS ({event}), told AS ({notice})
+SELECT looked_at.user_id, written.user_id IS NOT NULL, generation, told.id, told.at
+FROM looked_at LEFT JOIN written USING (user_id) LEFT JOIN told ON told.user_id = written.user_id
 ORDER BY looked_at.user_id
 """
 _RECONNECT = _BATCH.format(
@@ -72,12 +76,24 @@ _RECONNECT = _BATCH.format(
                '{FailureCode.BACKUP_RESTORED}'
         FROM written WHERE was_connected
     """,  # noqa: S608  (constants of this app)
+    notice=f"""
+        INSERT INTO spotify_auth_notice (kind, at, user_id, once, data)
+        SELECT '{Kind.RECONNECT_REQUIRED}', clock_timestamp(), user_id,
+               '{Kind.RECONNECT_REQUIRED} ' || user_id || ' ' || generation,
+               jsonb_build_object(
+                   'user_id', user_id, 'generation', generation,
+                   'status', 'reconnect_required', 'reason', '{FailureCode.BACKUP_RESTORED}',
+                   'sentence', %(sentence)s)
+        FROM written WHERE was_connected
+        ON CONFLICT (once) DO NOTHING RETURNING id, at, user_id
+    """,  # noqa: S608  (constants of this app)
     following="{following}",
 )
 _SPREAD = _BATCH.format(
     condition=_DUE_FROM_BACKUP,
     change="due_at = now() + random() * make_interval(secs => %(spread)s)",
     event="SELECT",
+    notice="SELECT NULL::uuid AS id, NULL::timestamptz AS at, user_id FROM written WHERE false",
     following="{following}",
 )
 _STORE_SAVED = f"""
@@ -253,12 +269,14 @@ class AfterRestore:
         presented. Raises django.db.Error and redis.RedisError.
         """
         cooldown.start_or_raise(Reason.RESTORING, seconds=PAUSE_SECONDS)
+        pauses.look()
         self._use_saved_grants()
         left = self._first_pass()
         self._come_back(left)
         if not (self._stopping.is_set() or self.result.held):
             attempts.forget_marks()
             cooldown.stop(Reason.RESTORING)
+            pauses.look()
         return self.result
 
     def _use_saved_grants(self) -> None:
@@ -325,13 +343,29 @@ class AfterRestore:
                     "at_once": AT_ONCE,
                     "after": after,
                     "spread": self._spread,
+                    "sentence": why_reconnect(FailureCode.BACKUP_RESTORED),
                 },
             )
-            rows: list[tuple[Any, bool]] = cursor.fetchall()
+            found = cursor.fetchall()
+        for user_id, _, generation, notice_id, at in found:
+            if notice_id is not None:
+                outbox.announce(_verdict(user_id, generation), Written(notice_id, at))
+        rows = [(user_id, written) for user_id, written, *_ in found]
         changed = sum(written for _, written in rows)
         self.result.changed += changed
         self._progress(changed)
         return rows
+
+
+def _verdict(user_id: Any, generation: int) -> Draft:
+    return outbox.of_token(
+        Kind.RECONNECT_REQUIRED,
+        user_id=user_id,
+        generation=generation,
+        status=SpotifyToken.Status.RECONNECT_REQUIRED,
+        reason=FailureCode.BACKUP_RESTORED,
+        sentence=why_reconnect(FailureCode.BACKUP_RESTORED),
+    )
 
 
 def _store(row: SpotifyToken, saved: SavedGrant, *, generation: int) -> None:
@@ -364,3 +398,15 @@ def _store(row: SpotifyToken, saved: SavedGrant, *, generation: int) -> None:
         rotated=grant.refresh_token is not None,
         lifetime_granted=grant.expires_in,
     )
+    after_verdict = row.status == SpotifyToken.Status.RECONNECT_REQUIRED
+    if after_verdict or row.suspected_at:
+        outbox.write(
+            outbox.of_token(
+                Kind.RECOVERED,
+                user_id=row.pk,
+                generation=generation,
+                status=SpotifyToken.Status.ACTIVE,
+                reason="after_verdict" if after_verdict else "after_suspicion",
+                sentence=why_recovered(after_verdict=after_verdict),
+            )
+        )

@@ -113,6 +113,8 @@ class Attempt:
         """An earlier attempt never got its answer."""
         self.lost_just_now = False
         """This attempt did not get an answer: Spotify may have rotated."""
+        self.closed_pause = False
+        """This attempt was a probe, and has ended a cool-down."""
         self._lane, self._claim = lane, claim
         self._mark = f"{_BEGUN} {uuid4()}:{os.getpid()}"
         self._grant: SavedGrant | None = None
@@ -190,7 +192,7 @@ class Attempt:
                 self._end(lost=self.lost_before or self.lost_just_now)
         if self.is_probe:
             if self._grant:  # Spotify is well, stored or not; a saved grant proves nothing
-                cooldown.close()
+                self.closed_pause = cooldown.close()
             else:
                 cooldown.release_probe(self._lane.name)
 

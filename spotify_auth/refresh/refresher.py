@@ -19,12 +19,15 @@ from spotify_auth.accounts_service.answers import Answer, AnswerLost, ClientRefu
 from spotify_auth.encryption import DecryptionError
 from spotify_auth.http_client import BoundedSession
 from spotify_auth.models import Outcome, UserId
+from spotify_auth.notices import outbox, pauses
 from spotify_auth.refresh import claims, history, store
 from spotify_auth.refresh.attempts import Attempt
 from spotify_auth.refresh.claims import Claim, Find
 from spotify_auth.refresh.decisions import (
     Deactivated,
+    Decision,
     OwnAnswer,
+    StoreGrant,
     Undecryptable,
     Unforeseen,
     Unstorable,
@@ -34,6 +37,7 @@ from spotify_auth.refresh.history import Evidence
 from spotify_auth.refresh.lane import Lane
 from spotify_auth.refresh.outcome_log import log_outcome
 from spotify_auth.refresh.process import process
+from spotify_auth.refresh.store import Applied
 from spotify_auth.refresh.transaction import ClaimTransaction
 from spotify_auth.secrecy import forgets_variables
 
@@ -69,7 +73,7 @@ def refresh_user(user_id: UserId) -> Outcome | None:
 
 def refresh(find: Find, lane: Lane) -> Outcome | None:
     """Claim, ask, decide, store: one token, one exchange, one commit."""
-    claim, began = None, time.monotonic()
+    claim, began, pause_changed = None, time.monotonic(), False
     try:
         with ClaimTransaction() as transaction:
             claim = find(transaction)
@@ -94,10 +98,13 @@ def refresh(find: Find, lane: Lane) -> Outcome | None:
                 )
                 decision = decide(claim, answer, seen, attempt.is_probe, random.random())  # noqa: S311
                 if decision.pause:
-                    cooldown.start(decision.pause.reason, seconds=decision.pause.seconds)
+                    pause_changed = cooldown.start(
+                        decision.pause.reason, seconds=decision.pause.seconds
+                    )
                 duration = time.monotonic() - began
-                stored = store.apply(transaction, claim, decision, duration=duration)
-                attempt.settle(decision, stored=stored)
+                applied = store.apply(transaction, claim, decision, duration=duration)
+                attempt.settle(decision, stored=applied.stored)
+            pause_changed |= attempt.closed_pause
     except (ProbeTellsNothing, OperationalError, InterfaceError, InternalError):
         raise  # this claim was the wrong one, or PostgreSQL has ended the session
     except Exception as error:
@@ -119,9 +126,25 @@ def refresh(find: Find, lane: Lane) -> Outcome | None:
         decision = decide(claim, problem, seen, False, random.random())  # noqa: S311
         duration = time.monotonic() - began
         with ClaimTransaction() as transaction:
-            stored = store.apply(transaction, claim, decision, duration=duration)
-    log_outcome(claim, decision, seen, stored=stored, duration=duration)
-    return decision.outcome if stored else Outcome.RETRY
+            applied = store.apply(transaction, claim, decision, duration=duration)
+    log_outcome(claim, decision, seen, stored=applied.stored, duration=duration)
+    _announce(claim, decision, applied)
+    if pause_changed:
+        pauses.look()
+    return decision.outcome if applied.stored else Outcome.RETRY
+
+
+def _announce(claim: Claim, decision: Decision, applied: Applied) -> None:
+    """Send the signals about what is committed by now."""
+    if applied.notice:
+        outbox.announce(*applied.notice)
+    if applied.stored and isinstance(decision.write, StoreGrant):
+        outbox.announce_refresh(
+            user_id=claim.user_id,
+            generation=claim.generation + 1,
+            issued_at=decision.write.issued_at,
+            reason=decision.write.cause,
+        )
 
 
 @forgets_variables

@@ -15,6 +15,7 @@ from spotify_auth import redis_client
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.encryption import DecryptionError, cipher
 from spotify_auth.models import SpotifyToken, UserId
+from spotify_auth.notices import outbox
 from spotify_auth.refresh import store
 from spotify_auth.refresh.claims import Claim
 from spotify_auth.refresh.decisions import SavedGrant, SavedGrantUnreadable, decide
@@ -149,12 +150,14 @@ def _stored_directly(claim: Claim, saved: SavedGrant) -> bool:
         connection.close()
         with ClaimTransaction() as transaction:
             # If the COMMIT came through after all, the generation check rejects this one.
-            stored = store.apply(transaction, claim, decision, duration=0)
+            applied = store.apply(transaction, claim, decision, duration=0)
     except Error as error:
         logger.warning("rescue_waits user_id=%s reason=%s", claim.user_id, type(error).__name__)
         return False
-    if stored:
+    if applied.stored:
         logger.warning("rescue_replayed user_id=%s generation=%s", claim.user_id, claim.generation)
+    if applied.notice:
+        outbox.announce(*applied.notice)
     return True
 
 

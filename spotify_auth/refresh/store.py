@@ -1,4 +1,4 @@
-"""Writing a decision: the row and its event, in one SQL statement that also commits.
+"""Writing a decision: row, event and perhaps a notice, in one SQL statement that also commits.
 
 Every statement is fenced: it writes only if the row still has the claimed generation.
 A grant's times are counted from the start of its exchange's transaction, so that an
@@ -7,16 +7,21 @@ A grant's times are counted from the start of its exchange's transaction, so tha
 
 import os
 import socket
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from spotify_auth.conf import settings
 from spotify_auth.encryption import DecryptionError, cipher
 from spotify_auth.failure_codes import FailureCode
 from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenColumn
+from spotify_auth.notices import outbox
+from spotify_auth.notices.models import Kind
+from spotify_auth.notices.outbox import Draft, Written
 from spotify_auth.refresh.claims import Claim
 from spotify_auth.refresh.decisions import Decision, Postpone, PutOff, StoreFailure, StoreGrant
 from spotify_auth.refresh.transaction import ClaimTransaction
 from spotify_auth.secrecy import forgets_variables
+from spotify_auth.sentences import why_reconnect, why_recovered, why_suspected
 
 _EVENT = """
 INSERT INTO spotify_auth_tokenevent (
@@ -48,8 +53,20 @@ CASE WHEN coalesce(
      THEN {_DUE} ELSE greatest(reauthorize_by, {_DUE}) END
 """  # noqa: S608  (every value is a parameter)
 
+# What is changed, and its event.
+_ALONE = f"WITH written AS ({{change}}) {_EVENT}"
+# The same with a notice, for a change of state. A suspicion may have begun after the claim whose
+# grant is stored late: its notice says so.
+_WITH_NOTICE = f"""
+WITH written AS ({{change}}), notice AS (
+    {outbox.INSERT} FROM written
+    WHERE %(notice_sure)s
+        OR EXISTS (SELECT FROM spotify_auth_notice WHERE once = %(notice_if_after)s)
+    {outbox.ONCE}
+) {_EVENT}
+RETURNING (SELECT id FROM notice), (SELECT at FROM notice)
+"""  # noqa: S608  (every value is a parameter)
 _STORE_GRANT = f"""
-WITH written AS (
     UPDATE spotify_auth_spotifytoken
     SET access_token = %(access_token)s,
         -- "When a refresh token is not returned, continue using the existing token." It comes
@@ -66,12 +83,10 @@ WITH written AS (
         last_error = CASE WHEN {STAYS} THEN last_error ELSE '' END
     WHERE {_FENCE_OF_A_GRANT}
     RETURNING user_id, generation
-) {_EVENT}
 """  # noqa: S608  (every value is a parameter)
 _STORE_GRANT_OF_ANYBODY = _STORE_GRANT.format(due_at=_DUE)
 _STORE_GRANT_UNLESS_DORMANT = _STORE_GRANT.format(due_at=_DUE_UNLESS_DORMANT)
 _STORE_FAILURE = f"""
-WITH written AS (
     UPDATE spotify_auth_spotifytoken
     SET status = %(status)s,
         due_at = clock_timestamp() + make_interval(secs => %(due_in)s),
@@ -90,7 +105,6 @@ WITH written AS (
         last_error = %(error)s
     WHERE {_FENCE}
     RETURNING user_id, generation
-) {_EVENT}
 """  # noqa: S608  (every value is a parameter)
 _PUT_OFF = f"""
 UPDATE spotify_auth_spotifytoken
@@ -109,10 +123,19 @@ WHERE {_FENCE}
 """  # noqa: S608  (every value is a parameter)
 
 
+class Applied(NamedTuple):
+    """What came of writing a decision."""
+
+    stored: bool
+    """False if the generation check rejected it."""
+    notice: tuple[Draft, Written] | None = None
+    """What to announce once everything else is done."""
+
+
 def apply(
     transaction: ClaimTransaction, claim: Claim, decision: Decision, *, duration: float
-) -> bool:
-    """Write a decision and commit it. False if the generation check rejected it.
+) -> Applied:
+    """Write a decision and commit it.
 
     `duration` of the exchange is in seconds. Raises django.db.Error.
     """
@@ -133,17 +156,76 @@ def apply(
     match decision.write:
         case StoreGrant() as write:
             unless_dormant = settings.REFRESH_DORMANT_AFTER
-            sql = _STORE_GRANT_UNLESS_DORMANT if unless_dormant else _STORE_GRANT_OF_ANYBODY
-            written = transaction.commit(sql, {**fence, **event, **_pair(claim, write)})
+            change = _STORE_GRANT_UNLESS_DORMANT if unless_dormant else _STORE_GRANT_OF_ANYBODY
+            parameters = {**fence, **event, **_pair(claim, write)}
+            parameters |= {
+                "notice_sure": claim.suspected or claim.is_appeal,
+                "notice_if_after": outbox.once(Kind.SUSPECTED, claim.user_id, claim.generation),
+            }
+            return _commit(transaction, change, parameters, _recovery(claim, write))
         case StoreFailure() as write:
-            written = transaction.commit(
-                _STORE_FAILURE, {**fence, **event, **_failure(write, decision)}
-            )
+            parameters = {**fence, **event, **_failure(write, decision)}
+            parameters |= {"notice_sure": True, "notice_if_after": ""}
+            return _commit(transaction, _STORE_FAILURE, parameters, _trouble(claim, decision))
         case Postpone(due_in=due_in):
             written = transaction.commit(_POSTPONE, {**fence, "due_in": due_in})
         case PutOff(error=error, due_in=due_in):
             written = transaction.commit(_PUT_OFF, {**fence, "due_in": due_in, "error": error})
-    return written == 1
+    return Applied(written == 1)
+
+
+@cache
+def _statement(form: str, change: str) -> str:
+    return form.format(change=change)
+
+
+def _commit(
+    transaction: ClaimTransaction, change: str, parameters: dict[str, Any], draft: Draft | None
+) -> Applied:
+    if draft is None:  # a routine refresh
+        return Applied(transaction.commit(_statement(_ALONE, change), parameters) == 1)
+    parameters |= draft.parameters
+    row = transaction.commit_returning(_statement(_WITH_NOTICE, change), parameters)
+    if row is None:
+        return Applied(False)
+    notice_id, at = row
+    return Applied(True, None if notice_id is None else (draft, Written(notice_id, at)))
+
+
+def _recovery(claim: Claim, write: StoreGrant) -> Draft | None:
+    """What a grant ends; None for one after which everything is as before."""
+    if not (claim.suspected or claim.is_appeal or write.cause == Cause.RESCUE):
+        return None
+    after_verdict = claim.is_appeal
+    return outbox.of_token(
+        Kind.RECOVERED,
+        user_id=claim.user_id,
+        generation=claim.generation + 1,
+        status=SpotifyToken.Status.ACTIVE,
+        reason="after_verdict" if after_verdict else "after_suspicion",
+        sentence=why_recovered(after_verdict=after_verdict),
+    )
+
+
+def _trouble(claim: Claim, decision: Decision) -> Draft | None:
+    """What a failure begins: the first refusal, or a verdict. None for all that follow."""
+    write = decision.write
+    if not isinstance(write, StoreFailure) or claim.is_appeal:
+        return None
+    if decision.outcome is Outcome.RECONNECT_REQUIRED:
+        kind, sentence = Kind.RECONNECT_REQUIRED, why_reconnect(write.error)
+    elif decision.outcome is Outcome.SUSPECTED and not claim.suspected:
+        kind, sentence = Kind.SUSPECTED, why_suspected(write.error)
+    else:
+        return None
+    return outbox.of_token(
+        kind,
+        user_id=claim.user_id,
+        generation=claim.generation,
+        status=write.status,
+        reason=write.error,
+        sentence=sentence,
+    )
 
 
 @forgets_variables

@@ -19,6 +19,7 @@ from spotify_auth.database_faults import leave_standby
 from spotify_auth.figures import samples
 from spotify_auth.lost_servers import LOST
 from spotify_auth.models import Chore
+from spotify_auth.notices import pauses
 from spotify_auth.presence import Sign
 from spotify_auth.refresh import lanes
 from spotify_auth.refresh.process import process
@@ -74,6 +75,7 @@ def _sweep() -> None:
         logger.warning("freshness_not_sampled reason=%s", type(error).__name__)
     lanes.open_lanes()
     chores.enqueue_due()
+    pauses.look()
 
 
 class SweepWatch:

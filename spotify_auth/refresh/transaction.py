@@ -12,7 +12,8 @@ sent, PostgreSQL commits it even if this process is killed before the answer arr
 
 import select
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -91,13 +92,24 @@ class ClaimTransaction:
 
         Raises django.db.Error. If the connection was lost, the write may be committed.
         """
+        with self._committing(sql, parameters) as cursor:
+            written: int = cursor.rowcount
+        return written
+
+    def commit_returning(self, sql: str, parameters: Mapping[str, Any]) -> Row | None:
+        """The same for a statement that returns what it wrote: its first row, or None."""
+        with self._committing(sql, parameters) as cursor:
+            row: Row | None = cursor.fetchone()
+        return row
+
+    @contextmanager
+    def _committing(self, sql: str, parameters: Mapping[str, Any]) -> Iterator[Any]:
         if self._begun:
             sql = f"{sql}; COMMIT"
         with connection.cursor() as cursor:
             cursor.execute(sql, parameters)
-            written: int = cursor.rowcount
-        self._begun = False
-        return written
+            self._begun = False
+            yield cursor
 
     @staticmethod
     def _has_unread_data() -> bool:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from django import template
 
+from spotify_auth import sentences
 from spotify_auth.problems import problem_of
 from spotify_auth.tokens import TokenUnavailable
 from spotify_auth.web_api import reading
@@ -23,6 +24,12 @@ class SpotifyConnection:
     """When the access token expires, in UTC."""
     reason: str = ""
     """Why a reconnect is required: invalid_grant, answer_lost, …"""
+
+
+@register.filter
+def why_reconnect(reason: str) -> str:
+    """The sentence about a reason: `{{ spotify.reason|why_reconnect }}`."""
+    return sentences.why_reconnect(reason)
 
 
 @register.simple_tag(takes_context=True)

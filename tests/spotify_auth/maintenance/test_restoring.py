@@ -1,6 +1,7 @@
 """After a restored backup no token of it is shown to Spotify, unless it is still good."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from io import StringIO
@@ -20,7 +21,7 @@ from spotify_auth import connections, cooldown
 from spotify_auth.cooldown import Reason
 from spotify_auth.maintenance import restoring
 from spotify_auth.maintenance.restoring import AfterRestore
-from spotify_auth.models import Outcome, SpotifyToken
+from spotify_auth.models import Notice, Outcome, SpotifyToken
 from spotify_auth.refresh import lanes
 from tests.support.answers import after_the_answer
 from tests.support.backup import back_up, forget_backup, restore
@@ -29,6 +30,7 @@ from tests.support.database_faults import cut_the_connection, locked_elsewhere
 from tests.support.keys import NEW, OLD, keys
 from tests.support.lanes import refresh_next
 from tests.support.sandbox_client import Sandbox
+from tests.support.signals import hearing, names
 from tests.support.tokens import (
     Connect,
     account_of,
@@ -353,8 +355,13 @@ def test_a_newer_grant_in_redis_is_stored_and_its_user_need_not_reconnect(
     lose_postgresql_after_an_answer(user, monkeypatch)
     restore()
 
-    said = after_restore(moment, "--yes")
+    with hearing() as heard:
+        said = after_restore(moment, "--yes")
 
+    told = Counter(names(heard))
+    required = Notice.objects.filter(kind="token.reconnect_required")
+    assert told == {"service_paused": 1, "reconnect_required": USERS - 1, "service_resumed": 1}
+    assert len({notice.data["user_id"] for notice in required} - {user.pk}) == USERS - 1
     assert "1 grants in Redis are newer" in said
     token = token_of(user)
     assert (token.status, token.last_error) == ("active", "")

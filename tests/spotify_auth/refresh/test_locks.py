@@ -266,7 +266,7 @@ def test_a_late_lane_does_not_put_off_a_newer_generation(connect: Connect) -> No
         SpotifyToken.objects.filter(pk=user.pk).update(generation=F("generation") + 1)
         postpone = Decision(write=Postpone(due_in=99), outcome=Outcome.RETRY)
 
-        assert store.apply(transaction, claim, postpone, duration=0) is False
+        assert store.apply(transaction, claim, postpone, duration=0) == (False, None)
 
     assert SpotifyToken.objects.filter(pk=user.pk, generation=2, due_at__lt=Now()).exists()
 
