@@ -1,13 +1,22 @@
 """The Celery application: `celery -A config worker`, `celery -A config beat`."""
 
 import os
-from logging.config import dictConfig
 from typing import Any
 
 import redis
 from celery import Celery
 from celery.app.amqp import AMQP
-from celery.signals import setup_logging, task_postrun, task_prerun, worker_init, worker_ready
+from celery.apps import worker as celery_worker
+from celery.apps.beat import Beat
+from celery.signals import (
+    before_task_publish,
+    celeryd_after_setup,
+    setup_logging,
+    task_postrun,
+    task_prerun,
+    worker_init,
+    worker_ready,
+)
 from django.conf import settings
 from django.db import close_old_connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -15,6 +24,7 @@ from kombu import Connection
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport.redis import Transport
 
+from config import log_context, logs
 from config.idle_connections import IdleConnections
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -49,7 +59,19 @@ class Broker(AMQP):
 
 TRANSPORT_ALIASES |= dict.fromkeys(("redis", "rediss"), "config.celery:RedisTransport")
 
+
+class QuietBeat(Beat):
+    """Celery's beat, without the picture that it prints where the log is JSON."""
+
+    def run(self) -> None:
+        """Send tasks when they are due."""
+        if settings.LOG_FORMAT == "json":
+            self.quiet = True
+        super().run()
+
+
 app = Celery("spotify_token_keeper", amqp=Broker)
+app.Beat = app.subclass_with_self(QuietBeat)  # type: ignore[misc]  # a cached property
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
@@ -57,7 +79,20 @@ app.autodiscover_tasks()
 @setup_logging.connect
 def log_as_django_does(**kwargs: Any) -> None:
     """With a receiver here Celery leaves the levels alone: LOG_LEVEL means all processes."""
-    dictConfig(settings.LOGGING)
+    logs.configure(settings.LOGGING)
+
+
+@celeryd_after_setup.connect
+def print_nothing_else(instance: Any, **kwargs: Any) -> None:
+    """Where the log is JSON: no picture at the start, and no bare line at a signal."""
+    if settings.LOG_FORMAT == "json":
+        instance.quiet = True
+        celery_worker.safe_say = logs.say_as_json  # type: ignore[attr-defined]
+
+
+before_task_publish.connect(log_context.send_request_id)
+task_prerun.connect(log_context.task_begins)
+task_postrun.connect(log_context.task_ended)
 
 
 @task_prerun.connect

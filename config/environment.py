@@ -1,5 +1,6 @@
 """Reading the environment so that one start reports everything that is wrong with it."""
 
+import os
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping
@@ -17,6 +18,12 @@ T = TypeVar("T")
 _PATHS_OF_THE_SITE = {"account", "api", "connection", "dashboard", "logout", "spotify", "static"}
 _WORDS = {"true": True, "1": True, "yes": True, "on": True}
 _WORDS |= {"false": False, "0": False, "no": False, "off": False}
+
+
+def read_env_file() -> None:
+    """Read .env, or the file that ENV_FILE names, into the environment; what is there stays."""
+    root = Path(__file__).resolve().parent.parent
+    environ.Env.read_env(os.environ.get("ENV_FILE", root / ".env"))
 
 
 class Unshown(str):

@@ -3,15 +3,14 @@
 `.env.example` explains each variable; a test holds the two together.
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-import environ
 from csp.constants import NONE, SELF
 
+from config import logs
 from config.addresses import bracketed
 from config.environment import (
     Environment,
@@ -19,6 +18,7 @@ from config.environment import (
     admin_path,
     email_config,
     postgresql_config,
+    read_env_file,
     secret_key,
 )
 from spotify_auth import client_address, redis_url
@@ -29,7 +29,7 @@ from spotify_auth.schedule import slack_problems
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-environ.Env.read_env(os.environ.get("ENV_FILE", BASE_DIR / ".env"))
+read_env_file()
 env = Environment(
     defaults=DEFAULTS,
     # Each may be in a file instead: SECRET_KEY_FILE names that of SECRET_KEY.
@@ -182,6 +182,9 @@ OTP_TOTP_ISSUER = "Spotify Token Keeper"
 LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
 if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
     env.problems.append("LOG_LEVEL is malformed: DEBUG, INFO, WARNING, ERROR or CRITICAL.")
+LOG_FORMAT = env.text("LOG_FORMAT", "text")  # gunicorn reads it too: config/gunicorn.py
+if LOG_FORMAT not in logs.FORMATS:
+    env.problems.append("LOG_FORMAT is malformed: text or json.")
 
 # Reminders of the six months' end. Without a mail server they are written to the log.
 _email: dict[str, Any] = env.parsed(
@@ -214,6 +217,7 @@ INSTALLED_APPS = [
     "django_otp.plugins.otp_static",
 ]
 MIDDLEWARE = [
+    "config.request_id.RequestIdMiddleware",
     "config.headers.HeadersMiddleware",
     "spotify_auth.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -385,39 +389,5 @@ CELERY_BEAT_SCHEDULE = {
 
 # --- Logging ---------------------------------------------------------------------------
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "filters": {
-        "once_per_outage": {"()": "spotify_auth.redis_health.OncePerOutage"},
-        "strangers_host": {"()": "config.strangers_host.StrangersHost"},
-        "one_line_an_outage": {"()": "config.outage_lines.OneLineAnOutage"},
-    },
-    "handlers": {
-        "console": {
-            "class": "logging.StreamHandler",
-            "formatter": "line",
-            "filters": ["once_per_outage"],
-        }
-    },
-    "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    "loggers": {
-        # urllib3 writes request lines at DEBUG, and redis its commands: never ours to show.
-        **{name: {"level": "INFO"} for name in ("urllib3", "requests", "redis", "kombu")},
-        # Three lines for each sweep, a sweep every few seconds: our own lines say what changed.
-        **{
-            name: {"level": "WARNING", "filters": ["one_line_an_outage"]}
-            for name in ("celery.app.trace", "celery.beat", "celery.worker.strategy")
-        },
-        # Each lane and each attempt to reconnect has a line of its own while a server is lost.
-        **{
-            name: {"filters": ["one_line_an_outage"]}
-            for name in ("celery.worker.consumer.consumer", "spotify_auth.refresh.lanes")
-        },
-        # Anybody may send one: a line, no traceback, and nothing to be called at night for.
-        "django.security.DisallowedHost": {"filters": ["strangers_host"]},
-        # runserver's request lines carry the query, and the log-in callback's the code.
-        "django.server": {"handlers": [], "level": "CRITICAL", "propagate": False},
-    },
-}
+LOGGING_CONFIG = "config.logs.configure"
+LOGGING = logs.logging_config(level=LOG_LEVEL, style=LOG_FORMAT)

@@ -18,6 +18,8 @@ from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer, create_server
 from waitress.task import ErrorTask, WSGITask
 
+from config import log_context
+
 logger = logging.getLogger("gunicorn.access")
 
 IDLE_SECONDS = 20
@@ -115,18 +117,19 @@ class _LogsAccess:
 
     def service(self: Any) -> None:
         begun = time.monotonic()
+        log_context.end()  # what no request of Django's becomes has no id
         try:
             super().service()  # type: ignore[misc]  # of waitress's task
         finally:
             address = getattr(self.request, "request_uri", "").partition("?")[0]
             logger.info(
-                '%s "%s %s" %s %s bytes %d ms',
-                self.channel.addr[0],
+                "request method=%s path=%s status=%s bytes=%s ms=%.0f address=%s",
                 _plain(getattr(self.request, "command", "")),
-                _plain(address.partition("#")[0]),
-                self.status.partition(" ")[0] if self.wrote_header else "-",
+                f'"{_plain(address.partition("#")[0])}"',
+                int(self.status.partition(" ")[0]) if self.wrote_header else None,
                 self.content_bytes_written,
                 (time.monotonic() - begun) * 1000,
+                self.channel.addr[0],
             )
 
 
@@ -157,7 +160,7 @@ def _is_transferring(channel: Any) -> bool:
 
 def _plain(text: str) -> str:
     # Control characters too: they could break a line, or write to the terminal that shows it.
-    return text.encode("unicode_escape").decode("ascii")
+    return text.encode("unicode_escape").decode("ascii").replace('"', "%22").replace(" ", "%20")
 
 
 def _most_connections() -> int:

@@ -32,8 +32,7 @@ def client_address(request: HttpRequest) -> str:
     """
     trusted = _trusted(as_written(settings.TRUSTED_PROXIES))
     peer = _parse(request.META.get("REMOTE_ADDR", ""))
-    # Without an address the peer is a process of this host that came by a Unix socket.
-    if not (_is_trusted(trusted, 0, peer) if peer else trusted):
+    if not is_from_our_proxy(request):
         return str(peer or UNKNOWN)
     client = peer
     rest = request.META.get("HTTP_X_FORWARDED_FOR", "")
@@ -46,6 +45,14 @@ def client_address(request: HttpRequest) -> str:
         if not _is_trusted(trusted, place, address):
             break
     return str(client or UNKNOWN)
+
+
+def is_from_our_proxy(request: HttpRequest) -> bool:
+    """Whether what calls this site is a proxy of TRUSTED_PROXIES, whose headers count."""
+    trusted = _trusted(as_written(settings.TRUSTED_PROXIES))
+    peer = _parse(request.META.get("REMOTE_ADDR", ""))
+    # Without an address the peer is a process of this host that came by a Unix socket.
+    return _is_trusted(trusted, 0, peer) if peer else bool(trusted)
 
 
 def address_group(address: str) -> str:

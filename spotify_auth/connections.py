@@ -252,8 +252,15 @@ def _erase(user_id: UserId, status: SpotifyToken.Status, event: Mapping[str, str
                 sentence=why_closed(reason),
             )
         )
-    who = f" asked_by={for_the_log(event['asked_by'])}" if event.get("asked_by") else ""
-    logger.info("%s user_id=%s generation=%s%s", event["outcome"], user_id, token.generation, who)
+    if event["outcome"] == Outcome.DISCONNECTED:
+        logger.info("disconnected user_id=%s generation=%s", user_id, token.generation)
+    else:
+        logger.info(
+            "revoked user_id=%s generation=%s asked_by=%s",
+            user_id,
+            token.generation,
+            for_the_log(event["asked_by"]),
+        )
     return True
 
 

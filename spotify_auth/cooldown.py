@@ -108,8 +108,10 @@ def start_or_raise(reason: Reason, *, seconds: float) -> bool:
     # Our own credentials, or an outage: no token is kept fresh until an operator looks.
     expected = reason in {Reason.RATE_LIMITED, Reason.RESTORING}
     level = logging.WARNING if expected else logging.ERROR
-    state = "cooldown_on" if fresh else "cooldown_extended"
-    logger.log(level, "%s reason=%s seconds=%.0f", state, reason, milliseconds / 1000)
+    if fresh:
+        logger.log(level, "cooldown_on reason=%s seconds=%.0f", reason, milliseconds / 1000)
+    else:
+        logger.log(level, "cooldown_extended reason=%s seconds=%.0f", reason, milliseconds / 1000)
     return bool(fresh)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from django.http import HttpRequest, HttpResponse
+from django.template import TemplateDoesNotExist
 from django.template.loader import render_to_string
 from django.utils.cache import add_never_cache_headers
 from django.views import defaults
@@ -64,7 +65,11 @@ def answer_to(request: HttpRequest, error: BaseException | None) -> HttpResponse
             code=fault, status=status, message=words.text, retry_after=words.retry_seconds
         ).as_json()
     # Without the request: the context processors would ask for the user.
-    context = {"problem": words, "try_again": request.method == "GET"}
+    context = {
+        "problem": words,
+        "try_again": request.method == "GET",
+        "request_id": _id_of(request),
+    }
     page = render_to_string("spotify_auth/database_fault.html", context)
     response = HttpResponse(page, status=status, headers={"Retry-After": str(words.retry_seconds)})
     add_never_cache_headers(response)
@@ -87,4 +92,18 @@ class DatabaseFaultMiddleware:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """The project's `handler500`: the same for what no view raises (sessions, error pages)."""
-    return answer_to(request, sys.exc_info()[1]) or defaults.server_error(request)
+    return answer_to(request, sys.exc_info()[1]) or _went_wrong(request)
+
+
+def _went_wrong(request: HttpRequest) -> HttpResponse:
+    """Django's, with the id of the request on the page."""
+    try:
+        page = render_to_string("500.html", {"request_id": _id_of(request)})
+    except TemplateDoesNotExist:
+        return defaults.server_error(request)
+    return HttpResponse(page, status=HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def _id_of(request: HttpRequest) -> str:
+    """By which support finds the lines of this request, if a middleware gave it one."""
+    return str(getattr(request, "id", ""))

@@ -46,8 +46,10 @@ class NoticeSignal(Signal):
     def _log_robust_failure(self, receiver: Callable[..., Any], err: BaseException) -> None:
         """What `send_robust` does about an exception; Django's own logs its message too."""
         name = getattr(receiver, "__qualname__", type(receiver).__name__)
-        frames = "".join(traceback.format_tb(err.__traceback__))
-        logger.error("receiver_failed receiver=%s reason=%s\n%s", name, type(err).__name__, frames)
+        frames = "\n" + "".join(traceback.format_tb(err.__traceback__))
+        logger.error(
+            "receiver_failed receiver=%s reason=%s frames=%s", name, type(err).__name__, frames
+        )
 
 
 token_connected = NoticeSignal()

@@ -5,6 +5,7 @@ calls Spotify. A reader who needs a token refreshed nudges, and does not wait fo
 """
 
 import logging
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Thread
@@ -209,8 +210,9 @@ def _nudge(user_id: UserId, *, generation: int, cause: Cause, requested_by: str)
                 cause,
                 for_the_log(requested_by),
             )
-            # In a thread of its own: a broker that hangs must not hold the request.
-            wake = Thread(target=_wake_a_worker, args=(user_id,), daemon=True)
+            # In a thread of its own: a broker that hangs must not hold the request. With the
+            # request's context variables, in which a project may keep an id for its log.
+            wake = Thread(target=copy_context().run, args=(_wake_a_worker, user_id), daemon=True)
             transaction.on_commit(wake.start)
     return changed
 

@@ -117,9 +117,12 @@ def refresh(find: Find, lane: Lane) -> Outcome | None:
             problem: OwnAnswer = Unstorable()
         else:
             # Where it happened, and not its message: that may hold a token.
-            frames = "".join(traceback.format_tb(error.__traceback__))
+            frames = traceback.format_tb(error.__traceback__)
             logger.error(
-                "unforeseen user_id=%s reason=%s\n%s", claim.user_id, type(error).__name__, frames
+                "unforeseen user_id=%s reason=%s frames=%s",
+                claim.user_id,
+                type(error).__name__,
+                "\n" + "".join(frames),
             )
             problem = Unforeseen()
         seen = Evidence()

@@ -4,6 +4,7 @@ import functools
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 from spotify_auth.conf import settings
@@ -78,7 +79,11 @@ def _get_each(
     except RateLimited as error:
         return dict.fromkeys(calls, error)
     pool = _pool(settings.WEB_THREADS * CALLS_OF_A_PAGE)
-    futures = {name: pool.submit(one, *call) for name, call in calls.items()}
+    # Each with the request's context variables, in which a project may keep an id for its log.
+    futures = {
+        name: pool.submit(functools.partial(copy_context().run, one, *call))
+        for name, call in calls.items()
+    }
     return {name: future.result() for name, future in futures.items()}
 
 

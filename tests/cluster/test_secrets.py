@@ -21,7 +21,7 @@ from pytest_celery import CeleryTestSetup
 from accounts.models import User
 from dev.process import ROOT, free_port
 from spotify_auth.models import SpotifyToken
-from tests.support.processes import wait_for, web_process
+from tests.support.processes import json_lines, wait_for, web_process
 from tests.support.sandbox_client import Sandbox
 from tests.support.sentry import SentryServer
 from tests.support.tokens import make_due, token_of
@@ -30,12 +30,12 @@ pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 
 FAULTS: dict[str, dict[str, Any]] = {
     # what the worker's log says of it: the fault
-    "error=http_503": {"fault": "unavailable"},
-    "error=answer_without_access_token": {"fault": "garbage"},
-    "error=connection_cut": {"fault": "connection_reset"},
-    "error=invalid_client": {"fault": "invalid_client"},
-    "outcome=suspected": {"fault": "false_invalid_grant"},
-    "reason=rate_limited": {"fault": "rate_limited", "retry_after": "0"},
+    '"error": "http_503"': {"fault": "unavailable"},
+    '"error": "answer_without_access_token"': {"fault": "garbage"},
+    '"error": "connection_cut"': {"fault": "connection_reset"},
+    '"error": "invalid_client"': {"fault": "invalid_client"},
+    '"outcome": "suspected"': {"fault": "false_invalid_grant"},
+    '"reason": "rate_limited"': {"fault": "rate_limited", "retry_after": "0"},
 }
 
 
@@ -59,6 +59,7 @@ def service_env(service_env: dict[str, str], sentry: SentryServer) -> dict[str, 
         **service_env,
         "DEBUG": "true",
         "LOG_LEVEL": "DEBUG",
+        "LOG_FORMAT": "json",  # of each line it shows as much as text does, and more
         "SENTRY_DSN": sentry.dsn,
         "PYTHONPATH": str(ROOT / "tests/support/sentry_site"),
         "HOST": "127.0.0.1",
@@ -194,14 +195,17 @@ def test_no_secret_is_logged_sent_or_stored_in_the_clear(
     }
     time.sleep(0.2)
 
-    places = {node.name(): node.logs() for node in celery_setup.worker_cluster}
-    places |= {"web": web.logs(), "broker": "\n".join(commands), "ps": shown}
+    logs = {node.name(): node.logs() for node in celery_setup.worker_cluster}
+    logs |= {"web": web.logs()}
+    places = logs | {f"{name}, read": str(json_lines(logs[name])) for name in logs}
+    places |= {"broker": "\n".join(commands), "ps": shown}
     places |= {"a dump of PostgreSQL": dump_of_postgresql(), "a dump of Redis": redis_dump}
     places |= {
         "Sentry": sentry.text,
         "celery report": celery_says("report", env=service_env).stdout,
     }
-    assert "refreshed" in "".join(places.values())  # the logs are the right ones
+    assert "'event': 'refreshed'" in "".join(places.values())  # the logs are the right ones
+    assert "'event': 'connected'" in places["web, read"]
     assert len(commands) > 10
     assert "celery" in places["ps"]
     assert "CELERY_BROKER_URL" in places["celery report"]

@@ -158,8 +158,12 @@ def test_a_body_that_is_too_large_is_refused(nginx: Nginx) -> None:
 
 
 def test_neither_log_has_the_code(nginx: Nginx) -> None:
-    nginx.answer(get("/?code=secret-code&state=secret-state", host=HTTPS_SITE))
+    query = "/?code=secret-code&state=secret-state"
+    nginx.answer(get(query, "X-Request-ID: secret-of-the-visitor", host=HTTPS_SITE))
     wait_for(lambda: '"GET /" ' in nginx.access_log.read_text(), what="nginx's line")
+    # Of the visitor's id nothing is left; nginx's own is in both.
+    (request_id,) = re.findall(r'"GET /" 200 .* (\w{32})$', nginx.access_log.read_text())[-1:]
+    wait_for(lambda: f"request_id={request_id}" in nginx.service.logs(), what="our line")
 
     assert "secret-" not in nginx.access_log.read_text() + nginx.service.logs()
 

@@ -129,16 +129,27 @@ def test_the_log_has_each_request_and_never_the_query(server: WebServer) -> None
     server.answer(get("/%0d%0aforged?code=secret-code"))
     server.answer(b"GET /?code=secret-code HTTP/1.1\r\nHost 127.0.0.1\r\n\r\n")  # malformed
 
-    wait_for(lambda: '/%0d%0aforged" 404' in server.process.logs(), what="the line")
+    server.answer(get("/%22%20status=999"))
+
+    wait_for(lambda: 'path="/%22%20status=999" ' in server.process.logs(), what="the line")
     log = server.process.logs()
-    assert re.search(r'127\.0\.0\.1 "GET /" 200 \d+ bytes \d+ ms', log)
+    assert 'path="/%0d%0aforged" status=404 ' in log
+    assert re.search(
+        r' request method=GET path="/" status=200 bytes=\d+ ms=\d+ address=127\.0\.0\.1 '
+        r"request_id=[0-9a-f]{32}$",
+        log,
+        re.MULTILINE,
+    )
     assert "secret-" not in log
 
 
 def test_what_is_refused_is_in_the_log_too(server: WebServer) -> None:
     server.answer(form_owed(web_worker.BODY_BYTES + 1))
 
-    wait_for(lambda: '"POST /spotify/login/" 413' in server.process.logs(), what="the line")
+    wait_for(
+        lambda: 'method=POST path="/spotify/login/" status=413' in server.process.logs(),
+        what="the line",
+    )
 
 
 def test_no_server_name_is_told(server: WebServer) -> None:

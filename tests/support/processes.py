@@ -1,5 +1,6 @@
 """Real processes for tests, with the interface that pytest-celery expects of a container."""
 
+import json
 import os
 import subprocess
 import sys
@@ -191,5 +192,14 @@ def web_process(name: str, *, env: Mapping[str, str], cwd: Path = ROOT) -> Local
 
 
 def beat_process(name: str, *, env: Mapping[str, str]) -> LocalProcess:
-    """A real beat, started as the Procfile starts it."""
-    return LocalProcess(name, celery_command("beat"), env=env, ready_when="maxinterval")
+    """A real beat, started as the Procfile starts it. With a log of JSON it says nothing."""
+    ready_when = "" if env.get("LOG_FORMAT") == "json" else "maxinterval"
+    return LocalProcess(name, celery_command("beat"), env=env, ready_when=ready_when)
+
+
+def json_lines(text: str) -> list[dict[str, Any]]:
+    """A log of JSON, line by line. Raises ValueError for a line that is no object."""
+    lines = [json.loads(line) for line in text.splitlines()]
+    if not all(isinstance(line, dict) for line in lines):
+        raise ValueError("a line is no object")
+    return lines
