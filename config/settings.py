@@ -220,6 +220,7 @@ MIDDLEWARE = [
     "config.request_id.RequestIdMiddleware",
     "config.headers.HeadersMiddleware",
     "spotify_auth.health.HealthMiddleware",
+    "spotify_auth.metrics.MetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",

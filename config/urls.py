@@ -9,6 +9,7 @@ from django.views.generic import RedirectView
 
 from spotify_auth.browser_token import browser_token
 from spotify_auth.health import readyz
+from spotify_auth.metrics import metrics
 
 handler500 = "spotify_auth.database_fault_pages.server_error"
 
@@ -21,6 +22,7 @@ urlpatterns = [
     path("spotify/", include("spotify_auth.urls")),
     path("api/spotify/token", browser_token, name="browser_token"),
     path("readyz", readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
     path("favicon.ico", RedirectView.as_view(url=_ICON)),
     *([path(settings.ADMIN_PATH, admin.site.urls)] if settings.ADMIN_ENABLED else []),
 ]

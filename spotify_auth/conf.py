@@ -82,7 +82,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "RATE_LIMIT_CODE_EXCHANGES": 120,
     # Seconds for which a user's dashboard is shown again without asking Spotify. 0 is not at all.
     "DASHBOARD_KEPT_SECONDS": 10,
-    # What a program sends as its Bearer token to be told how the service is, on
+    # What a program sends as its Bearer token to be told how the service is, on /metrics and
     # /readyz?verbose. Blank: only the staff is told.
     "OPERATIONS_TOKEN": "",
     # The most connections to PostgreSQL that all processes together may open, for

@@ -181,12 +181,12 @@ def look(*, without: Collection[str] = ()) -> dict[str, Found]:
 
 def is_operator(request: HttpRequest) -> bool:
     """Whether a member of the staff asks, or a program with OPERATIONS_TOKEN as Bearer token."""
-    user = getattr(request, "user", None)
-    if user is not None and user.is_active and getattr(user, "is_staff", False):
-        return True
     token = settings.OPERATIONS_TOKEN
     given = request.headers.get("Authorization", "")
-    return bool(token) and hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
+    if token and hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+        return True
+    user = getattr(request, "user", None)
+    return user is not None and user.is_active and getattr(user, "is_staff", False)
 
 
 def _plain(request: HttpRequest, status: int, text: str) -> HttpResponse:

@@ -48,9 +48,15 @@ def house_keeping() -> None:
 
 @shared_task(name="spotify_auth.count")
 def count() -> None:
-    """Count the history and the tokens for the figures, if it is time."""
+    """Count what is new in the history, if some seconds have passed."""
     if chores.take(count.name):
         roll_up.roll_up()
+
+
+@shared_task(name="spotify_auth.count_tokens")
+def count_tokens() -> None:
+    """Count the tokens of each status, if a minute has passed."""
+    if chores.take(count_tokens.name):
         statuses.count()
 
 
@@ -62,7 +68,8 @@ def notice_reconnect_due() -> None:
 
 
 chores.register(house_keeping.name, every=timedelta(hours=1))
-chores.register(count.name, every=timedelta(seconds=15))
+chores.register(count.name, every=timedelta(seconds=5))
+chores.register(count_tokens.name, every=timedelta(minutes=1))
 chores.register(notice_reconnect_due.name, every=timedelta(hours=1))
 
 

@@ -23,6 +23,7 @@ from spotify_auth.database_faults import leave_standby
 from spotify_auth.encryption import DecryptionError
 from spotify_auth.failure_codes import FailureCode
 from spotify_auth.models import Cause, SpotifyToken, UserId
+from spotify_auth.read_outcomes import outcomes
 from spotify_auth.text import for_the_log, one_line
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,9 @@ class TokenUnavailable(Exception):
     `-- TokenStale          connected, but not refreshed in time: it will be, by itself
     """
 
+    outcome = "not_connected"
+    """What it counts as: one of `read_outcomes.OUTCOMES`."""
+
 
 class NotConnected(TokenUnavailable):
     """This user has no Spotify token."""
@@ -97,6 +101,8 @@ class ReconnectRequired(TokenUnavailable):
     `reason` is what the row's `last_error` says: invalid_grant, answer_lost,
     six_months_over, client_refused, backup_restored, required_by_admin or undecryptable.
     """
+
+    outcome = "reconnect_required"
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -112,6 +118,8 @@ class RefreshPaused(TokenUnavailable):
 
 class TokenStale(TokenUnavailable):
     """The access token has too little life left. `generation` is what to nudge about."""
+
+    outcome = "stale"
 
     def __init__(self, generation: int) -> None:
         super().__init__(f"generation {generation} is stale")
@@ -132,6 +140,16 @@ def access_token_for(user: UserOrId, *, minimum_seconds: float | None = None) ->
     `user` is a user or a primary key. The default is ACCESS_TOKEN_MINIMUM_SECONDS; a long
     job may ask for more. Raises NotConnected, ReconnectRequired, RefreshPaused or TokenStale.
     """
+    try:
+        token = _access_token_for(user, minimum_seconds=minimum_seconds)
+    except TokenUnavailable as error:
+        outcomes.count(error.outcome)
+        raise
+    outcomes.count("fresh")
+    return token
+
+
+def _access_token_for(user: UserOrId, *, minimum_seconds: float | None) -> AccessToken:
     user_id = primary_key_of(user)
     if minimum_seconds is None:
         minimum_seconds = settings.ACCESS_TOKEN_MINIMUM_SECONDS

@@ -1,4 +1,4 @@
-"""How many tokens have each status, counted every 15 s.
+"""How many tokens have each status, counted once a minute.
 
 Nobody counts a million rows: active tokens are counted up to some number and estimated beyond
 (`freshness.CONNECTED`), and the others have an index to themselves, in which a refresh leaves

@@ -22,7 +22,7 @@ class Summary:
 
     freshness: Freshness
     by_status: Mapping[str, int]
-    """Tokens by status, and `statuses.SLEEPING`: counted some seconds ago."""
+    """Tokens by status, and `statuses.SLEEPING`: the count of the last minute."""
     budget: Budget
     sweep_age: float | None
     """Since the last sweep, of beat or of a worker; None if there was none yet."""

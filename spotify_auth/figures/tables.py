@@ -56,7 +56,7 @@ class RolledUp(models.Model):
 
 
 class StatusCount(models.Model):
-    """How many tokens have a status, as it was counted some seconds ago.
+    """How many tokens have a status, as it was counted a minute ago at most.
 
     `sleeping` is no status: these are active tokens whose users were not seen for long.
     """

@@ -1,9 +1,10 @@
 """What all workers do at this moment, as Redis knows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from spotify_auth import cooldown, redis_client
+from spotify_auth import cooldown, read_outcomes, redis_client
 
 IN_FLIGHT: Final = "spotify_auth:in_flight"
 """The lanes that are asking, each with the moment at which it must have ended or died."""
@@ -14,7 +15,7 @@ _LOOK = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 return {redis.call('ZCOUNT', KEYS[1], now, '+inf'), redis.call('GET', KEYS[2]) or '',
-        redis.call('PTTL', KEYS[3]), redis.call('EXISTS', KEYS[4])}
+        redis.call('PTTL', KEYS[3]), redis.call('EXISTS', KEYS[4]), redis.call('HGETALL', KEYS[5])}
 """
 
 
@@ -30,17 +31,23 @@ class Traffic:
     """0 if nobody pauses, and while a probe finds out whether the pause is over."""
     mass_refusal: bool
     """Within the last minute a refusal was not believed, because too many others were refused."""
+    reads: Mapping[str, int]
+    """What readers got, by `read_outcomes.OUTCOMES`, since Redis began to count."""
 
 
 def look() -> Traffic:
     """One question. Raises redis.RedisError, within a second or two if Redis hangs."""
     pause, half_open, _probe = cooldown.KEYS
-    lanes, reason, left, refused = redis_client.run(
-        _LOOK, keys=[IN_FLIGHT, half_open, pause, MASS_REFUSAL]
+    lanes, reason, left, refused, reads = redis_client.run(
+        _LOOK, keys=[IN_FLIGHT, half_open, pause, MASS_REFUSAL, read_outcomes.KEY]
     )
     return Traffic(
         lanes=lanes,
         cooldown=reason.decode(),
         cooldown_left=max(int(left), 0) / 1000,
         mass_refusal=bool(refused),
+        reads={
+            outcome.decode(): int(count)
+            for outcome, count in zip(reads[::2], reads[1::2], strict=True)
+        },
     )

@@ -1,0 +1,217 @@
+"""`/metrics`: to whom, what, and that it answers whatever is away."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+
+import pytest
+import redis
+from django.db import connection as database
+from django.db.models.functions import Now
+from django.test import Client
+from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as prometheus
+from pytest_django import Settings
+
+from accounts.models import User
+from dev.process import ROOT, free_port
+from spotify_auth import chores, cooldown, metrics, tokens
+from spotify_auth.figures import roll_up, statuses
+from spotify_auth.models import Chore, Presence, TokenEvent
+from spotify_auth.presence import Sign
+from spotify_auth.read_outcomes import KEY, outcomes
+from tests.support.promtool import promtool
+from tests.support.tokens import Connect, ago, change
+
+# The figures are asked for in a thread, over a connection of its own.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TOKEN = "a-token-for-operators"
+
+
+@pytest.fixture(autouse=True)
+def figures_of_this_test(monkeypatch: pytest.MonkeyPatch) -> metrics.Figures:
+    figures = metrics.Figures()
+    collector = metrics.FiguresCollector(figures)
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(collector)
+    monkeypatch.setattr(metrics, "registry", registry)
+    return figures
+
+
+@pytest.fixture
+def program(settings: Settings) -> Client:
+    """As Prometheus asks: by the address of a process, without a session and without https."""
+    settings.OPERATIONS_TOKEN = TOKEN
+    settings.SECURE_SSL_REDIRECT = True
+    return Client(headers={"authorization": f"Bearer {TOKEN}", "host": "10.1.2.3:8000"})
+
+
+def scrape(program: Client) -> dict[str, float]:
+    """Each sample, as `name{label="value"}`."""
+    answer = program.get("/metrics")
+    assert answer.status_code == 200
+    return {
+        sample.name + "".join(f'{{{name}="{value}"}}' for name, value in sample.labels.items()): (
+            sample.value
+        )
+        for family in prometheus(answer.content.decode())
+        for sample in family.samples
+    }
+
+
+@contextmanager
+def postgresql_at(port: int) -> Iterator[None]:
+    """Let new connections of this process lead elsewhere."""
+    before = database.settings_dict["PORT"]
+    database.settings_dict["PORT"] = port
+    try:
+        yield
+    finally:
+        database.settings_dict["PORT"] = before
+
+
+def test_only_operators_are_told(program: Client, settings: Settings, admin_user: User) -> None:
+    assert program.get("/metrics").status_code == 200
+    assert program.post("/metrics").status_code == 405
+    settings.SECURE_SSL_REDIRECT = False
+    assert Client().get("/metrics").status_code == 404
+    wrong = Client(headers={"authorization": "Bearer x"})
+    assert wrong.get("/metrics").status_code == 404
+    settings.OPERATIONS_TOKEN = ""
+    assert program.get("/metrics").status_code == 404
+    assert Client(headers={"authorization": "Bearer "}).get("/metrics").status_code == 404
+
+    staff = Client()
+    staff.force_login(admin_user)
+    answer = staff.get("/metrics")
+    assert answer.status_code == 200
+    assert "no-store" in answer["Cache-Control"]
+
+
+def test_what_it_says(connect: Connect, program: Client, settings: Settings) -> None:
+    well, stale, refused, ended = (connect(f"user-{n}", due=False) for n in range(4))
+    change(stale, due_at=ago(70), expires_at=ago(20))
+    change(refused, failures=2, suspected_at=ago(60), expires_at=ago(30))
+    change(ended, status="reconnect_required")
+    for duration in (90, 700):
+        TokenEvent.objects.create(
+            user=well, cause="schedule", outcome="refreshed", rotated=True, duration_ms=duration
+        )
+    TokenEvent.objects.create(user=stale, cause="schedule", outcome="retry", duration_ms=12_000)
+    roll_up.roll_up()
+    statuses.count()
+    Chore.objects.create(name=chores.SWEEP, done_at=Now() - timedelta(seconds=8))
+    Sign(Presence.Kind.WORKER).show()
+    cooldown.start(cooldown.Reason.UNAVAILABLE, seconds=60)
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.delete(KEY)
+    outcomes.add()
+    tokens.access_token_for(well)
+    for user in (stale, refused):
+        with pytest.raises(tokens.TokenStale):
+            tokens.access_token_for(user)
+    outcomes.add()
+
+    found = scrape(program)
+
+    assert found['spotify_up{part="postgresql"}'] == found['spotify_up{part="redis"}'] == 1
+    assert found['spotify_token_refresh_total{outcome="refreshed"}'] == 2
+    assert found['spotify_token_refresh_total{outcome="retry"}'] == 1
+    assert found['spotify_token_refresh_total{outcome="suspected"}'] == 0
+    assert found['spotify_token_events_total{outcome="connected"}'] == 4
+    assert found["spotify_token_rotations_total"] == 2
+    assert found["spotify_token_refresh_seconds_count"] == 3
+    assert found["spotify_token_refresh_seconds_sum"] == pytest.approx(12.79)
+    assert found['spotify_token_refresh_seconds_bucket{le="0.1"}'] == 1
+    assert found['spotify_token_refresh_seconds_bucket{le="10.0"}'] == 2
+    assert found['spotify_tokens{status="active"}'] == 3
+    assert found['spotify_tokens{status="reconnect_required"}'] == 1
+    assert found["spotify_tokens_overdue"] == 1
+    assert found["spotify_token_oldest_overdue_seconds"] == pytest.approx(70, abs=5)
+    assert found["spotify_token_min_seconds_to_expiry"] == pytest.approx(-20, abs=5)
+    assert (found["spotify_tokens_stale"], found["spotify_tokens_stale_refused"]) == (1, 1)
+    assert found["spotify_tokens_fresh_ratio"] == pytest.approx(1 / 3)
+    assert found["spotify_freshness_budget_seconds"] == pytest.approx(604.8)
+    assert found["spotify_sweep_age_seconds"] == pytest.approx(8, abs=5)
+    assert found['spotify_processes{kind="worker"}{version="0.1.0"}'] == 1
+    assert found['spotify_processes{kind="beat"}{version="0.1.0"}'] == 0
+    assert found['spotify_cooldown{reason="unavailable"}'] == 1
+    assert found['spotify_cooldown{reason="rate_limited"}'] == 0
+    assert 0 < found["spotify_cooldown_left_seconds"] <= 60
+    assert found['spotify_token_reads_total{outcome="fresh"}'] == 1
+    assert found['spotify_token_reads_total{outcome="stale"}'] == 2
+
+    text = program.get("/metrics").content.decode()
+    assert promtool("check", "metrics", given=text) == ""
+    asked = program.get("/metrics", headers={"accept": "application/openmetrics-text"})
+    assert asked["Content-Type"].startswith("application/openmetrics-text")
+    parsed = openmetrics(asked.content.decode())  # type: ignore[no-untyped-call]
+    families = [family.name for family in parsed]
+    page = (ROOT / "docs/reference/metrics.md").read_text()
+    rows = {line.split("`")[1].split("{")[0] for line in page.splitlines() if line[:3] == "| `"}
+    assert {row.removesuffix("_total") for row in rows} == set(families)
+
+
+def test_figures_are_kept_for_a_moment(
+    program: Client, figures_of_this_test: metrics.Figures
+) -> None:
+    first = scrape(program)
+    Chore.objects.create(name=chores.SWEEP, done_at=Now())
+
+    assert scrape(program) == first
+    figures_of_this_test._ask_at = 0.0
+    assert scrape(program)["spotify_sweep_age_seconds"] < 60 < first["spotify_sweep_age_seconds"]
+
+
+def test_answers_without_postgresql_and_without_redis(
+    program: Client, settings: Settings, figures_of_this_test: metrics.Figures
+) -> None:
+    with postgresql_at(free_port()):
+        found = scrape(program)
+    assert (found['spotify_up{part="postgresql"}'], found['spotify_up{part="redis"}']) == (0, 1)
+    assert "spotify_lanes_running" in found
+    assert "spotify_tokens_overdue" not in found
+
+    figures_of_this_test._ask_at = 0.0
+    settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
+    found = scrape(program)
+    assert (found['spotify_up{part="postgresql"}'], found['spotify_up{part="redis"}']) == (1, 0)
+    assert "spotify_lanes_running" not in found
+    assert "spotify_tokens_overdue" in found
+
+
+def test_does_not_wait_for_a_postgresql_that_hangs(
+    program: Client, monkeypatch: pytest.MonkeyPatch, figures_of_this_test: metrics.Figures
+) -> None:
+    monkeypatch.setattr(metrics, "WAIT_SECONDS", 0.2)
+    silent = socket.create_server(("127.0.0.1", 0))
+    with closing(silent), postgresql_at(silent.getsockname()[1]):
+        begun = time.monotonic()
+        found = scrape(program)
+        scrape(program)  # no second thread waits beside the first
+        assert time.monotonic() - begun < 4  # connecting alone may take 5 s
+        asking = figures_of_this_test._asking
+        assert asking
+    asking.join(20)
+
+    assert found['spotify_up{part="postgresql"}'] == 0
+    assert found["spotify_lanes_allowed"] == 64
+
+
+def test_without_redis_reads_are_counted_later(settings: Settings, db: None) -> None:
+    there = settings.REDIS_URL
+    with redis.Redis.from_url(there) as client:
+        client.delete(KEY)
+        outcomes.forget()
+        settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
+        outcomes.count("fresh")
+        outcomes.add()
+        settings.REDIS_URL = there
+        outcomes.count("fresh")
+        outcomes.add()
+
+        assert client.hgetall(KEY) == {b"fresh": b"2"}
