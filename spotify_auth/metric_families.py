@@ -181,6 +181,11 @@ def of_processes(seen: Iterable[Seen]) -> Iterator[Metric]:
     yield family
 
 
+def of_pause(*, paused: bool) -> Iterator[Metric]:
+    """What an operator ordered."""
+    yield _gauge("spotify_service_paused", "Whether an operator pauses all refreshing.", paused)
+
+
 def of_traffic(found: Traffic) -> Iterator[Metric]:
     """What Redis knows."""
     yield _gauge("spotify_lanes_running", "Lanes that are asking Spotify.", found.lanes)

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 
-from spotify_auth import metric_families, presence
+from spotify_auth import metric_families, presence, service_pause
 from spotify_auth.conf import settings
 from spotify_auth.database_faults import leave_standby
 from spotify_auth.figures import summary
@@ -42,6 +42,7 @@ class Known:
 
     summary: Summary | None = None
     processes: list[Seen] | None = None
+    paused: bool | None = None
     traffic: Traffic | None = None
 
 
@@ -85,11 +86,12 @@ def _look() -> Known:
                 limit = f"{WAIT_SECONDS * 1000:.0f}"
                 cursor.execute("SELECT set_config('statement_timeout', %s, true)", [limit])
             found, processes = summary.look(), presence.seen()
+            paused = service_pause.current() is not None
     except Error as error:
         leave_standby(error)
         logger.warning("figures_unknown reason=%s", type(error).__name__)
         return Known(traffic=summary.look_at_redis())
-    return Known(summary=found, processes=processes, traffic=found.traffic)
+    return Known(summary=found, processes=processes, paused=paused, traffic=found.traffic)
 
 
 class FiguresCollector:
@@ -113,6 +115,8 @@ class FiguresCollector:
             yield from metric_families.of_summary(known.summary)
         if known.processes is not None:
             yield from metric_families.of_processes(known.processes)
+        if known.paused is not None:
+            yield from metric_families.of_pause(paused=known.paused)
         if known.traffic is not None:
             yield from metric_families.of_traffic(known.traffic)
 

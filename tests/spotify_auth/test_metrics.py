@@ -136,6 +136,7 @@ def test_what_it_says(connect: Connect, program: Client, settings: Settings) -> 
     assert (found["spotify_tokens_stale"], found["spotify_tokens_stale_refused"]) == (1, 1)
     assert found["spotify_tokens_fresh_ratio"] == pytest.approx(1 / 3)
     assert found["spotify_freshness_budget_seconds"] == pytest.approx(604.8)
+    assert found["spotify_service_paused"] == 0
     assert found["spotify_sweep_age_seconds"] == pytest.approx(8, abs=5)
     assert found['spotify_processes{kind="worker"}{version="0.1.0"}'] == 1
     assert found['spotify_processes{kind="beat"}{version="0.1.0"}'] == 0

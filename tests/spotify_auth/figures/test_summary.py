@@ -16,6 +16,7 @@ from spotify_auth import cooldown, housekeeping
 from spotify_auth.figures import counts, roll_up, samples, statuses, summary
 from spotify_auth.figures.tables import EventCount, FreshnessSample
 from spotify_auth.figures.traffic import IN_FLIGHT, MASS_REFUSAL
+from spotify_auth.models import SpotifyToken
 from tests.spotify_auth.figures.conftest import Happen
 from tests.support.tokens import Connect, change
 
@@ -49,11 +50,11 @@ def test_tokens_by_status(connect: Connect) -> None:
     statuses.count()
 
     assert first == {
+        **dict.fromkeys(SpotifyToken.Status.values, 0),
         "active": 2,
         "sleeping": 1,
         "reconnect_required": 1,
         "disconnected": 1,
-        "revoked": 0,
     }
     assert statuses.by_status() == {**first, "active": 1, "reconnect_required": 0}
     assert summary.look().awake == 0
