@@ -15,6 +15,7 @@ PARTS = (
     "storage",
     "refreshing",
     "reading",
+    "figures",
     "claiming",
     "burst",
     "recovery",

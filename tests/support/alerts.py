@@ -44,7 +44,7 @@ def play(scenarios: Iterable[Scenario], *, directory: Path) -> None:
 
 def _test(scenario: Scenario) -> dict[str, Any]:
     steps = max(map(len, scenario.series.values())) - 1
-    checks = [
+    checks: list[dict[str, Any]] = [
         {"eval_time": f"{step * STEP_SECONDS}s", "alertname": alert, "exp_alerts": []}
         for alert in alert_rules()
         if alert != scenario.fires
