@@ -5,6 +5,7 @@ from importlib import import_module
 
 from django.conf import settings as django_settings
 from django.core.management import call_command
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from spotify_auth import chores, login, presence
@@ -46,13 +47,25 @@ def delete_expired() -> bool:
 
 def _delete_some_events() -> bool:
     """Delete the oldest events that are too old; whether there may be more."""
-    oldest = Now() - timedelta(days=settings.TOKEN_EVENT_RETENTION_DAYS)
-    old = TokenEvent.objects.filter(at__lt=oldest).order_by("at").values_list("pk", flat=True)
+    return delete_old_events(older_than=settings.TOKEN_EVENT_RETENTION_DAYS) == AT_ONCE
+
+
+def delete_old_events(*, older_than: float) -> int:
+    """Delete the oldest events that are older than so many days, AT_ONCE at most; how many.
+
+    Fewer than AT_ONCE: there are no more that PostgreSQL lets go.
+    """
+    old = old_events(older_than=older_than).order_by("at").values_list("pk", flat=True)
     found = list(old[:AT_ONCE])
     # PostgreSQL may keep some of them (docs/how-to/make-the-history-append-only.md): counting what
     # was found would go on for ever.
     deleted, _ = TokenEvent.objects.filter(pk__in=found).delete()
-    return deleted == AT_ONCE
+    return deleted
+
+
+def old_events(*, older_than: float) -> QuerySet[TokenEvent]:
+    """The events that are older than so many days."""
+    return TokenEvent.objects.filter(at__lt=Now() - timedelta(days=older_than))
 
 
 def _delete_some_notices() -> bool:

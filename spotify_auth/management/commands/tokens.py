@@ -1,18 +1,29 @@
-"""`manage.py tokens`: what an operator does to all tokens at once."""
+"""`manage.py tokens`: what an operator sees of tokens, and does to them."""
 
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from spotify_auth.management.acting import VERBS, LiftCooldownCommand
 from spotify_auth.management.after_restore import AfterRestoreCommand
+from spotify_auth.management.pruning import PruneCommand
 from spotify_auth.management.rotate_keys import RotateKeysCommand
 from spotify_auth.management.subcommands import Subcommand, readable_failures
+from spotify_auth.management.telling import HistoryCommand, StatusCommand
 
-SUBCOMMANDS: tuple[Subcommand, ...] = (RotateKeysCommand(), AfterRestoreCommand())
+SUBCOMMANDS: tuple[Subcommand, ...] = (
+    StatusCommand(),
+    HistoryCommand(),
+    *VERBS,
+    LiftCooldownCommand(),
+    PruneCommand(),
+    RotateKeysCommand(),
+    AfterRestoreCommand(),
+)
 
 
 class Command(BaseCommand):
-    help = "What an operator does to all tokens at once."
+    help = "What an operator sees of tokens, and does to them."
 
     def add_arguments(self, parser: CommandParser) -> None:
         subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="subcommand")

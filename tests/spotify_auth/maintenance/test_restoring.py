@@ -17,12 +17,13 @@ from pytest_django import Settings
 
 from accounts.models import User
 from dev.process import free_port
-from spotify_auth import connections, cooldown
+from spotify_auth import connections, cooldown, verbs
 from spotify_auth.cooldown import Reason
 from spotify_auth.maintenance import restoring
 from spotify_auth.maintenance.restoring import AfterRestore
 from spotify_auth.models import Notice, Outcome, SpotifyToken
 from spotify_auth.refresh import lanes
+from spotify_auth.verbs import Operator
 from tests.support.answers import after_the_answer
 from tests.support.backup import back_up, forget_backup, restore
 from tests.support.claims import begin
@@ -126,6 +127,32 @@ def test_no_token_of_the_backup_is_ever_presented(
         "reconnect_required",
         "backup_restored",
     )
+
+
+def test_a_paused_token_of_the_backup_is_not_presented_either(
+    people: list[User], spotify: Sandbox, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, newer = people[:2]
+    anna = Operator.named("anna")
+    for person in (old, newer):
+        assert verbs.pause(person.pk, operator=anna, reason="r").is_done
+    moment = back_up()
+    verbs.resume(newer.pk, operator=anna, reason="r")
+    after_the_answer(monkeypatch, cut_the_connection)  # its grant is saved in Redis
+    lanes.run_lane()
+    restore()
+    before = attempted(spotify)
+
+    after_restore(moment, "--yes")
+
+    assert (token_of(old).status, token_of(old).last_error) == (
+        "reconnect_required",
+        "backup_restored",
+    )
+    assert (token_of(newer).status, token_of(newer).generation) == ("paused", 2)
+    assert account_of(spotify, token_of(newer).access_token) == newer.account_id
+    work()
+    assert attempted(spotify) == before
 
 
 def test_the_page_says_what_happened_and_a_login_ends_it(

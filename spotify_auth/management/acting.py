@@ -1,0 +1,185 @@
+"""`manage.py tokens pause` and its like: a verb for users, for a filter, or for the service."""
+
+import os
+import pwd
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser, OutputWrapper
+
+from spotify_auth import verbs
+from spotify_auth.management import people
+from spotify_auth.management.people import People
+from spotify_auth.management.subcommands import Progress, confirmed, gentle_end
+from spotify_auth.verbs import Kind, Operator, Result
+
+PARTLY = 3
+"""The exit code when some of it is done, or when the same once more may help."""
+NAMED = 20
+"""How many users with whom nothing was done are named one by one."""
+
+
+class VerbCommand:
+    """One verb. `whole` is its counterpart for the whole service, asked for by --all."""
+
+    def __init__(
+        self,
+        name: str,
+        verb: Callable[..., Result],
+        help: str,
+        *,
+        whole: Callable[..., Result] | None = None,
+    ) -> None:
+        self.name, self.help = name, help
+        self._verb, self._whole = verb, whole
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        people.add_arguments(parser)
+        if self._whole:
+            parser.add_argument(
+                "--all", action="store_true", help="all refreshing, instead of single tokens"
+            )
+        add_order(parser)
+
+    def handle(self, out: OutputWrapper, options: Mapping[str, Any]) -> None:
+        operator, reason = order_of(options)
+        if self._whole and options["all"]:
+            if options["users"] or options["status"] or options["last_error"]:
+                raise CommandError("--all takes neither users nor a filter.", returncode=2)
+            confirm(options, f"{self.name}: all refreshing, of every user.")
+            conclude(out, self._whole(operator=operator, reason=reason))
+            return
+        chosen = People(options)
+        total = chosen.count()
+        if not total:
+            out.write("No token matches: there is nothing to do.")
+            return
+        whom = people.name_of(next(iter(chosen))) if total == 1 else f"{total} users"
+        confirm(options, f"{self.name}: {whom}.")
+        if total == 1:
+            conclude(out, self._verb(next(iter(chosen)), operator=operator, reason=reason))
+            return
+        self._act_on_all(out, chosen, total, operator=operator, reason=reason)
+
+    def _act_on_all(
+        self, out: OutputWrapper, chosen: People, total: int, *, operator: Operator, reason: str
+    ) -> None:
+        came_of_it, not_done = Counter[Result](), []
+        progress = Progress(out, self.name, total)
+        with gentle_end() as stopping, progress.shown():
+            for user_id in chosen:
+                if stopping.is_set():
+                    break
+                result = self._verb(user_id, operator=operator, reason=reason)
+                came_of_it[result] += 1
+                if not result.is_done:
+                    not_done.append((user_id, result))
+                progress.advance(1)
+        for result, users in came_of_it.most_common():
+            out.write(f"  {users:>8}  {result.sentence}")
+        for user_id, result in not_done[:NAMED]:
+            out.write(f"  {people.name_of(user_id)}: {result.sentence}")
+        if len(not_done) > NAMED:
+            out.write(f"  and {len(not_done) - NAMED} more")
+        _conclude_all(out, came_of_it, stopped=stopping.is_set())
+
+
+def _conclude_all(out: OutputWrapper, came_of_it: Counter[Result], *, stopped: bool) -> None:
+    """Say what was done. Raises CommandError if it was not all."""
+    kinds = Counter[Kind]()
+    for result, users in came_of_it.items():
+        kinds[result.kind] += users
+    done, total = kinds[Kind.DONE], kinds.total()
+    if stopped:
+        raise CommandError(f"Stopped. {done} are done.", returncode=PARTLY)
+    if done < total:
+        code = PARTLY if done or kinds[Kind.BUSY] else 1
+        raise CommandError(f"Done for {done} of {total}.", returncode=code)
+    out.write(f"Done for {done} of {total}.")
+
+
+class LiftCooldownCommand:
+    """End the cool-down."""
+
+    name = "lift-cooldown"
+    help = (
+        "End the cool-down that the service has ordered by itself. What ordered it orders it again "
+        "if it was right."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_order(parser)
+
+    def handle(self, out: OutputWrapper, options: Mapping[str, Any]) -> None:
+        operator, reason = order_of(options)
+        confirm(options, "Every worker asks Spotify again at once.")
+        conclude(out, verbs.lift_cooldown(operator=operator, reason=reason))
+
+
+def add_order(parser: CommandParser) -> None:
+    """Who orders it, and why."""
+    parser.add_argument("--reason", required=True, help="why, for the history: a ticket, perhaps")
+    parser.add_argument(
+        "--by", metavar="NAME", help="who, for the history; by default your name on this system"
+    )
+    parser.add_argument("--no-input", action="store_true", help="do not ask")
+
+
+def order_of(options: Mapping[str, Any]) -> tuple[Operator, str]:
+    """Who orders it, and why. Raises CommandError where one of them is blank."""
+    try:
+        operator = Operator.named(options["by"] if options["by"] is not None else _system_name())
+    except ValueError:
+        raise CommandError("--by is blank: say who you are.", returncode=2) from None
+    if not options["reason"].strip():
+        raise CommandError("--reason is blank: the history keeps it.", returncode=2)
+    return operator, options["reason"]
+
+
+def _system_name() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"  # as in a container
+
+
+def confirm(options: Mapping[str, Any], question: str) -> None:
+    """Ask at a terminal. Raises CommandError if the answer is not yes."""
+    if not (options["no_input"] or confirmed(question)):
+        raise CommandError("Nothing was changed. With --no-input it is done without a question.")
+
+
+def conclude(out: OutputWrapper, result: Result) -> None:
+    """Say what came of it. Raises CommandError if it is not done."""
+    if not result.is_done:
+        busy = result.kind is Kind.BUSY
+        raise CommandError(result.sentence, returncode=PARTLY if busy else 1)
+    out.write(result.sentence)
+
+
+VERBS = (
+    VerbCommand("refresh", verbs.refresh, "Let a worker refresh tokens now."),
+    VerbCommand(
+        "pause",
+        verbs.pause,
+        "Let nobody present refresh tokens to Spotify until they are resumed.",
+        whole=verbs.pause_all,
+    ),
+    VerbCommand(
+        "resume", verbs.resume, "End a pause: the tokens are due now.", whole=verbs.resume_all
+    ),
+    VerbCommand(
+        "revoke",
+        verbs.revoke,
+        "Erase both tokens here. Spotify has no revocation endpoint: users must also remove the "
+        "app at https://www.spotify.com/account/apps/.",
+    ),
+    VerbCommand(
+        "require-reconnect",
+        verbs.require_reconnect,
+        "Let users approve the app once more: their tokens are not used or presented any more.",
+    ),
+    VerbCommand("believe", verbs.believe, "Take Spotify's refusal of tokens for final, now."),
+    VerbCommand("forgive", verbs.forgive, "Let Spotify be asked again at once about tokens."),
+)
