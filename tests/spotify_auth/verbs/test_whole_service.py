@@ -136,6 +136,7 @@ def test_a_lifted_cooldown_lets_every_lane_go(connect: Connect, settings: Settin
     assert not verbs.lift_cooldown(operator=root, reason="r").is_done
     cooldown.start(Reason.RESTORING, seconds=60)
     assert "after-restore" in verbs.lift_cooldown(operator=root, reason="r").sentence
+    assert cooldown.left() > 50
     assert not LogEntry.objects.exists()
     cooldown.stop(Reason.RESTORING)
     cooldown.start(Reason.RATE_LIMITED, seconds=60)
