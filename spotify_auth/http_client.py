@@ -7,6 +7,10 @@ a row lock, for ever. Here each read is allowed what is left of one deadline.
 A NAT or a load balancer forgets a connection that was idle for some minutes, and answers its
 next use with silence or a reset. So one that rested is not used again, TCP's own probes
 keep the others known, and a GET that a reused connection swallowed is sent once more.
+
+What could not be sent is forgotten at the deadline too. Otherwise the kernel goes on trying for
+minutes after the call was given up, and a refresh token that was replaced meanwhile reaches
+Spotify when the network is back.
 """
 
 import http.client
@@ -49,6 +53,12 @@ _KEEP_ALIVE = [
     ),
 ]
 _SAFE_METHODS = {"GET", "HEAD"}
+
+
+def _forget_unsent_after(seconds: float) -> list[tuple[int, int, int]]:
+    """The option by which the kernel gives up a connection that is not acknowledged for so long."""
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)  # only Linux has it
+    return [] if option is None else [(socket.IPPROTO_TCP, option, int(seconds * 1000))]
 
 
 class _Call(threading.local):
@@ -169,14 +179,21 @@ _POOLS = {"http": _PlainPool, "https": _TlsPool}
 class _DeadlineAdapter(HTTPAdapter):
     """Uses connections that know the deadline, also behind a proxy."""
 
+    def __init__(self, total_seconds: float) -> None:
+        self._options = [
+            *HTTPConnection.default_socket_options,
+            *_KEEP_ALIVE,
+            *_forget_unsent_after(total_seconds),
+        ]
+        super().__init__()
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        options = [*HTTPConnection.default_socket_options, *_KEEP_ALIVE]
-        super().init_poolmanager(*args, **kwargs, socket_options=options)
+        super().init_poolmanager(*args, **kwargs, socket_options=self._options)
         self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> PoolManager:
-        options = [*HTTPConnection.default_socket_options, *_KEEP_ALIVE]
-        manager: PoolManager = super().proxy_manager_for(proxy, **kwargs, socket_options=options)
+        kwargs["socket_options"] = self._options
+        manager: PoolManager = super().proxy_manager_for(proxy, **kwargs)
         manager.pool_classes_by_scheme = _POOLS
         return manager
 
@@ -198,8 +215,8 @@ class BoundedSession(requests.Session):
     def __init__(self, *, total_seconds: float, proxy: str) -> None:
         super().__init__()
         self.trust_env = False
-        self.mount("http://", _DeadlineAdapter())
-        self.mount("https://", _DeadlineAdapter())
+        self.mount("http://", _DeadlineAdapter(total_seconds))
+        self.mount("https://", _DeadlineAdapter(total_seconds))
         if proxy:
             self.proxies = {"http": proxy, "https": proxy}
         self._total_seconds = total_seconds

@@ -197,3 +197,6 @@ def test_tcp_probes_idle_connections(through: str) -> None:
         assert connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert connection.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
         assert connection.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+        # What is unsent at the deadline is never sent (tests/cluster/test_two_hosts.py).
+        left = connection.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        assert left == 2000

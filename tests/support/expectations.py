@@ -345,6 +345,17 @@ LOSSES: dict[str, str] = {
         "tests/cluster/test_frozen_workers.py"
         "::test_a_worker_that_was_frozen_with_an_answer_saves_it_when_it_goes_on"
     ),
+    (
+        "a host is cut off from PostgreSQL and Redis in the middle of exchanges, while Spotify "
+        "still answers it, and comes back"
+    ): (
+        "tests/cluster/test_two_hosts.py"
+        "::test_a_host_that_is_cut_off_presents_no_dead_token_and_loses_nothing"
+    ),
+    "a host's way to Spotify is cut, and comes back": (
+        "tests/cluster/test_two_hosts.py"
+        "::test_what_a_host_could_not_send_is_not_sent_when_it_is_back"
+    ),
     "Spotify's answer is lost on the network": (
         "tests/spotify_auth/refresh/test_refresher.py"
         "::test_a_lost_answer_is_asked_for_once_more_at_once"

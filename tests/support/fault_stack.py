@@ -46,7 +46,7 @@ class Stack:
         self._cleanup.callback(self.postgres.stop)
         self.postgres.start()
         self.postgres.create_database("keeper")
-        self._cleanup.enter_context(_default_database(self.postgres.url("keeper")))
+        self._cleanup.enter_context(default_database(self.postgres.url("keeper")))
         call_command("migrate", verbosity=0)
 
         self._redis_home = home / "redis"
@@ -133,7 +133,7 @@ def started_stack(*, lifetime: int, settings: Mapping[str, str]) -> Iterator[Sta
 
 
 @contextmanager
-def _default_database(url: str) -> Iterator[None]:
+def default_database(url: str) -> Iterator[None]:
     """Let the default connection lead to another server; the tests' own comes back after."""
     connection.close()
     settings = connection.settings_dict

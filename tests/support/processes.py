@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
 from typing import Any
@@ -165,15 +165,22 @@ def worker_process(
     concurrency: int = 8,
     ready_when: str = "ready.",
     cwd: Path = ROOT,
+    prefix: Sequence[str] = (),
 ) -> LocalProcess:
-    """A real worker, started as the Procfile starts it; the code is that in `cwd`."""
+    """A real worker, started as the Procfile starts it; the code is that in `cwd`.
+
+    `prefix` stands before the command, and becomes it in the end, as `nsenter` does.
+    """
     return LocalProcess(
         name,
-        celery_command(
-            *("worker", "--pool", "threads", "--concurrency", str(concurrency)),
-            *("--queues", "keeper,lanes", "--without-gossip", "--without-mingle"),
-            *("--hostname", f"{name}@localhost"),
-        ),
+        [
+            *prefix,
+            *celery_command(
+                *("worker", "--pool", "threads", "--concurrency", str(concurrency)),
+                *("--queues", "keeper,lanes", "--without-gossip", "--without-mingle"),
+                *("--hostname", f"{name}@localhost"),
+            ),
+        ],
         env=env,
         ready_when=ready_when,
         cwd=cwd,
