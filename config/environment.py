@@ -51,6 +51,8 @@ class Environment:
         self._defaults = defaults
         self.secrets = secrets
         self.names: list[str] = []
+        self.shown: dict[str, tuple[str, str]] = {}
+        """Each setting as it may be shown, and where it is: a variable, a file or the default."""
         self.problems: list[str] = []
 
     def text(self, name: str, default: str | None = None) -> str:
@@ -158,6 +160,7 @@ class Environment:
         except _Unreadable as problem:
             self.problems.append(str(problem))
             return otherwise
+        self.shown[name] = self._as_shown(name, source, raw, default)
         if not raw:
             if default is None:
                 self.problems.append(f"{name} is missing: set it to {expected}.")
@@ -167,6 +170,17 @@ class Environment:
         except (ValueError, KeyError, ImproperlyConfigured):
             self.problems.append(f"{source} is malformed: set it to {expected}.")
             return otherwise
+
+    def _as_shown(self, name: str, source: str, raw: str, default: object) -> tuple[str, str]:
+        """A secret is only said to be set."""
+        if raw:
+            return (
+                "set" if name in self.secrets else raw,
+                "variable" if source == name else "file",
+            )
+        if name in self.secrets or default in (None, "", []):
+            return "not set", "default"
+        return " ".join(map(str, default)) if isinstance(default, list) else str(default), "default"
 
     def _raw(self, name: str) -> tuple[str, str]:
         """Which variable gives a setting, and its text; blank if it is not given.

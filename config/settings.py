@@ -198,6 +198,10 @@ DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "Spotify Token Keeper <norep
 
 env.stop_if_wrong()
 
+# For `manage.py doctor`: its checks of this project, and each variable as it may be shown.
+DOCTOR_CHECKS = ["accounts.doctor_checks.ADMINISTRATORS"]
+SETTINGS_SHOWN = env.shown
+
 # --- Django ----------------------------------------------------------------------------
 
 INSTALLED_APPS = [

@@ -216,6 +216,13 @@ WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_co
 """
 
 
+def connections_allowed() -> int:
+    """How many connections PostgreSQL takes that are no superuser's. Raises django.db.Error."""
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+        cursor.execute(_CONNECTIONS)
+        return int(cursor.fetchone()[0])
+
+
 def check_connections(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
@@ -225,10 +232,7 @@ def check_connections(
     """
     if DEFAULT_DB_ALIAS not in (databases or ()) or check_database(app_configs):
         return []
-    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
-        cursor.execute(_CONNECTIONS)
-        allowed = int(cursor.fetchone()[0])
-    most = settings.MOST_DATABASE_CONNECTIONS
+    most, allowed = settings.MOST_DATABASE_CONNECTIONS, connections_allowed()
     if most <= allowed:
         return []
     return [

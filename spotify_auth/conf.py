@@ -88,6 +88,8 @@ DEFAULTS: Final[dict[str, Any]] = {
     # The most connections to PostgreSQL that all processes together may open, for
     # `manage.py check --database default`. 0: not checked.
     "MOST_DATABASE_CONNECTIONS": 0,
+    # Further checks of `manage.py doctor`: dotted paths of `spotify_auth.doctor.findings.Check`s.
+    "DOCTOR_CHECKS": [],
 }
 """The value of each setting that a project does not set."""
 
@@ -121,6 +123,7 @@ class Settings:
     TRUSTED_PROXIES: str | int | list[str]
     TOKEN_EVENT_RETENTION_DAYS: int
     MOST_DATABASE_CONNECTIONS: int
+    DOCTOR_CHECKS: list[str]
     RATE_LIMIT_LOGINS: int
     RATE_LIMIT_ADDRESS: int
     RATE_LIMIT_DASHBOARDS: int

@@ -1,5 +1,8 @@
 """The addresses of the sandbox, and who answers there."""
 
+import time
+from email.utils import formatdate
+
 from aiohttp import web
 
 from . import accounts, authorize, control, pictures, web_api
@@ -14,6 +17,7 @@ def build(settings: Settings) -> web.Application:
     application = web.Application(client_max_size=_LARGEST_FORM)
     application[MEMORY] = Memory(settings)
     application.on_shutdown.append(_let_go)
+    application.on_response_prepare.append(_date)
     application.add_routes(
         [
             web.post("/api/token", accounts.token),
@@ -38,3 +42,11 @@ def build(settings: Settings) -> web.Application:
 async def _let_go(application: web.Application) -> None:
     """Held answers would keep the process from ending."""
     application[MEMORY].faults.clear()
+
+
+async def _date(request: web.Request, response: web.StreamResponse) -> None:
+    """The answer's Date, by the clock of this Spotify."""
+    if fault := request.app[MEMORY].faults.take("clock_ahead", None):
+        response.headers["Date"] = formatdate(
+            time.time() + fault.parameters["seconds"], usegmt=True
+        )

@@ -5,6 +5,7 @@ since several texts mean the same.
 """
 
 import re
+import secrets
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
@@ -67,11 +68,25 @@ class Exchange:
             return self._refresh()
         if grant_type == "authorization_code":
             return self._login()
+        if grant_type == "client_credentials":
+            return self._for_nobody()
         if not grant_type:
             raise TokenError("unsupported_grant_type", "grant_type parameter is missing")
         raise TokenError(
-            "unsupported_grant_type", "grant_type must be authorization_code or refresh_token"
+            "unsupported_grant_type",
+            "grant_type must be client_credentials, authorization_code or refresh_token",
         )
+
+    def _for_nobody(self) -> dict[str, Any]:
+        """A token of the application's own, without scope and refresh token (RFC 6749 4.4.3).
+
+        No account is behind it, so the Web API here takes it for none.
+        """
+        return {
+            "access_token": secrets.token_urlsafe(96),
+            "token_type": "Bearer",
+            "expires_in": self.state.settings.access_token_lifetime,
+        }
 
     def _login(self) -> dict[str, Any]:
         presented = self._parameter("code")

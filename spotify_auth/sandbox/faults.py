@@ -125,6 +125,8 @@ WEB_API_FAULTS: Mapping[str, Mapping[str, Parameter]] = {
     # The whole application's: no call is answered.
     "owner_without_premium": {"plain": _flag(default=False)},
     "web_api_latency": {"seconds": _seconds(), "path": _text("/v1")},
+    # All answers, the token endpoint's too: the clock of Spotify is ahead, or ours is behind.
+    "clock_ahead": {"seconds": _seconds()},
     "web_api_together": {
         "calls": Parameter(_is_count, "a whole number from 1", required=True),
         "path": _text("/v1"),

@@ -202,7 +202,7 @@ def test_refuses_a_refresh_token_after_its_six_months(short_lived: Sandbox) -> N
         (
             {"grant_type": "password"},
             "unsupported_grant_type",
-            "grant_type must be authorization_code or refresh_token",
+            "grant_type must be client_credentials, authorization_code or refresh_token",
         ),
         ({"grant_type": "refresh_token"}, "invalid_request", "refresh_token must be supplied"),
         (
@@ -225,6 +225,13 @@ def test_refuses_incomplete_requests(
         400,
         {"error": error, "error_description": description},
     )
+
+
+def test_gives_the_application_a_token_that_is_nobodys(sandbox: Sandbox) -> None:
+    given = sandbox.token(grant_type="client_credentials").json()
+
+    assert given.keys() == {"access_token", "token_type", "expires_in"}
+    assert sandbox.get("/v1/me", given["access_token"]).status_code == 401
 
 
 CLIENT = {"client_id": Sandbox.client_id, "client_secret": Sandbox.client_secret}

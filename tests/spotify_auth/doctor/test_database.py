@@ -1,0 +1,97 @@
+"""The doctor asks PostgreSQL."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
+from pytest_django import Settings
+
+from spotify_auth.checks import connections_allowed
+from tests.support.doctor import diagnose
+from tests.support.keys import NEW, OLD, keys
+from tests.support.tokens import Connect
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@contextmanager
+def sessions_with(option: str) -> Iterator[None]:
+    """New sessions of this process have this setting of PostgreSQL's."""
+    options = connection.settings_dict["OPTIONS"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(options, "options", f"-c {option}")
+        yield
+
+
+def test_a_primary_with_all_its_tables() -> None:
+    said = diagnose("postgresql", "migrations", "keys")
+
+    assert (said.bad, said.code) == ([], 0)
+
+
+def test_max_connections_too_low(settings: Settings) -> None:
+    settings.MOST_DATABASE_CONNECTIONS = 10**6
+
+    said = diagnose("postgresql")
+
+    words = f"Up to 1000000 connections are opened, and it takes {connections_allowed()}."
+    assert (said.bad, said.code) == ([("problem", words)], 1)
+
+
+def test_a_server_that_takes_no_changes() -> None:
+    with sessions_with("default_transaction_read_only=on"):
+        said = diagnose("postgresql")
+
+    words = "It is read only: tokens are read, and none is refreshed."
+    assert said.bad == [("problem", words)]
+
+
+def test_a_clock_that_is_ahead() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            CREATE SCHEMA ahead;
+            CREATE FUNCTION ahead.clock_timestamp() RETURNS timestamptz LANGUAGE sql
+            RETURN pg_catalog.clock_timestamp() + interval '90 seconds';
+            """
+        )
+    try:
+        with sessions_with("search_path=ahead,public,pg_catalog"):
+            said = diagnose("postgresql")
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP SCHEMA ahead CASCADE")
+
+    assert said.bad == [("warning", "Its clock is 90.0 s ahead of this host's.")]
+
+
+def test_a_database_that_is_not_migrated() -> None:
+    last = MigrationRecorder.Migration.objects.filter(app="spotify_auth").latest("pk")
+    last.delete()
+    try:
+        said = diagnose("migrations")
+    finally:
+        last.save(force_insert=True)
+
+    words = "Migrations: 1 are missing."
+    assert (said.bad, said.code) == ([("problem", words)], 1)
+
+
+def test_rows_whose_key_is_missing_and_rows_under_an_older_one(connect: Connect) -> None:
+    with keys(OLD):
+        connect()
+
+    with keys(NEW):
+        missing = diagnose("keys")
+    with keys(NEW, OLD):
+        older = diagnose("keys")
+
+    assert missing.code == 1
+    assert [level for level, _ in missing.bad] == ["problem", "problem"]
+    assert missing.bad[0][1].startswith(
+        "No key opens 1 values of spotify_auth_spotifytoken.access_token: they are under key "
+    )
+    assert older.code == 0
+    assert [level for level, _ in older.bad] == ["warning", "warning"]
