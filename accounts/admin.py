@@ -8,19 +8,17 @@ from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import UserChangeForm, UsernameField
 from django.contrib.auth.models import Group
 from django.db import OperationalError
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from accounts import deletion, sessions, users
 from accounts.models import User
 from accounts.staff_rules import StaffRules, SuperusersGroupAdmin
 from spotify_auth import tokens
-from spotify_auth.admin import (
-    MOST_AT_ONCE,
-    CappedPaginator,
-    SpotifyTokenAdmin,
-    TokenEventAdmin,
-)
+from spotify_auth.admin import SpotifyTokenAdmin, TokenEventAdmin
+from spotify_auth.admin_pages import people
+from spotify_auth.admin_pages.acting import MOST_AT_ONCE
+from spotify_auth.admin_pages.lists import CappedPaginator
 from spotify_auth.models import LastSeen, SpotifyToken, UserId
 from spotify_auth.verbs import Operator
 
@@ -28,7 +26,7 @@ admin.site.unregister(Group)
 admin.site.register(Group, SuperusersGroupAdmin)
 
 for token_admin in (SpotifyTokenAdmin, TokenEventAdmin):
-    token_admin.search_fields = (*token_admin.search_fields, "user__display_name")
+    token_admin.names = (*token_admin.names, "display_name")
 
 admin.site.unregister(SpotifyToken)
 
@@ -65,12 +63,10 @@ class SpotifyUserAdmin(StaffRules):
     form = SpotifyUserChangeForm
     paginator = CappedPaginator
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     list_display = ("__str__", "username", "spotify_account", "is_staff", "is_active")
-    # The user's own column is for rows that the previous version made: see users.py.
-    search_fields = (
-        *("username", "display_name", "email"),
-        *("spotify_token__account_id", "account_id"),
-    )
+    search_fields = ("username",)  # Django shows the field for it; `get_search_results` searches
+    search_help_text = people.HELP
     readonly_fields = ("spotify_account", "display_name", "last_seen", "last_login", "date_joined")
     fieldsets = (
         ("Spotify", {"fields": ("spotify_account", "display_name", "last_seen")}),
@@ -78,6 +74,17 @@ class SpotifyUserAdmin(StaffRules):
     )
     list_select_related = ("spotify_token",)
     actions = ("unlink_spotify",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[User], search_term: str
+    ) -> tuple[QuerySet[User], bool]:
+        """Users who are called like this, or who have this account."""
+        term = search_term.strip()
+        if term:
+            found = people.find(term, names=(*people.fields_that_name_users(), "display_name"))
+            # The user's own column is for rows that the previous version made: see users.py.
+            queryset = queryset.filter(Q(pk__in=found) | Q(account_id=term))
+        return queryset, False
 
     @admin.action(description="Unlink the Spotify account", permissions=["change"])
     def unlink_spotify(self, request: HttpRequest, queryset: QuerySet[User]) -> None:

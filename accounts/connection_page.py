@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from django.conf import settings
 from django.db.models.functions import Now
 
-from accounts.timeline import Timeline, timeline
 from spotify_auth import cooldown, service_pause
 from spotify_auth.failure_codes import FailureCode
 from spotify_auth.models import SpotifyToken, TokenEvent
+from spotify_auth.timeline import Timeline, timeline
 
 EVENTS_SHOWN = 20
 EVENTS_DRAWN = 60

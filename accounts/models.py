@@ -18,6 +18,8 @@ class User(AbstractUser):
     an upgrade: both are written still, and read only for rows that the previous version made
     (users.py, middleware.py). The next release drops them, the constraint and the trigger of
     migration 0004, once it has copied again what is missing on the tokens.
+
+    The admin's search looks for how names begin, in indexes that migration 0009 makes.
     """
 
     # NULL and not "" for users who log in with Spotify: the column is unique.

@@ -85,6 +85,11 @@ def has_acted(user: User) -> bool:
     return LogEntry.objects.filter(user_id=user.pk).exists()
 
 
+def may_delete_account(user: User) -> bool:
+    """Whether users may delete themselves: not if what they did as administrators would go too."""
+    return not user.is_staff and not has_acted(user)
+
+
 def keep_records(instance: User, **kwargs: Any) -> None:
     """A receiver of `pre_delete`. Raises ProtectedError for a user who has acted in the admin."""
     if has_acted(instance):

@@ -1,5 +1,6 @@
 """The pages a user sees."""
 
+from functools import partial
 from http import HTTPStatus
 
 from django.contrib import messages
@@ -76,6 +77,7 @@ def _connection_page(
         "connection": found,
         "unchanged": _shows(request, found.content_version),
         "reminder": reminder,
+        "may_delete": partial(staff_rules.may_delete_account, request.user),
     }
     return render(request, template, context, status=status)
 
@@ -85,8 +87,8 @@ def _connection_page(
 @login_required
 def delete_account(request: SignedInRequest) -> HttpResponse:
     """Say what deleting the account means, and do it when the user confirms."""
-    if request.user.is_staff or staff_rules.has_acted(request.user):
-        raise PermissionDenied  # the record of what an administrator did must stay
+    if not staff_rules.may_delete_account(request.user):
+        raise PermissionDenied
     if request.method != "POST":
         return render(request, "accounts/delete_account.html")
     try:

@@ -78,6 +78,8 @@ class Cipher:
         self._current = _key_id(keys[0])
         self.current_head = _VERSION + self._current
         """How every value begins that is encrypted under the first key."""
+        self.heads = tuple(_VERSION + key_id for key_id in self._by_id)
+        """The same of every key, the first one first."""
 
     def encrypt(self, plaintext: str, *, place: str) -> bytes:
         """Encrypt under the first key. `place` must be given again to decrypt."""

@@ -47,3 +47,39 @@ class FailureCode(StrEnum):
     ANSWER_MALFORMED = "answer_malformed"
     ANSWER_WITHOUT_ACCESS_TOKEN = "answer_without_access_token"  # noqa: S105  (a word)
     ANSWER_WITHOUT_REFRESH_TOKEN = "answer_without_refresh_token"  # noqa: S105  (a word)
+
+
+_NOBODY_LISTENS = "there was no connection to Spotify"
+_MEANINGS: dict[str, str] = {
+    FailureCode.INVALID_GRANT: "Spotify refused the refresh token",
+    FailureCode.ANSWER_LOST: "Spotify refused the refresh token after an answer was lost",
+    FailureCode.SIX_MONTHS_OVER: "Spotify ends every connection six months after it was approved",
+    FailureCode.UNDECRYPTABLE: "no key of this service opens the stored tokens",
+    FailureCode.CLIENT_REFUSED: "Spotify refused this token alone, for hours, as a client's error",
+    FailureCode.BACKUP_RESTORED: "the token is from a backup and may have been replaced since",
+    FailureCode.REQUIRED_BY_ADMIN: "an administrator requires a reconnect",
+    FailureCode.UNSTORABLE: "PostgreSQL did not store the answer, which is saved in Redis",
+    FailureCode.UNFORESEEN: "an unforeseen error, whose traceback is in the log",
+    FailureCode.SAVED_GRANT_UNREADABLE: "the answer saved in Redis cannot be read by this worker",
+    FailureCode.RATE_LIMITED: "Spotify asked to slow down",
+    FailureCode.CONNECT_TIMEOUT: _NOBODY_LISTENS,
+    FailureCode.CONNECTION_REFUSED: _NOBODY_LISTENS,
+    FailureCode.HANDSHAKE_FAILED: "there was no secure connection to Spotify",
+    FailureCode.CERTIFICATE_REFUSED: "Spotify's certificate was not valid",
+    FailureCode.TIMEOUT: "Spotify did not answer in time, and may have replaced the token",
+    FailureCode.CONNECTION_CUT: "the connection was cut, and Spotify may have replaced the token",
+    FailureCode.ANSWER_CUT_SHORT: "half an answer came, and Spotify may have replaced the token",
+    FailureCode.ANSWER_TOO_LARGE: "Spotify's answer was too large",
+    FailureCode.ANSWER_MALFORMED: "Spotify's answer could not be read",
+    FailureCode.ANSWER_WITHOUT_ACCESS_TOKEN: "Spotify's answer had no access token",
+    FailureCode.ANSWER_WITHOUT_REFRESH_TOKEN: "Spotify's answer had no refresh token",
+}
+
+
+def meaning_of(code: str) -> str:
+    """A code in words for an operator, as part of a sentence; blank for none."""
+    if code.startswith("http_"):
+        return f"Spotify answered {code.removeprefix('http_')}"
+    if code and code not in _MEANINGS:
+        return f"Spotify refused this service's request ({code})"
+    return _MEANINGS.get(code, "")

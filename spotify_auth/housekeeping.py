@@ -8,7 +8,7 @@ from django.core.management import call_command
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from spotify_auth import chores, login, presence
+from spotify_auth import bulk, chores, login, presence
 from spotify_auth.conf import settings
 from spotify_auth.figures import roll_up, samples
 from spotify_auth.figures.tables import EventCount, FreshnessSample
@@ -40,6 +40,7 @@ def delete_expired() -> bool:
             if chores.stopping.is_set():
                 return False
     Presence.objects.filter(seen_at__lt=Now() - presence.KEPT).delete()
+    bulk.forget_old()
     saved_grants.delete_orphans()
     call_command("clearsessions")
     return True

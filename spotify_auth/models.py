@@ -161,10 +161,23 @@ class SpotifyToken(models.Model):
                 condition=Q(status="reconnect_required", appeal_at__isnull=False),
                 name="token_appeal",
             ),
-            # To count them (`figures.statuses`). A refresh leaves no entry here.
-            models.Index(fields=["status"], condition=~Q(status="active"), name="token_ended"),
-            # For the admin's filter. A refresh that succeeds leaves no entry here.
-            models.Index(fields=["last_error"], condition=~Q(last_error=""), name="token_failing"),
+            # For the admin's filters. A refresh that succeeds leaves no entry here.
+            models.Index(
+                fields=["last_error", "-user"], condition=~Q(last_error=""), name="token_error"
+            ),
+            models.Index(
+                fields=["suspected_at"],
+                condition=Q(suspected_at__isnull=False),
+                name="token_suspected",
+            ),
+            # To count them too (`figures.statuses`).
+            models.Index(
+                fields=["status", "-user"], condition=~Q(status="active"), name="token_not_active"
+            ),
+            # Whose six months end soon: the only one of these with an entry of every token.
+            models.Index(
+                fields=["reauthorize_by"], condition=Q(status="active"), name="token_reconnect_by"
+            ),
         )
         constraints = (
             models.UniqueConstraint(
@@ -396,3 +409,51 @@ class Presence(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.pid} on {self.host}"
+
+
+class BulkAction(models.Model):
+    """An administrator's action on all tokens that match a filter, done by workers (`bulk`)."""
+
+    class State(models.TextChoices):
+        RUNNING = "running", "Running"
+        DONE = "done", "Done"
+        CANCELLED = "cancelled", "Cancelled"
+        STOPPED = "stopped", "Stopped"
+        """It could not go on; `note` says why."""
+
+    action = models.CharField(max_length=30, help_text="Its name, as in `admin_pages.actions`.")
+    query = models.TextField(
+        "Filter", blank=True, help_text="Of the list of tokens, as in its address. Blank: all."
+    )
+    # Not a foreign key: code that does not know this table may delete users.
+    administrator = models.CharField(max_length=64, help_text="Their primary key.")
+    by = models.CharField("Begun by", max_length=100)
+    reason = models.CharField(max_length=200)
+    state = models.CharField(max_length=20, choices=State.choices, default=State.RUNNING)
+    note = models.CharField(max_length=200, blank=True)
+    matched = models.PositiveIntegerField(
+        null=True, help_text="Tokens that matched when a worker began."
+    )
+    cursor = models.CharField(
+        max_length=64, blank=True, help_text="The user of the last token that is through."
+    )
+    done = models.PositiveIntegerField(default=0)
+    not_applicable = models.PositiveIntegerField(
+        default=0, help_text="In a state on which the action does not work."
+    )
+    busy = models.PositiveIntegerField(
+        default=0, help_text="Locked for longer than a step waits: not done."
+    )
+    created_at = models.DateTimeField("Begun", db_default=Now())
+    moved_at = models.DateTimeField(db_default=Now(), help_text="When the last step was made.")
+
+    class Meta:
+        indexes = (models.Index(fields=["id"], condition=Q(state="running"), name="bulk_running"),)
+
+    def __str__(self) -> str:
+        return f"{self.action} of all tokens that match {self.query or 'no filter'}"
+
+    @property
+    def looked_at(self) -> int:
+        """How many tokens are through."""
+        return self.done + self.not_applicable + self.busy

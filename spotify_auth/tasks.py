@@ -13,7 +13,7 @@ from celery.signals import (
     worker_shutting_down,
 )
 
-from spotify_auth import chores, housekeeping, presence
+from spotify_auth import bulk, chores, housekeeping, presence
 from spotify_auth.database_faults import leave_standby
 from spotify_auth.figures import roll_up, statuses
 from spotify_auth.models import Presence, UserId
@@ -67,6 +67,20 @@ def notice_reconnect_due() -> None:
         reconnect_due.notice_all()
 
 
+@shared_task(name=bulk.TASK)
+def bulk_action(pk: int) -> None:
+    """Go on with an action on many tokens, for a while."""
+    bulk.run(pk)
+
+
+@shared_task(name=bulk.CHORE)
+def bulk_actions() -> None:
+    """Go on with those whose worker is gone, if a minute has passed."""
+    if chores.take(bulk_actions.name):
+        bulk.send_abandoned()
+
+
+chores.register(bulk_actions.name, every=bulk.ABANDONED)
 chores.register(house_keeping.name, every=timedelta(hours=1))
 chores.register(count.name, every=timedelta(seconds=5))
 chores.register(count_tokens.name, every=timedelta(minutes=1))

@@ -178,5 +178,8 @@ def test_who_has_acted_is_deactivated_and_not_deleted(client: Client, connect: C
         User.objects.get(pk=former.pk).delete()
     client.force_login(former)
     assert client.post("/account/delete/").status_code == 403
+    assert "Delete my account" not in client.get("/connection/").content.decode()
+    client.force_login(user)
+    assert "Delete my account" in client.get("/connection/").content.decode()
 
     assert LogEntry.objects.filter(user=former).count() == 1

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Request, expect
 
 from accounts.models import User
 from spotify_auth.models import SpotifyToken
-from tests.support.browser import SCHEMES, Stack, Visitor
+from tests.support.browser import Stack, Visitor
 from tests.support.processes import wait_for
 from tests.support.tokens import token_of
 
@@ -170,17 +170,6 @@ def test_a_page_weighs_under_60_kilobytes(stack: Stack, visitor: Visitor, path: 
     assert sum(weights) < 60_000
 
 
-def picture(visitor: Visitor, name: str) -> None:
-    """Pictures of a page of Django's, light and dark, wide and narrow, without the search for
-    barriers: those in its frame are not ours."""
-    for scheme in SCHEMES:
-        visitor.page.emulate_media(color_scheme=scheme)
-        for width in (390, 1280):
-            visitor.page.set_viewport_size({"width": width, "height": 800})
-            visitor.screenshot(f"{name}-{scheme}-{width}")
-            assert visitor.page.evaluate("document.documentElement.scrollWidth") <= width
-
-
 def test_guessing_at_the_admin_ends_at_a_page_that_says_how_long(
     stack: Stack, visitor: Visitor
 ) -> None:
@@ -206,7 +195,7 @@ def test_an_administrator_who_came_by_spotify_is_asked_for_a_password(
     visitor.page.goto(f"{stack.url}/admin/")
 
     expect(visitor.page.get_by_text("asks for your password every 12 hours")).to_be_visible()
-    picture(visitor, "admin-asked-again")
+    visitor.picture("admin-asked-again")
     visitor.page.goto(f"{stack.url}/dashboard/")
     expect(visitor.page.get_by_role("heading", name="Maya Lindqvist")).to_be_visible()
 
@@ -218,7 +207,7 @@ def test_an_administrator_refreshes_and_revokes(stack: Stack, visitor: Visitor) 
     User.objects.create_superuser("root", password="a-long-password-1")
     page.get_by_role("button", name="Log out").click()
     page.goto(f"{stack.url}/admin/")
-    picture(visitor, "admin-login")
+    visitor.picture("admin-login")
     page.get_by_label("Username").fill("root")
     page.get_by_label("Password").fill("a-long-password-1")
     page.get_by_role("button", name="Log in").click()
@@ -231,12 +220,12 @@ def test_an_administrator_refreshes_and_revokes(stack: Stack, visitor: Visitor) 
         page.get_by_role("button", name="Go").click()
 
     choose("Refresh now (in the background)")
-    picture(visitor, "admin-refresh")
+    visitor.picture("admin-refresh")
     seen.append(page.content())
     # The cursor stands in the field: no mouse is needed.
     page.keyboard.type("ticket 17")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("1 of 1 tokens will be refreshed")).to_be_visible()
+    expect(page.get_by_text("Refresh now, 1 token: Asked for")).to_be_visible()
     wait_for(lambda: token_of(token.user).generation == 2, what="the worker to refresh")
     page.get_by_role("link", name="Maya Lindqvist").click()
     expect(page.locator(".field-generation")).to_contain_text("2")
@@ -250,7 +239,7 @@ def test_an_administrator_refreshes_and_revokes(stack: Stack, visitor: Visitor) 
     page.goto(f"{stack.url}/admin/spotify_auth/spotifytoken/")
     choose("Revoke (erase our copy)")
     expect(page.get_by_text("Spotify has no revocation endpoint")).to_be_visible()
-    picture(visitor, "admin-revoke")
+    visitor.picture("admin-revoke")
     page.get_by_role("button", name="Revoke them").click()
     expect(page.get_by_text("Spotify has no revocation endpoint")).to_be_visible()
     assert token_of(token.user).status == SpotifyToken.Status.ACTIVE

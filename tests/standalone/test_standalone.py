@@ -116,7 +116,7 @@ def test_an_administrator_finds_and_refreshes_a_token(project: Project) -> None:
     )
 
     assert asked.status_code == 302
-    assert "1 of 1 tokens will be refreshed" in root.get("/admin/spotify_auth/spotifytoken/").text
+    assert "Refresh now, 1 token: Asked for" in root.get("/admin/spotify_auth/spotifytoken/").text
     nudged = (
         "SELECT 1 FROM spotify_auth_tokenevent "
         "WHERE user_id = %s AND cause = 'admin' AND outcome = 'refreshed'"

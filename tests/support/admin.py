@@ -22,8 +22,9 @@ def enter_admin(client: Client, user: User) -> None:
 
 
 def group(name: str) -> Group:
-    """A group as the migration makes it: tests that empty the tables take it away."""
-    import_module("accounts.migrations.0005_admin_groups").make_groups(apps, None)
+    """A group as its migration makes it: tests that empty the tables take it away."""
+    for migration in ("0005_admin_groups", "0008_operators_groups"):
+        import_module(f"accounts.migrations.{migration}").make_groups(apps, None)
     return Group.objects.get(name=name)
 
 

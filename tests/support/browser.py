@@ -10,6 +10,7 @@ from playwright.sync_api import BrowserContext, Locator, Page
 
 from accounts.models import User
 from dev.process import ROOT
+from tests.support.admin import enter_admin
 from tests.support.processes import LocalProcess
 from tests.support.sandbox_client import Sandbox
 
@@ -49,6 +50,15 @@ class Visitor:
         """Be logged in as this user from now on."""
         client = Client()
         client.force_login(user)
+        self._take_session(client)
+
+    def be_administrator(self, user: User) -> None:
+        """Be logged in to the admin as this user from now on."""
+        client = Client()
+        enter_admin(client, user)
+        self._take_session(client)
+
+    def _take_session(self, client: Client) -> None:
         name = settings.SESSION_COOKIE_NAME
         self.context.clear_cookies(name=name)
         self.context.add_cookies(
@@ -78,6 +88,18 @@ class Visitor:
             if scheme == "dark":
                 self.page.set_viewport_size({"width": 320, "height": 800})
             assert self.barriers() == [], f"{name}, {scheme}"
+
+    def picture(self, name: str) -> None:
+        """Pictures of a page of the admin, light and dark, wide and narrow: it fits.
+
+        Without the search for barriers: those in Django's frame are not ours.
+        """
+        for scheme in SCHEMES:
+            self.page.emulate_media(color_scheme=scheme)
+            for width in (390, 1280):
+                self.page.set_viewport_size({"width": width, "height": 800})
+                self.screenshot(f"{name}-{scheme}-{width}")
+                assert self.page.evaluate("document.documentElement.scrollWidth") <= width
 
     def barriers(self) -> list[str]:
         """What axe-core finds wrong with the page, a line each."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from accounts.timeline import Timeline, timeline
 from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenEvent
+from spotify_auth.timeline import Timeline, timeline
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 LIFETIME = 100

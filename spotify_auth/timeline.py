@@ -1,7 +1,7 @@
 """The history of a token as a drawing: pure functions from events to shapes.
 
 Along the x axis runs time, as a share of the drawing's width in per cent, so that the
-drawing needs no script and no size of its own. `accounts/_timeline.html` paints it.
+drawing needs no script and no size of its own. `spotify_auth/_timeline.html` paints it.
 """
 
 from collections.abc import Iterable, Sequence

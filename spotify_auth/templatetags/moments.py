@@ -14,12 +14,16 @@ _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 @register.simple_tag
 def moment(value: datetime, now: datetime) -> SafeString:
     """How far a moment lies from `now`, with the exact UTC time for machines and hovering."""
-    exact = value.strftime("%Y-%m-%d %H:%M:%S UTC")
+    return exactly(value, in_words((value - now).total_seconds()))
+
+
+def exactly(value: datetime, words: str) -> SafeString:
+    """Words for a moment, with its exact UTC time for machines and hovering."""
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         value.isoformat(timespec="seconds"),
-        exact,
-        in_words((value - now).total_seconds()),
+        value.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        words,
     )
 
 

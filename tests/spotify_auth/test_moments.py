@@ -2,7 +2,7 @@
 
 import pytest
 
-from accounts.templatetags.moments import in_words
+from spotify_auth.templatetags.moments import in_words
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,76 @@
+"""A worker that is killed in the middle of a bulk action: another goes on, nobody is done twice."""
+
+from collections import Counter
+
+import pytest
+from django.conf import settings
+from django.db import connection as database
+from django.db.models.functions import Now
+
+from accounts.models import User
+from spotify_auth import bulk
+from spotify_auth.models import BulkAction, Chore, Outcome, SpotifyToken, TokenEvent
+from tests.support.processes import (
+    service_environment,
+    teardown_together,
+    wait_for,
+    worker_process,
+)
+
+pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
+
+PEOPLE = 1500
+_FILL = """
+WITH people AS (
+    INSERT INTO accounts_user (password, is_superuser, first_name, last_name, email, is_staff,
+        is_active, date_joined, account_id, display_name)
+    SELECT '', false, '', '', '', false, true, now(), 'bulk-' || n, 'Listener ' || n
+    FROM generate_series(1, %s) AS n RETURNING id
+)
+INSERT INTO spotify_auth_spotifytoken (user_id, status, access_token, refresh_token, scope,
+    generation, authorized_at, reauthorize_by, refreshed_at, expires_at, due_at, due_cause,
+    failures, last_error)
+SELECT id, 'active', 'x', 'x', '', 1, now(), now() + interval '6 months', now(),
+    now() + interval '1 hour', now() + interval '1 hour', 'schedule', 0, ''
+FROM people
+"""
+
+
+def test_another_worker_goes_on_and_nobody_is_done_twice(no_cooldown: None) -> None:
+    with database.cursor() as cursor:
+        cursor.execute(_FILL, [PEOPLE])
+    root = User.objects.create(username="root", is_staff=True, is_superuser=True)
+    env = service_environment(
+        spotify_url="http://127.0.0.1:1", redis_url=settings.REDIS_URL, REFRESH_SWEEP_SECONDS="0.2"
+    )
+    # No beat runs: a worker that misses its sweeps does them itself.
+    first = worker_process("first", env=env)
+    workers = [first]
+    try:
+        first.ready()
+        begun = bulk.begin("pause", query="status__exact=active", administrator=root, reason="r")
+        wait_for(lambda: done(begun) > 50, what="the first worker to be at it")
+        first.kill()
+        there = done(begun)
+        assert there < PEOPLE
+        assert there == SpotifyToken.objects.filter(status="paused").count()
+
+        # As a minute later: nothing was heard of it, and the chore is due.
+        BulkAction.objects.update(moved_at=Now() - 2 * bulk.ABANDONED)
+        Chore.objects.filter(name=bulk.CHORE).update(done_at=None)
+        workers.append(worker_process("second", env=env))
+        wait_for(
+            lambda: BulkAction.objects.get(pk=begun.pk).state == BulkAction.State.DONE,
+            what="the second worker to finish it",
+        )
+    finally:
+        teardown_together(workers)
+
+    acted = TokenEvent.objects.filter(outcome=Outcome.PAUSED).values_list("user_id", flat=True)
+    assert len(acted) == done(begun) == PEOPLE
+    assert set(Counter(acted).values()) == {1}
+
+
+def done(begun: BulkAction) -> int:
+    count: int = BulkAction.objects.values_list("done", flat=True).get(pk=begun.pk)
+    return count
