@@ -93,6 +93,25 @@ def test_reconnect_required(stack: Stack, visitor: Visitor, reason: str, words: 
     expect(page.get_by_role("status")).to_have_text("Connected")
 
 
+def test_paused(stack: Stack, visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.log_in()
+    SpotifyToken.objects.update(
+        status="paused",
+        refreshed_at=Now() - timedelta(seconds=20),
+        expires_at=Now() - timedelta(seconds=8),
+    )
+
+    for path in ("/dashboard/", "/connection/"):
+        page.goto(stack.url + path)
+        expect(page.get_by_text("An administrator of this site has paused")).to_be_visible()
+        only_way_on(page, "Reconnect now")
+        visitor.look(f"paused{'-connection' * ('connection' in path)}")
+    page.locator("main .primary").click()
+    page.locator('button[value="listener"]').click()  # Spotify asks again
+    expect(page.get_by_role("status")).to_have_text("Connected")
+
+
 @pytest.mark.parametrize(
     ("pause", "failures", "words", "buttons"),
     [
