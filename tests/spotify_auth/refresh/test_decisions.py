@@ -314,7 +314,13 @@ def test_a_refusal_is_called_by_what_we_know(answer_was_lost: bool, dead: bool) 
 
 @pytest.mark.parametrize(
     "answer",
-    [Refused(), RateLimited(7.0), ClientRefused("invalid_client"), Unavailable("http_503")],
+    [
+        Refused(),
+        RateLimited(7.0),
+        ClientRefused("invalid_client"),
+        Unavailable("http_503"),
+        Deactivated(),
+    ],
 )
 def test_a_lost_answer_is_remembered_beyond_other_failures(answer: AnyAnswer) -> None:
     decision = decide(claim_of(), answer, Evidence(answer_was_lost=True), False, FRACTION)
