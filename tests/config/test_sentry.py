@@ -15,6 +15,7 @@ import sentry_sdk
 from django.conf import settings
 from django.db import connection as database
 from django.test import Client
+from django.urls import reverse
 
 from accounts.models import User
 from accounts.sessions import SessionStore
@@ -244,6 +245,26 @@ def test_an_exception_below_the_login_exchange(
     sentry_sdk.capture_exception(error)
 
     hides(sentry, *given.values())
+
+
+@pytest.mark.parametrize(
+    "broken", ["secrets.token_bytes", "django.http.response.HttpResponseBase.set_cookie"]
+)
+def test_an_exception_while_a_login_begins(
+    sentry: Kept, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    browser = Client()
+    browser.get("/")
+    cookies = cookies_of(browser)
+    form = f"csrfmiddlewaretoken={cookies['csrftoken']}"
+    monkeypatch.setattr("secrets.token_urlsafe", lambda size: f"known-of-{size}-bytes")
+    monkeypatch.setattr(broken, fail)
+
+    status = open_page(reverse("accounts:login"), cookies, method="POST", form=form)
+
+    monkeypatch.undo()
+    assert status.startswith("500")
+    hides(sentry, "known-of-32-bytes", "known-of-48-bytes")  # the state and the code verifier
 
 
 @pytest.mark.parametrize("broken", [NETWORK, "secrets.token_bytes", "django.http.QueryDict.get"])
