@@ -7,7 +7,7 @@ is saved in Redis, which was not restored, is newer than its row and is stored i
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,23 +18,20 @@ from spotify_auth import cooldown
 from spotify_auth.conf import settings
 from spotify_auth.cooldown import Reason
 from spotify_auth.failure_codes import FailureCode
-from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenEvent
+from spotify_auth.maintenance import newer_grants
+from spotify_auth.maintenance.newer_grants import ASKED_BY, Found
+from spotify_auth.models import Cause, Outcome, SpotifyToken
 from spotify_auth.notices import outbox, pauses
 from spotify_auth.notices.models import Kind
 from spotify_auth.notices.outbox import Draft, Written
 from spotify_auth.refresh import attempts, saved_grants
-from spotify_auth.refresh.decisions import SavedGrant
-from spotify_auth.refresh.store import STAYS
 from spotify_auth.schedule import longest_exchange
-from spotify_auth.sentences import why_reconnect, why_recovered
+from spotify_auth.sentences import why_reconnect
 
 AT_ONCE = 500
 COME_BACK_SECONDS = 0.5
 PAUSE_SECONDS = 3600.0
 """All refreshing pauses meanwhile, and no longer than this if the command is killed."""
-A_SECOND = 100
-"""Tokens that are kept become due at this rate per second, not all of them at once."""
-ASKED_BY = "manage.py tokens after-restore"
 
 _FROM_BACKUP = """
     refreshed_at <= %(backup_at)s
@@ -96,141 +93,6 @@ _SPREAD = _BATCH.format(
     notice="SELECT NULL::uuid AS id, NULL::timestamptz AS at, user_id FROM written WHERE false",
     following="{following}",
 )
-_STORE_SAVED = f"""
-UPDATE spotify_auth_spotifytoken SET
-    access_token = %(access_token)s, refresh_token = coalesce(%(refresh_token)s, refresh_token),
-    scope = coalesce(nullif(%(scope)s, ''), scope), generation = %(generation)s,
-    refreshed_at = %(issued_at)s,
-    expires_at = %(issued_at)s + make_interval(secs => %(expires_in)s),
-    due_at = now(), due_cause = 'schedule', asked_by = '', appeal_at = NULL,
-    status = CASE WHEN {STAYS} THEN status ELSE 'active' END,
-    last_error = CASE WHEN {STAYS} THEN last_error ELSE '' END,
-    appeals = 0, failures = 0, suspected_at = NULL
-WHERE user_id = %(user_id)s
-"""  # noqa: S608  (constants of this app)
-_SURVEY = """
-SELECT count(*) FILTER (WHERE old AND status IN ('active', 'paused')),
-       count(*) FILTER (WHERE old AND status = 'active' AND due_at <= now()),
-       count(*) FILTER (WHERE old AND status = 'reconnect_required' AND appeal_at IS NOT NULL),
-       count(*) FILTER (WHERE NOT old AND status IN ('active', 'paused', 'reconnect_required')),
-       max(refreshed_at) FILTER (WHERE old), min(refreshed_at) FILTER (WHERE NOT old), now()
-FROM (SELECT *, refreshed_at <= %(backup_at)s AS old FROM spotify_auth_spotifytoken) AS token
-"""
-_ROTATED = """
-SELECT count(*) FILTER (WHERE rotated), count(*) FROM spotify_auth_tokenevent
-WHERE at BETWEEN %(backup_at)s - interval '1 day' AND %(backup_at)s AND outcome = 'refreshed'
-"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Survey:
-    """What is there, before anything is changed."""
-
-    connected: int
-    """Active and paused tokens that are from the backup."""
-    due: int
-    """Those of them that are due."""
-    appeals: int
-    """Verdicts of the backup that would be appealed."""
-    newer: int
-    """Tokens that were stored after the backup's moment."""
-    newest_old: datetime | None
-    oldest_newer: datetime | None
-    now: datetime
-    rotated: int
-    refreshed: int
-    """Refreshes in the backup's last day; `rotated` of them brought a new refresh token."""
-    saved: int
-    """Grants in Redis that will be stored over tokens of the backup."""
-    unreadable: int
-    """Grants in Redis that no key here opens, or that another version wrote."""
-
-    @property
-    def spread(self) -> float:
-        """Seconds over which due tokens that are kept are spread."""
-        return self.due / A_SECOND
-
-
-def survey(backup_at: datetime, *, not_rotated: bool) -> Survey:
-    """Look, and change nothing. Raises django.db.Error and redis.RedisError."""
-    with connection.cursor() as cursor:
-        cursor.execute(_SURVEY, {"backup_at": backup_at})
-        row = cursor.fetchone()
-        cursor.execute(_ROTATED, {"backup_at": backup_at})
-        rotated, refreshed = cursor.fetchone()
-    found = list(_newest_saved_grants())
-    usable = [each for each in found if _row_for(each, backup_at, not_rotated=not_rotated)]
-    return Survey(
-        connected=row[0],
-        due=row[1],
-        appeals=row[2],
-        newer=row[3],
-        newest_old=row[4],
-        oldest_newer=row[5],
-        now=row[6],
-        rotated=rotated,
-        refreshed=refreshed,
-        saved=len(usable),
-        unreadable=sum(each.saved is None for each in found),
-    )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Found:
-    """A user's newest saved grant. `saved` is None if it cannot be read."""
-
-    names: list[str]
-    """Of all that are saved for this user."""
-    user_id: Any
-    """As text: a number or a UUID."""
-    generation: int
-    saved: SavedGrant | None
-    superseded: bool
-    """A later generation was presented to Spotify, as its mark says."""
-
-    @property
-    def issued_at(self) -> datetime | None:
-        """When its exchange began."""
-        return datetime.fromisoformat(self.saved.issued_at) if self.saved else None
-
-
-def _newest_saved_grants() -> Iterator[_Found]:
-    newest: dict[str, tuple[int, bytes]] = {}
-    names: dict[str, list[str]] = {}
-    for name, sealed in saved_grants.stored():
-        user_id, generation = saved_grants.owner_of(name)
-        newest[user_id] = max(newest.get(user_id, (0, b"")), (generation, sealed))
-        names.setdefault(user_id, []).append(name)
-    marks = dict(sorted(attempts.marked()))
-    for user_id, (generation, sealed) in newest.items():
-        read = saved_grants.read(user_id, generation, sealed)
-        yield _Found(
-            names=names[user_id],
-            user_id=user_id,
-            generation=generation,
-            saved=read if isinstance(read, SavedGrant) else None,
-            superseded=marks.get(user_id, 0) > generation,
-        )
-
-
-def _row_for(
-    found: _Found, backup_at: datetime, *, not_rotated: bool, lock: bool = False
-) -> SpotifyToken | None:
-    """The row over which a saved grant can be stored: its pair is the last that Spotify gave."""
-    if found.saved is None or found.issued_at is None or found.issued_at <= backup_at:
-        return None
-    connected = SpotifyToken.objects.filter(
-        pk=found.user_id,
-        access_token__isnull=False,
-        refreshed_at__lte=backup_at,
-        generation__lte=found.generation,
-    )
-    row = (connected.select_for_update() if lock else connected).first()
-    if row is None or found.superseded:
-        return None
-    # Without a new refresh token the grant leaves the one in use: the row's, if none came between.
-    whole = found.saved.grant.refresh_token is not None or not_rotated
-    return row if whole or row.generation == found.generation else None
 
 
 @dataclass(slots=True)
@@ -285,7 +147,7 @@ class AfterRestore:
         A generation of the time before would meet its own number again after some refreshes,
         and a lane would store its grant over a newer pair.
         """
-        for found in _newest_saved_grants():
+        for found in newer_grants.newest():
             if self._stopping.is_set():
                 return
             if self._stored(found):
@@ -294,18 +156,20 @@ class AfterRestore:
                 continue
             saved_grants.forget(found.names)
 
-    def _stored(self, found: _Found) -> bool:
+    def _stored(self, found: Found) -> bool:
         with transaction.atomic():
             longest = longest_exchange(settings.TOKEN_ENDPOINT_DEADLINE_SECONDS)
             with connection.cursor() as cursor:
                 cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{longest}s"])
-            row = _row_for(found, self._backup_at, not_rotated=self._not_rotated, lock=True)
+            row = newer_grants.row_for(
+                found, self._backup_at, not_rotated=self._not_rotated, lock=True
+            )
             if row is None or found.saved is None:
                 return False
-            _store(row, found.saved, generation=found.generation + 1)
+            newer_grants.store(row, found.saved, generation=found.generation + 1)
         return True
 
-    def _belongs_to_the_present(self, found: _Found) -> bool:
+    def _belongs_to_the_present(self, found: Found) -> bool:
         """Its user has logged in since, and it is no older than that pair."""
         newer = SpotifyToken.objects.filter(pk=found.user_id, refreshed_at__gt=self._backup_at)
         if found.issued_at:
@@ -366,47 +230,3 @@ def _verdict(user_id: Any, generation: int) -> Draft:
         reason=FailureCode.BACKUP_RESTORED,
         sentence=why_reconnect(FailureCode.BACKUP_RESTORED),
     )
-
-
-def _store(row: SpotifyToken, saved: SavedGrant, *, generation: int) -> None:
-    grant = saved.grant
-    sealed = {
-        "access_token": SpotifyToken.seal("access_token", grant.access_token, user_id=row.pk),
-        "refresh_token": grant.refresh_token
-        and SpotifyToken.seal("refresh_token", grant.refresh_token, user_id=row.pk),
-    }
-    issued_at = datetime.fromisoformat(saved.issued_at)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _STORE_SAVED,
-            {
-                **sealed,
-                "scope": grant.scope,
-                "generation": generation,
-                "issued_at": issued_at,
-                "expires_in": grant.expires_in,
-                "user_id": row.pk,
-            },
-        )
-    TokenEvent.objects.create(
-        user_id=row.pk,
-        cause=Cause.RESCUE,
-        asked_by=ASKED_BY,
-        outcome=Outcome.REFRESHED,
-        generation_before=row.generation,
-        generation_after=generation,
-        rotated=grant.refresh_token is not None,
-        lifetime_granted=grant.expires_in,
-    )
-    after_verdict = row.status == SpotifyToken.Status.RECONNECT_REQUIRED
-    if after_verdict or row.suspected_at:
-        outbox.write(
-            outbox.of_token(
-                Kind.RECOVERED,
-                user_id=row.pk,
-                generation=generation,
-                status=SpotifyToken.Status.ACTIVE,
-                reason="after_verdict" if after_verdict else "after_suspicion",
-                sentence=why_recovered(after_verdict=after_verdict),
-            )
-        )

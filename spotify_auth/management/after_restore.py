@@ -7,8 +7,8 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser, OutputWrapper
 
-from spotify_auth.maintenance import restoring
-from spotify_auth.maintenance.restoring import AfterRestore, Survey
+from spotify_auth.maintenance.restoring import AfterRestore
+from spotify_auth.maintenance.survey import Survey, survey
 from spotify_auth.management.subcommands import Progress, confirmed, gentle_end
 
 
@@ -41,7 +41,7 @@ class AfterRestoreCommand:
 
     def handle(self, out: OutputWrapper, options: Mapping[str, Any]) -> None:
         backup_at, not_rotated = options["backup_at"], options["not_rotated"]
-        found = restoring.survey(backup_at, not_rotated=not_rotated)
+        found = survey(backup_at, not_rotated=not_rotated)
         if backup_at > found.now:
             raise CommandError(
                 f"--backup-at lies in the future: by PostgreSQL's clock it is {found.now}."

@@ -19,7 +19,7 @@ from accounts.models import User
 from dev.process import free_port
 from spotify_auth import connections, cooldown, verbs
 from spotify_auth.cooldown import Reason
-from spotify_auth.maintenance import restoring
+from spotify_auth.maintenance import survey
 from spotify_auth.maintenance.restoring import AfterRestore
 from spotify_auth.models import Notice, Outcome, SpotifyToken
 from spotify_auth.refresh import lanes
@@ -478,7 +478,7 @@ def test_a_grant_under_a_missing_key_is_counted_before_anything_happens(
 def test_tokens_that_were_not_rotated_are_kept_and_spread(
     people: list[User], spotify: Sandbox, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restoring, "A_SECOND", 0.01)  # 800 s for eight
+    monkeypatch.setattr(survey, "A_SECOND", 0.01)  # 800 s for eight
     spotify.faults("no_rotation")
     refresh_all(people)
     SpotifyToken.objects.update(
