@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db import connection
 
+from spotify_auth.failure_codes import FailureCode
 from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenEvent
 from spotify_auth.notices import outbox
 from spotify_auth.notices.models import Kind
@@ -125,7 +126,10 @@ def store(row: SpotifyToken, saved: SavedGrant, *, generation: int) -> None:
         lifetime_granted=grant.expires_in,
     )
     after_verdict = row.status == SpotifyToken.Status.RECONNECT_REQUIRED
-    if after_verdict or row.suspected_at:
+    stays = (
+        row.status == SpotifyToken.Status.PAUSED or row.last_error == FailureCode.REQUIRED_BY_ADMIN
+    )
+    if (after_verdict or row.suspected_at) and not stays:
         outbox.write(
             outbox.of_token(
                 Kind.RECOVERED,

@@ -56,12 +56,14 @@ CASE WHEN coalesce(
 # What is changed, and its event.
 _ALONE = f"WITH written AS ({{change}}) {_EVENT}"
 # The same with a notice, for a change of state. A suspicion may have begun after the claim whose
-# grant is stored late: its notice says so.
+# grant is stored late: its notice says so. A token that an administrator has paused, or judged,
+# stays as it is: it has not recovered.
 _WITH_NOTICE = f"""
 WITH written AS ({{change}}), notice AS (
     {outbox.INSERT} FROM written
-    WHERE %(notice_sure)s
-        OR EXISTS (SELECT FROM spotify_auth_notice WHERE once = %(notice_if_after)s)
+    WHERE status = %(notice_status)s
+      AND (%(notice_sure)s
+           OR EXISTS (SELECT FROM spotify_auth_notice WHERE once = %(notice_if_after)s))
     {outbox.ONCE}
 ) {_EVENT}
 RETURNING (SELECT id FROM notice), (SELECT at FROM notice)
@@ -82,7 +84,7 @@ _STORE_GRANT = f"""
         status = CASE WHEN {STAYS} THEN status ELSE 'active' END,
         last_error = CASE WHEN {STAYS} THEN last_error ELSE '' END
     WHERE {_FENCE_OF_A_GRANT}
-    RETURNING user_id, generation
+    RETURNING user_id, generation, status
 """  # noqa: S608  (every value is a parameter)
 _STORE_GRANT_OF_ANYBODY = _STORE_GRANT.format(due_at=_DUE)
 _STORE_GRANT_UNLESS_DORMANT = _STORE_GRANT.format(due_at=_DUE_UNLESS_DORMANT)
@@ -104,7 +106,7 @@ _STORE_FAILURE = f"""
         appeal_at = clock_timestamp() + make_interval(secs => %(appeal_in)s),
         last_error = %(error)s
     WHERE {_FENCE}
-    RETURNING user_id, generation
+    RETURNING user_id, generation, status
 """  # noqa: S608  (every value is a parameter)
 _PUT_OFF = f"""
 UPDATE spotify_auth_spotifytoken
@@ -184,7 +186,7 @@ def _commit(
 ) -> Applied:
     if draft is None:  # a routine refresh
         return Applied(transaction.commit(_statement(_ALONE, change), parameters) == 1)
-    parameters |= draft.parameters
+    parameters |= {**draft.parameters, "notice_status": draft.arguments["status"]}
     row = transaction.commit_returning(_statement(_WITH_NOTICE, change), parameters)
     if row is None:
         return Applied(False)

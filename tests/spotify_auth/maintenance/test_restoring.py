@@ -400,6 +400,23 @@ def test_a_newer_grant_in_redis_is_stored_and_its_user_need_not_reconnect(
     assert SpotifyToken.objects.filter(last_error="backup_restored").count() == USERS - 1
 
 
+@pytest.mark.parametrize(("status", "recovered"), [("active", 1), ("paused", 0)])
+def test_a_newer_grant_ends_a_suspicion_and_no_pause(
+    people: list[User], monkeypatch: pytest.MonkeyPatch, status: str, recovered: int
+) -> None:
+    user = people[0]
+    moment = back_up()
+    lose_postgresql_after_an_answer(user, monkeypatch)
+    restore()
+    SpotifyToken.objects.filter(pk=user.pk).update(status=status, suspected_at=Now(), failures=1)
+
+    after_restore(moment, "--yes")
+
+    token = token_of(user)
+    assert (token.status, token.generation, token.suspected_at) == (status, 2, None)
+    assert Notice.objects.filter(kind="token.recovered").count() == recovered
+
+
 def test_a_grant_whose_successor_was_presented_is_not_used(
     people: list[User], spotify: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

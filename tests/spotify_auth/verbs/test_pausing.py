@@ -13,6 +13,8 @@ from accounts.models import User
 from dev.process import free_port
 from spotify_auth import connections, tokens, verbs
 from spotify_auth.models import Cause, Outcome, SpotifyToken
+from spotify_auth.notices.models import Kind as NoticeKind
+from spotify_auth.notices.models import Notice
 from spotify_auth.refresh import saved_grants
 from spotify_auth.refresh.refresher import refresh_user
 from spotify_auth.verbs import Kind, Operator
@@ -197,6 +199,7 @@ def test_a_grant_without_its_lock_and_without_redis_is_stored_and_the_order_stan
     error: str,
 ) -> None:
     user = connect()
+    SpotifyToken.objects.filter(pk=user.pk).update(suspected_at=Now(), failures=1)
 
     def lose_everything() -> None:
         cut_the_connection()
@@ -210,6 +213,7 @@ def test_a_grant_without_its_lock_and_without_redis_is_stored_and_the_order_stan
     token = token_of(user)
     assert (token.status, token.last_error, token.generation) == (status, error, 2)
     assert account_of(spotify, token.access_token) == user.account_id
+    assert not Notice.objects.filter(kind=NoticeKind.RECOVERED).exists()
 
 
 def test_a_paused_row_keeps_both_tokens(connect: Connect) -> None:
