@@ -49,13 +49,18 @@ class _Memory:
         failed_at, problem = self._failed.get(source, (0.0, ""))
         if not problem or time.monotonic() > failed_at + RETRY_SECONDS:
             try:
-                return _call(source)
+                keys = _call(source)
             except Exception as error:
                 # Its message is the project's, and may hold anything.
                 name, reason = _name(source), type(error).__name__
-                logger.error("keys_not_available source=%s reason=%s", name, reason)
+                if not problem:
+                    logger.error("keys_not_available source=%s reason=%s", name, reason)
                 problem = f"{name}, which should return the keys, failed with {reason}"
                 self._failed[source] = time.monotonic(), problem
+            else:
+                if self._failed.pop(source, None):
+                    logger.warning("keys_available source=%s", _name(source))
+                return keys
         raise ValueError(problem)
 
 

@@ -22,11 +22,14 @@ from spotify_auth.conf import settings
 from spotify_auth.database_faults import leave_standby
 from spotify_auth.encryption import DecryptionError
 from spotify_auth.failure_codes import FailureCode
+from spotify_auth.lasting import Lasting
 from spotify_auth.models import Cause, SpotifyToken, UserId
 from spotify_auth.read_outcomes import outcomes
 from spotify_auth.text import for_the_log, one_line
 
 logger = logging.getLogger(__name__)
+
+_no_broker = Lasting()
 
 UserOrId: TypeAlias = AbstractBaseUser | AnonymousUser | UserId
 """A user, as a request has it, or a primary key."""
@@ -250,4 +253,8 @@ def _wake_a_worker(user_id: UserId) -> None:
         # By name, since the task's module imports the refresh path.
         current_app.send_task("spotify_auth.refresh", args=[user_id], retry=False)
     except BrokerError as error:
-        logger.warning("nudge_not_sent user_id=%s reason=%s", user_id, type(error).__name__)
+        if _no_broker.begins():
+            logger.warning("nudge_not_sent user_id=%s reason=%s", user_id, type(error).__name__)
+    else:
+        if _no_broker.ends():
+            logger.warning("nudges_sent")

@@ -25,7 +25,8 @@ from accounts.models import User
 from accounts.users import user_for_account
 from config.outage_lines import OneLineAnOutage
 from dev.process import free_port
-from spotify_auth import connections
+from spotify_auth import connections, tokens
+from spotify_auth.lasting import Lasting
 from spotify_auth.models import SpotifyToken
 from spotify_auth.refresh.process import process
 from spotify_auth.sandbox.worlds import World
@@ -135,8 +136,9 @@ def browsers_come_to_the_address_of_the_site() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def no_line_of_an_earlier_test() -> None:
-    """Forget which lines of the log were shown: each is repeated once a minute only."""
+def no_line_of_an_earlier_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget which lines of the log were shown: each is repeated once a minute only, or never."""
+    monkeypatch.setattr(tokens, "_no_broker", Lasting())
     for logger in list(logging.root.manager.loggerDict.values()):
         for each in getattr(logger, "filters", ()):
             if isinstance(each, OneLineAnOutage):

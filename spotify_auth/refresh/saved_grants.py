@@ -54,15 +54,19 @@ def seal(claim: Claim, saved: SavedGrant) -> bytes:
     return cipher().encrypt(plain, place=_place(claim.user_id, claim.generation))
 
 
-def save(claim: Claim, saved: SavedGrant) -> bool:
-    """Save a grant that is not stored yet in Redis, encrypted; False without Redis."""
+def save(claim: Claim, saved: SavedGrant, *, again: bool = False) -> bool:
+    """Save a grant that is not stored yet in Redis, encrypted; False without Redis.
+
+    A failure is said, unless it is tried `again`.
+    """
     sealed = seal(claim, saved)
     try:
         redis_client.client(urgent=True).set(key_of(claim), sealed, px=KEPT_MILLISECONDS)
     except redis.RedisError as error:
-        logger.warning(
-            "grant_save_failed user_id=%s reason=%s", claim.user_id, type(error).__name__
-        )
+        if not again:
+            logger.warning(
+                "grant_save_failed user_id=%s reason=%s", claim.user_id, type(error).__name__
+            )
         return False
     return True
 
@@ -131,9 +135,11 @@ def save_or_hold(claim: Claim, saved: SavedGrant) -> None:
     process has been told to stop for a while: that is the last moment of this pair.
     """
     give_up: float | None = None
-    while not save(claim, saved):
-        if _stored_directly(claim, saved):
+    again = False
+    while not save(claim, saved, again=again):
+        if _stored_directly(claim, saved, again=again):
             return
+        again = True
         if process.stopping.is_set():
             give_up = give_up or time.monotonic() + LAST_TRIES_SECONDS
             if time.monotonic() > give_up:
@@ -143,7 +149,7 @@ def save_or_hold(claim: Claim, saved: SavedGrant) -> None:
     logger.warning("rescue_stored user_id=%s generation=%s", claim.user_id, claim.generation)
 
 
-def _stored_directly(claim: Claim, saved: SavedGrant) -> bool:
+def _stored_directly(claim: Claim, saved: SavedGrant, *, again: bool = False) -> bool:
     """Whether PostgreSQL takes the grant over a new connection, or has it already."""
     decision = decide(claim, saved, Evidence(), False, random.random())  # noqa: S311  (jitter)
     try:
@@ -152,7 +158,8 @@ def _stored_directly(claim: Claim, saved: SavedGrant) -> bool:
             # If the COMMIT came through after all, the generation check rejects this one.
             applied = store.apply(transaction, claim, decision, duration=0)
     except Error as error:
-        logger.warning("rescue_waits user_id=%s reason=%s", claim.user_id, type(error).__name__)
+        if not again:
+            logger.warning("rescue_waits user_id=%s reason=%s", claim.user_id, type(error).__name__)
         return False
     if applied.stored:
         logger.warning("rescue_replayed user_id=%s generation=%s", claim.user_id, claim.generation)

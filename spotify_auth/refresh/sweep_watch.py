@@ -17,6 +17,7 @@ from spotify_auth import chores, freshness
 from spotify_auth.conf import settings
 from spotify_auth.database_faults import leave_standby
 from spotify_auth.figures import samples
+from spotify_auth.lasting import Lasting
 from spotify_auth.lost_servers import LOST
 from spotify_auth.models import Chore
 from spotify_auth.notices import pauses
@@ -42,20 +43,18 @@ class _Failures:
     """Whether sweeps of this process fail: one line when they begin to, one when they end."""
 
     def __init__(self) -> None:
-        self._failing = False
+        self._failing = Lasting()
 
     def note(self, error: Exception) -> None:
         """A sweep failed; the next one comes after an interval, not on a demoted server."""
         leave_standby(error)
-        if not self._failing:
+        if self._failing.begins():
             logger.error("sweep_failed reason=%s", type(error).__name__)
-        self._failing = True
 
     def clear(self) -> None:
         """A sweep went well."""
-        if self._failing:
+        if self._failing.ends():
             logger.warning("sweep_works")
-        self._failing = False
 
 
 _failures = _Failures()

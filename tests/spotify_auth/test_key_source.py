@@ -75,9 +75,17 @@ def test_a_failure_is_said_without_its_words_and_asked_again_later(
     assert caplog.messages == ["keys_not_available source=the function reason=ConnectionError"]
     assert "1234" not in str(raised.value)
 
-    kms.fails = False
     monkeypatch.setattr(key_source, "RETRY_SECONDS", 0.0)
+    with pytest.raises(ImproperlyConfigured):
+        cipher()
+    assert kms.calls == 2
+    kms.fails = False
     assert cipher().current_head == Cipher([KEY]).current_head
+    # Said when it began, and when it was over.
+    assert [line.partition(" ")[0] for line in caplog.messages] == [
+        "keys_not_available",
+        "keys_available",
+    ]
 
 
 @pytest.mark.parametrize(

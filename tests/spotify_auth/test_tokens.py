@@ -278,6 +278,8 @@ def test_a_lost_broker_costs_a_message_and_no_more(
         assert tokens.nudge(user.pk, generation=1, cause=Cause.UNAUTHORIZED)
 
     wait_for(lambda: "nudge_not_sent" in caplog.text, what="the message to fail")
+    tokens._wake_a_worker(user.pk)
+    assert caplog.text.count("nudge_not_sent") == 1  # said once while it lasts
     assert refresh_next() is not None  # the next sweep finds the row
 
 
