@@ -19,12 +19,16 @@ EVENTS = 200_000
 TURNS = 30
 _DATABASE = "bench_figures"
 
-# A tenth has left, some back off, and what fell due in the last seconds waits for a lane.
+# A tenth has left, some back off, and what fell due in the last three seconds waits for a lane.
 _LEAVE = """
 UPDATE spotify_auth_spotifytoken SET status = 'disconnected', access_token = NULL,
     refresh_token = NULL WHERE user_id % 10 = 0
 """
 _FAIL = "UPDATE spotify_auth_spotifytoken SET failures = 1 WHERE user_id % 5000 = 1"
+_FALL_DUE = """
+UPDATE spotify_auth_spotifytoken SET due_at = now() - interval '3 seconds' * random()
+WHERE status = 'active' AND user_id % 1000 = 3
+"""
 # A week of minutes, five years of hours, a month of samples.
 _COUNTS = """
 INSERT INTO spotify_auth_eventcount
@@ -46,22 +50,23 @@ SELECT generate_series(now() - interval '32 days', now(), interval '1 minute'),
 _EVENTS = """
 INSERT INTO spotify_auth_tokenevent
     (user_id, at, cause, outcome, rotated, duration_ms, worker, error)
-SELECT 1 + n % 100000, now() - make_interval(secs => n / 300.0), 'schedule', 'refreshed', true,
-       50 + n % 400, 'a:1', '' FROM generate_series(1, %s) AS n
+SELECT 1 + n %% 100000, now() - make_interval(secs => n / 300.0), 'schedule', 'refreshed', true,
+       50 + n %% 400, 'a:1', '' FROM generate_series(1, %s) AS n
 """
 
 
 def run(*, long: bool) -> list[Row]:
     """Each question alone, all of them together, and counting the history."""
     with databases([_DATABASE]):
-        fill(_DATABASE, tokens=TOKENS, now=database_now())
+        # Nobody refreshes meanwhile: none falls due while this part runs.
+        fill(_DATABASE, tokens=TOKENS, now=database_now() + timedelta(minutes=15))
         with database_of(_DATABASE):
             return _rows(turns=TURNS * (5 if long else 1))
 
 
 def _rows(*, turns: int) -> list[Row]:
     with connection.cursor() as cursor:
-        for statement in (_LEAVE, _FAIL, _COUNTS, _SAMPLES, "VACUUM ANALYZE"):
+        for statement in (_LEAVE, _FAIL, _FALL_DUE, _COUNTS, _SAMPLES, "VACUUM ANALYZE"):
             cursor.execute(statement)
         cursor.execute(_EVENTS, [EVENTS])
     begun = time.perf_counter()

@@ -48,6 +48,7 @@ def _soak(config: Config, postgres: Postgres, redis: Redis, sandbox: Sandbox) ->
     # Only now are there settings for these.
     from django.core.management import call_command
 
+    from benchmarks.soak.alarms import drill
     from benchmarks.soak.cluster import assembled
     from benchmarks.soak.monitor import Monitor
     from benchmarks.soak.readers import Readers
@@ -66,6 +67,11 @@ def _soak(config: Config, postgres: Postgres, redis: Redis, sandbox: Sandbox) ->
         for line in report.lines():
             print(line)
         met = all(goal.met for goal in report.goals())
+        if config.seconds is not None:
+            for drilled in drill(cluster):
+                alerts = ", ".join(drilled.fired) or "no alert"
+                print(f"{'ok    ' if drilled.met else 'MISSED'}  {drilled.name}: {alerts}")
+                met &= drilled.met
         if not met:
             print(f"The logs of the processes: {_keep_logs(cluster.processes)}")
     return 0 if met else 1

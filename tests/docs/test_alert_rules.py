@@ -108,6 +108,15 @@ FROM_REDIS = {
 SCENARIOS = [
     Scenario(name="a quiet hour", series=quiet(120)),
     Scenario(
+        name="three of four attempts fail, and there are few",
+        series=with_fault(
+            **{
+                'spotify_token_refresh_total{outcome="refreshed"}': rising(0.1, start=380),
+                'spotify_token_refresh_total{outcome="retry"}': rising(0.3, start=1),
+            }
+        ),
+    ),
+    Scenario(
         name="nothing answers",
         series=with_fault(**{name: steady(None) for name in quiet()}),
         fires="SpotifyKeeperNotScraped",

@@ -18,6 +18,13 @@ def _program() -> debian.Program:
 
 def promtool(*arguments: object, given: str = "") -> str:
     """What it says; the test fails if it is not content."""
+    content, said = judged(*arguments, given=given)
+    assert content, said
+    return said
+
+
+def judged(*arguments: object, given: str = "") -> tuple[bool, str]:
+    """Whether it is content, and what it says."""
     program = _program()
     ended = subprocess.run(
         [program.path, *map(str, arguments)],
@@ -29,5 +36,4 @@ def promtool(*arguments: object, given: str = "") -> str:
         check=False,
         timeout=60,
     )
-    assert ended.returncode == 0, ended.stdout
-    return ended.stdout
+    return ended.returncode == 0, ended.stdout
