@@ -23,8 +23,10 @@ from tests.support.alerts import Scrapes, fired
 from tests.support.processes import wait_for
 from tests.support.tokens import ago
 
-USERS = 40
-BEFORE, DURING = 3, 9
+USERS = 150
+"""So many, or all, are due at each scrape: of a tenth that fails chance must not hide half."""
+BEFORE, DURING = 3, 16
+"""Scrapes: the rules look back five minutes, which are ten of them."""
 EVERY_SECONDS = 0.5
 
 
@@ -111,7 +113,9 @@ def _recover(cluster: Cluster, user_ids: list[int]) -> None:
     before = TokenEvent.objects.latest("id").pk
     refreshed = TokenEvent.objects.filter(outcome=Outcome.REFRESHED, pk__gt=before)
     wait_for(
-        lambda: refreshed.filter(user__in=user_ids).values("user").distinct().count() == USERS,
+        lambda: (
+            refreshed.filter(user__in=user_ids).values("user").distinct().count() == len(user_ids)
+        ),
         what="all to be refreshed",
         seconds=90,
     )
