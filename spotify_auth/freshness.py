@@ -14,9 +14,9 @@ from spotify_auth.conf import settings
 
 LOOKED_AT = 100_000
 """How many due tokens are looked at, at most. Beyond it the figures are lower bounds."""
-COUNTED = 20_000
+COUNTED = 5_000
 """Up to here connected tokens are counted; of more PostgreSQL's own estimate is taken."""
-NEXT_ONES = 1000
+NEXT_ONES = 200
 """How many healthy tokens are asked when the next one expires."""
 EXPIRING_SECONDS = 15 * 60.0
 """A token that has less left and is not being refreshed is about to expire."""
