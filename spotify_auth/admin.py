@@ -4,14 +4,7 @@ from django.contrib import admin
 
 from spotify_auth.admin_pages import acting, bulk_pages, events, tokens
 from spotify_auth.admin_pages.lists import ReadOnlyAdmin
-from spotify_auth.models import (
-    BulkAction,
-    SpotifyToken,
-    TokenEvent,
-    WebhookDelivery,
-    WebhookEndpoint,
-)
-from spotify_auth.webhooks.admin import DeliveryPages, EndpointPages
+from spotify_auth.models import BulkAction, SpotifyToken, TokenEvent
 
 
 @admin.register(SpotifyToken)
@@ -27,13 +20,3 @@ class TokenEventAdmin(events.EventPages, ReadOnlyAdmin):
 @admin.register(BulkAction)
 class BulkActionAdmin(bulk_pages.BulkPages, ReadOnlyAdmin):
     """What is done to all tokens that match a filter."""
-
-
-@admin.register(WebhookEndpoint)
-class WebhookEndpointAdmin(EndpointPages):
-    """Where webhooks are sent."""
-
-
-@admin.register(WebhookDelivery)
-class WebhookDeliveryAdmin(DeliveryPages, ReadOnlyAdmin):
-    """What became of each webhook."""

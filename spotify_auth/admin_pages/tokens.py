@@ -10,13 +10,14 @@ from django.db.models import CharField, Model, OuterRef, QuerySet, Subquery, Val
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 
-from spotify_auth import freshness
+from spotify_auth import freshness, service_pause
 from spotify_auth.admin_pages import people
 from spotify_auth.admin_pages.columns import TIMES, TokenColumns, outcome_in_words
 from spotify_auth.admin_pages.conditions import condition_of
 from spotify_auth.admin_pages.events import age_of, pair_of
 from spotify_auth.admin_pages.filters import KeyFilter, LastErrorFilter, NeedFilter
 from spotify_auth.admin_pages.needs import MOST_COUNTED, NEEDS, Need
+from spotify_auth.connections import database_now
 from spotify_auth.models import SpotifyToken, TokenEvent
 from spotify_auth.timeline import timeline
 
@@ -100,6 +101,8 @@ class TokenPages(TokenColumns, _ModelAdmin):
             "title": "Is anybody about to lose access?",
             "summary": _summary,
             "renewal_is_running": freshness.renewal_is_running,
+            "service_pause": service_pause.current,
+            "now": database_now,
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 

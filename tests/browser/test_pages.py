@@ -1,13 +1,14 @@
 """Pages that somebody may meet: refused, broken, empty, hostile; keyboard; the admin."""
 
 import json
+import re
 from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Request, expect
 
 from accounts.models import User
-from spotify_auth.models import SpotifyToken
+from spotify_auth.models import Cause, Outcome, SpotifyToken
 from tests.support.browser import Stack, Visitor
 from tests.support.processes import wait_for
 from tests.support.tokens import token_of
@@ -226,9 +227,11 @@ def test_an_administrator_refreshes_and_revokes(stack: Stack, visitor: Visitor) 
     page.keyboard.type("ticket 17")
     page.keyboard.press("Enter")
     expect(page.get_by_text("Refresh now, 1 token: Asked for")).to_be_visible()
-    wait_for(lambda: token_of(token.user).generation == 2, what="the worker to refresh")
+    asked_for = token.user.token_events.filter(cause=Cause.ADMIN, outcome=Outcome.REFRESHED)
+    wait_for(asked_for.exists, what="the worker to refresh")
     page.get_by_role("link", name="Maya Lindqvist").click()
-    expect(page.locator(".field-generation")).to_contain_text("2")
+    # On a slow machine the schedule has refreshed it as well.
+    expect(page.locator(".field-generation")).to_contain_text(re.compile("[2-9]"))
     seen.append(page.content())
     visitor.screenshot("admin-token")
     page.goto(f"{stack.url}/admin/spotify_auth/tokenevent/")
@@ -240,12 +243,12 @@ def test_an_administrator_refreshes_and_revokes(stack: Stack, visitor: Visitor) 
     choose("Revoke (erase our copy)")
     expect(page.get_by_text("Spotify has no revocation endpoint")).to_be_visible()
     visitor.picture("admin-revoke")
-    page.get_by_role("button", name="Revoke them").click()
+    page.get_by_role("button", name="Revoke", exact=True).click()
     expect(page.get_by_text("Spotify has no revocation endpoint")).to_be_visible()
     assert token_of(token.user).status == SpotifyToken.Status.ACTIVE
     page.get_by_label("Reason").fill("ticket 18")
-    page.get_by_role("button", name="Revoke them").click()
-    expect(page.get_by_text("https://www.spotify.com/account/apps/")).to_be_visible()
+    page.get_by_role("button", name="Revoke", exact=True).click()
+    expect(page.get_by_text("but not the app at Spotify")).to_be_visible()
 
     assert token_of(token.user).status == SpotifyToken.Status.REVOKED
     for secret in (token.access_token, token.refresh_token):

@@ -19,7 +19,7 @@ from tests.support.processes import (
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 
-PEOPLE = 1500
+PEOPLE = 600
 _FILL = """
 WITH people AS (
     INSERT INTO accounts_user (password, is_superuser, first_name, last_name, email, is_staff,
@@ -62,6 +62,7 @@ def test_another_worker_goes_on_and_nobody_is_done_twice(no_cooldown: None) -> N
         wait_for(
             lambda: BulkAction.objects.get(pk=begun.pk).state == BulkAction.State.DONE,
             what="the second worker to finish it",
+            seconds=90,
         )
     finally:
         teardown_together(workers)

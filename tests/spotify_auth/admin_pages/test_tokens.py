@@ -9,10 +9,12 @@ from django.db.models.functions import Now
 from django.test import Client
 
 from accounts.models import User
+from spotify_auth import chores, verbs
 from spotify_auth.admin_pages.conditions import condition_of
 from spotify_auth.admin_pages.needs import NEEDS
 from spotify_auth.connections import database_now
 from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenEvent
+from spotify_auth.verbs import Operator
 from tests.support.admin import enter_admin
 from tests.support.tokens import Connect, token_of
 
@@ -132,6 +134,18 @@ def test_the_page_of_a_token_tells_facts_history_and_what_to_press(
     assert f"?user={user.pk}" in page
     whole = admin.get(f"/admin/spotify_auth/tokenevent/?user={user.pk}").context["cl"]
     assert {event.user_id for event in whole.result_list} == {user.pk} != {other.pk}
+
+
+def test_the_list_says_that_nothing_is_refreshed(admin: Client) -> None:
+    assert "Renewal is not running" in admin.get(TOKENS).content.decode()
+    assert "All refreshing is paused" not in admin.get(TOKENS).content.decode()
+    chores.take(chores.SWEEP, every=MINUTE)
+    verbs.pause_all(operator=Operator.named("ops"), reason="ticket 17")
+
+    page = seen(admin.get(TOKENS).content.decode())
+
+    assert "Renewal is not running" not in page
+    assert re.search(r"All refreshing is paused, (now|\d+ s ago) by ops: ticket 17\.", page)
 
 
 def test_the_list_is_sorted_by_no_column(admin: Client, connect: Connect) -> None:
