@@ -72,6 +72,7 @@ WITHHELD: Mapping[type[Model], Mapping[str, str]] = {
         "id": "says nothing",
         "user": "the user themselves",
         "once": "repeats what the notice says",
+        "handed_out": "how far our own work is",
     },
     LogEntry: {
         "id": "says nothing",

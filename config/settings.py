@@ -26,6 +26,7 @@ from spotify_auth.conf import DEFAULTS
 from spotify_auth.encryption import parse_keys
 from spotify_auth.redirect_uri import redirect_uri
 from spotify_auth.schedule import slack_problems
+from spotify_auth.webhooks import networks
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -112,6 +113,12 @@ REFRESH_DORMANT_AFTER = env.integer("REFRESH_DORMANT_AFTER", minimum=0)
 WORKER_MAX_MEMORY_MIB = env.integer("WORKER_MAX_MEMORY_MIB", minimum=0)
 TOKEN_EVENT_RETENTION_DAYS = env.integer("TOKEN_EVENT_RETENTION_DAYS")
 OPERATIONS_TOKEN = env.text("OPERATIONS_TOKEN")
+WEBHOOK_ALLOWED_NETWORKS = env.parsed(
+    "WEBHOOK_ALLOWED_NETWORKS",
+    networks.as_written,
+    placeholder="",
+    expected="addresses and networks (127.0.0.0/8, with the host's bits zero), separated by commas",
+)
 
 # --- Limits (the same) ---------------------------------------------------------------------
 
@@ -382,7 +389,10 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_DB_REUSE_MAX = sys.maxsize
 CELERY_TASK_DEFAULT_QUEUE = "keeper"
 # Lanes have a queue of their own, so that the sweep can see how many are waiting.
-CELERY_TASK_ROUTES = {"spotify_auth.lane": {"queue": "lanes"}}
+CELERY_TASK_ROUTES = {
+    "spotify_auth.lane": {"queue": "lanes"},
+    "spotify_auth.deliver_webhooks": {"queue": "webhooks"},
+}
 # Lanes are long: a worker whose threads are all busy reserves no more than one for each.
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_REDIRECT_STDOUTS = False

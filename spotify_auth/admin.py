@@ -4,7 +4,14 @@ from django.contrib import admin
 
 from spotify_auth.admin_pages import acting, bulk_pages, events, tokens
 from spotify_auth.admin_pages.lists import ReadOnlyAdmin
-from spotify_auth.models import BulkAction, SpotifyToken, TokenEvent
+from spotify_auth.models import (
+    BulkAction,
+    SpotifyToken,
+    TokenEvent,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
+from spotify_auth.webhooks.admin import DeliveryPages, EndpointPages
 
 
 @admin.register(SpotifyToken)
@@ -20,3 +27,13 @@ class TokenEventAdmin(events.EventPages, ReadOnlyAdmin):
 @admin.register(BulkAction)
 class BulkActionAdmin(bulk_pages.BulkPages, ReadOnlyAdmin):
     """What is done to all tokens that match a filter."""
+
+
+@admin.register(WebhookEndpoint)
+class WebhookEndpointAdmin(EndpointPages):
+    """Where webhooks are sent."""
+
+
+@admin.register(WebhookDelivery)
+class WebhookDeliveryAdmin(DeliveryPages, ReadOnlyAdmin):
+    """What became of each webhook."""

@@ -85,6 +85,9 @@ DEFAULTS: Final[dict[str, Any]] = {
     # What a program sends as its Bearer token to be told how the service is, on /metrics and
     # /readyz?verbose. Blank: only the staff is told.
     "OPERATIONS_TOKEN": "",
+    # Networks that webhooks may be sent to although they are private, with commas or in a list;
+    # to loopback addresses among them also by http.
+    "WEBHOOK_ALLOWED_NETWORKS": "",
     # The most connections to PostgreSQL that all processes together may open, for
     # `manage.py check --database default`. 0: not checked.
     "MOST_DATABASE_CONNECTIONS": 0,
@@ -132,6 +135,7 @@ class Settings:
     RATE_LIMIT_CODE_EXCHANGES: int
     DASHBOARD_KEPT_SECONDS: int
     OPERATIONS_TOKEN: str
+    WEBHOOK_ALLOWED_NETWORKS: str | list[str]
 
     def __getattr__(self, name: str) -> Any:
         """One setting. Raises ImproperlyConfigured for a required one that is missing."""

@@ -216,7 +216,6 @@ def delete(*, user_id: UserId) -> None:
 def _end_of_user(user_id: UserId, generation: int) -> Draft:
     return Draft(
         kind=Kind.CLOSED,
-        once=outbox.once(Kind.CLOSED, user_id, "user_deleted"),
         user_id=user_id,
         reason="user_deleted",
         sentence=why_closed("user_deleted"),

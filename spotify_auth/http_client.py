@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from ssl import SSLCertVerificationError
-from typing import Any
+from typing import Any, ClassVar
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -139,12 +139,12 @@ class _DeadlineMixin:
         return _DeadlineResponse(sock, deadline=_call.deadline, **kwargs)
 
 
-class _PlainConnection(_DeadlineMixin, HTTPConnection):  # type: ignore[misc]  # a method
-    pass
+class PlainConnection(_DeadlineMixin, HTTPConnection):  # type: ignore[misc]  # a method
+    """http, within the deadline."""
 
 
-class _TlsConnection(_DeadlineMixin, HTTPSConnection):  # type: ignore[misc]  # a method
-    pass
+class TlsConnection(_DeadlineMixin, HTTPSConnection):  # type: ignore[misc]  # a method
+    """https, within the deadline."""
 
 
 class _RestedMixin:
@@ -165,19 +165,25 @@ class _RestedMixin:
         super()._put_conn(conn)  # type: ignore[misc]  # from HTTPConnectionPool
 
 
-class _PlainPool(_RestedMixin, HTTPConnectionPool):
-    ConnectionCls = _PlainConnection
+class PlainPool(_RestedMixin, HTTPConnectionPool):
+    """Connections to one host over http."""
+
+    ConnectionCls = PlainConnection
 
 
-class _TlsPool(_RestedMixin, HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
+class TlsPool(_RestedMixin, HTTPSConnectionPool):
+    """Connections to one host over https."""
+
+    ConnectionCls = TlsConnection
 
 
-_POOLS = {"http": _PlainPool, "https": _TlsPool}
-
-
-class _DeadlineAdapter(HTTPAdapter):
+class DeadlineAdapter(HTTPAdapter):
     """Uses connections that know the deadline, also behind a proxy."""
+
+    pools: ClassVar[Mapping[str, type[HTTPConnectionPool]]] = {
+        "http": PlainPool,
+        "https": TlsPool,
+    }
 
     def __init__(self, total_seconds: float) -> None:
         self._options = [
@@ -189,12 +195,12 @@ class _DeadlineAdapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs, socket_options=self._options)
-        self.poolmanager.pool_classes_by_scheme = _POOLS
+        self.poolmanager.pool_classes_by_scheme = self.pools
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> PoolManager:
         kwargs["socket_options"] = self._options
         manager: PoolManager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = _POOLS
+        manager.pool_classes_by_scheme = dict(self.pools)
         return manager
 
 
@@ -215,8 +221,8 @@ class BoundedSession(requests.Session):
     def __init__(self, *, total_seconds: float, proxy: str) -> None:
         super().__init__()
         self.trust_env = False
-        self.mount("http://", _DeadlineAdapter(total_seconds))
-        self.mount("https://", _DeadlineAdapter(total_seconds))
+        self.mount("http://", DeadlineAdapter(total_seconds))
+        self.mount("https://", DeadlineAdapter(total_seconds))
         if proxy:
             self.proxies = {"http": proxy, "https": proxy}
         self._total_seconds = total_seconds

@@ -12,6 +12,7 @@ from spotify_auth.fields import EncryptedTextField
 from spotify_auth.figures.tables import EventCount, FreshnessSample, RolledUp, StatusCount
 from spotify_auth.notices.models import AnnouncedPause, Notice
 from spotify_auth.secrecy import forgets_variables
+from spotify_auth.webhooks.models import WebhookDelivery, WebhookEndpoint
 
 # Django looks here for the models of an app.
 __all__ = (
@@ -21,6 +22,8 @@ __all__ = (
     "Notice",
     "RolledUp",
     "StatusCount",
+    "WebhookDelivery",
+    "WebhookEndpoint",
 )
 
 if TYPE_CHECKING:

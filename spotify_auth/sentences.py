@@ -5,6 +5,7 @@ from typing import Final
 
 from spotify_auth.cooldown import Reason
 from spotify_auth.failure_codes import FailureCode
+from spotify_auth.notices.models import Kind
 
 _NOT_OUR_USERS_FAULT = "Nothing is wrong with your account: approving once more restores it."
 _REFUSED = (
@@ -31,12 +32,18 @@ _WHY_CLOSED: Final[Mapping[str, str]] = {
     "revoked": "An administrator revoked the tokens. Our copy is erased.",
     "user_deleted": "The user was deleted, and with the user the tokens and their history.",
 }
+_BY_OPERATOR: Final[Mapping[str, str]] = {
+    Kind.TOKEN_PAUSED: "An operator has paused this token: it is not refreshed for now.",
+    Kind.TOKEN_RESUMED: "An operator has resumed this token: it is refreshed now.",
+    Kind.RECOVERED: "An operator lets Spotify be asked again at once.",
+}
 _WHY_PAUSED: Final[Mapping[str, str]] = {
     Reason.RATE_LIMITED: "Spotify limits how often we may ask: all refreshing waits as long as it "
     "wants.",
     Reason.CLIENT_REFUSED: "Spotify refuses this application's own credentials: no token is "
     "refreshed until that is mended.",
     Reason.UNAVAILABLE: "Spotify answers nobody: one token at a time tries whether it is back.",
+    "operator": "An operator has paused all refreshing.",
     Reason.RESTORING: "An operator sorts out the tokens of a restored backup.",
 }
 
@@ -57,7 +64,7 @@ def why_suspected(reason: str) -> str:
 
 
 def why_recovered(*, after_verdict: bool) -> str:
-    """Why nobody needs to do anything any more."""
+    """Why nobody needs to do anything any more, after a grant."""
     if after_verdict:
         return "Spotify accepts this token after all: the user need not approve again."
     return "Spotify accepts this token again."
@@ -72,6 +79,11 @@ def why_reconnect_due(days: int) -> str:
     """What the user is asked to do before the six months are over."""
     left = "a day" if days == 1 else f"{days} days"
     return f"Spotify ends this connection in less than {left}: the user should approve once more."
+
+
+def by_operator(kind: str) -> str:
+    """What an operator did to a token; `kind` is a notice's."""
+    return _BY_OPERATOR[kind]
 
 
 def why_paused(reason: str) -> str:

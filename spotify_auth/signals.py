@@ -71,7 +71,8 @@ it is appealed, and that an appeal is refused, sends nothing."""
 
 token_recovered = NoticeSignal()
 """A refresh succeeded after a suspicion (`reason` "after_suspicion") or in spite of a verdict
-("after_verdict"): the user need not approve again. After a login it is `token_connected`."""
+("after_verdict"), or an operator took either back ("forgiven"): the user need not approve again.
+After a login it is `token_connected`."""
 
 token_closed = NoticeSignal()
 """Both tokens were erased: the user disconnected, an administrator revoked them, or the user was
@@ -81,8 +82,15 @@ reconnect_due = NoticeSignal()
 """The six months are over in less than `days` (30, 7 or 1) days, at `reauthorize_by`. Sent once for
 each, by a worker; a service that was down for days sends only the most urgent."""
 
+token_paused = NoticeSignal()
+"""An operator paused a token: it is not refreshed until `token_resumed`, or a login."""
+
+token_resumed = NoticeSignal()
+"""An operator ended the pause of a token. That ends a suspicion too."""
+
 service_paused = NoticeSignal()
-"""No token is refreshed for now, in any worker. `reason` is one of `cooldown.Reason`."""
+"""No token is refreshed for now, in any worker. `reason` is one of `cooldown.Reason`, or "operator"
+for `verbs.pause_all`. The two may overlap: each has an end of its own."""
 
 service_resumed = NoticeSignal()
 """Tokens are refreshed again. `reason` is why they were not."""

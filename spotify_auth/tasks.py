@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from celery import shared_task
 from celery.signals import (
@@ -19,6 +20,7 @@ from spotify_auth.figures import roll_up, statuses
 from spotify_auth.models import Presence, UserId
 from spotify_auth.notices import reconnect_due
 from spotify_auth.refresh import lanes, refresher, sweep_watch
+from spotify_auth.webhooks import delivery
 
 
 @shared_task(name="spotify_auth.sweep")
@@ -81,6 +83,14 @@ def bulk_actions() -> None:
 
 
 chores.register(bulk_actions.name, every=bulk.ABANDONED)
+
+
+@shared_task(name="spotify_auth.deliver_webhooks")
+def deliver_webhooks(endpoint_id: str) -> None:
+    """Send what is due to one webhook address. The argument is a UUID, as JSON has it."""
+    delivery.deliver_due(UUID(endpoint_id))
+
+
 chores.register(house_keeping.name, every=timedelta(hours=1))
 chores.register(count.name, every=timedelta(seconds=5))
 chores.register(count_tokens.name, every=timedelta(minutes=1))

@@ -74,15 +74,14 @@ _RECONNECT = _BATCH.format(
         FROM written WHERE was_connected
     """,  # noqa: S608  (constants of this app)
     notice=f"""
-        INSERT INTO spotify_auth_notice (kind, at, user_id, once, data)
+        INSERT INTO spotify_auth_notice (kind, at, user_id, data)
         SELECT '{Kind.RECONNECT_REQUIRED}', clock_timestamp(), user_id,
-               '{Kind.RECONNECT_REQUIRED} ' || user_id || ' ' || generation,
                jsonb_build_object(
                    'user_id', user_id, 'generation', generation,
                    'status', 'reconnect_required', 'reason', '{FailureCode.BACKUP_RESTORED}',
                    'sentence', %(sentence)s)
         FROM written WHERE was_connected
-        ON CONFLICT (once) DO NOTHING RETURNING id, at, user_id
+        RETURNING id, at, user_id
     """,  # noqa: S608  (constants of this app)
     following="{following}",
 )

@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.contrib.postgres.functions import RandomUUID
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 
 
@@ -15,8 +16,12 @@ class Kind(models.TextChoices):
     RECOVERED = "token.recovered", "Recovered"
     CLOSED = "token.closed", "Tokens erased"
     RECONNECT_DUE = "token.reconnect_due", "The six months will be over"
-    PAUSED = "service.paused", "All refreshing paused"
-    RESUMED = "service.resumed", "All refreshing goes on"
+    TOKEN_PAUSED = "token.paused", "Paused by an operator"
+    TOKEN_RESUMED = "token.resumed", "Resumed by an operator"
+    SERVICE_PAUSED = "service.paused", "All refreshing paused"
+    SERVICE_RESUMED = "service.resumed", "All refreshing goes on"
+    TEST = "webhook.test", "Test"
+    """An administrator tries an address: no change of state, and no signal."""
 
 
 class Notice(models.Model):
@@ -38,13 +43,19 @@ class Notice(models.Model):
         max_length=150,
         null=True,
         unique=True,
-        help_text="Names the change of state: there is one notice of it.",
+        help_text="Names a change that is looked for again and again: there is one notice of it.",
     )
     data = models.JSONField(help_text="What receivers are told.")
+    handed_out = models.BooleanField(
+        db_default=False, help_text="Whether each webhook that wants it has a delivery."
+    )
 
     class Meta:
         ordering = ("-at",)
-        indexes = (models.Index(fields=["at"], name="notice_at"),)
+        indexes = (
+            models.Index(fields=["at"], name="notice_at"),
+            models.Index(fields=["at"], condition=Q(handed_out=False), name="notice_to_hand_out"),
+        )
 
     def __str__(self) -> str:
         return f"{self.kind} at {self.at:%Y-%m-%d %H:%M:%S}"

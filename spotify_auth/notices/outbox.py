@@ -23,9 +23,12 @@ _SIGNALS: Final[Mapping[Kind, Signal]] = {
     Kind.RECOVERED: signals.token_recovered,
     Kind.CLOSED: signals.token_closed,
     Kind.RECONNECT_DUE: signals.reconnect_due,
-    Kind.PAUSED: signals.service_paused,
-    Kind.RESUMED: signals.service_resumed,
+    Kind.TOKEN_PAUSED: signals.token_paused,
+    Kind.TOKEN_RESUMED: signals.token_resumed,
+    Kind.SERVICE_PAUSED: signals.service_paused,
+    Kind.SERVICE_RESUMED: signals.service_resumed,
 }
+"""Each kind's signal; a test of a webhook has none."""
 
 INSERT = """
 INSERT INTO spotify_auth_notice (kind, at, user_id, once, data)
@@ -48,11 +51,12 @@ class Written(NamedTuple):
 class Draft:
     """A notice that is about to be written.
 
-    `once` names the change of state: however often it is drafted, it is written and sent once.
+    `once`, where it is there, names the change: however often it is drafted, it is written and
+    sent once. Without, the lock under which the change is made sees to that.
     """
 
     kind: Kind
-    once: str | None
+    once: str | None = None
     reason: str
     sentence: str
     user_id: UserId | None = None
@@ -87,21 +91,14 @@ def of_token(
     sentence: str,
     further: Mapping[str, Any] | None = None,
 ) -> Draft:
-    """A draft about one token. One notice of a kind for each generation: each of these changes
-    happens to a generation once, until a grant replaces it."""
+    """A draft about one token."""
     return Draft(
         kind=kind,
-        once=once(kind, user_id, generation),
         user_id=user_id,
         reason=str(reason),
         sentence=sentence,
         further={"generation": generation, "status": str(status), **(further or {})},
     )
-
-
-def once(kind: Kind, user_id: UserId, what: object) -> str:
-    """The name of a change of state of one token."""
-    return f"{kind.value} {user_id} {what}"
 
 
 def write(draft: Draft) -> bool:

@@ -20,6 +20,8 @@ from spotify_auth.sentences import why_paused
 logger = logging.getLogger(__name__)
 
 COOL_DOWN = "cool_down"
+OPERATOR = "operator"
+"""The reason of a pause by an operator, which is a row of its own (`verbs.pause_all`)."""
 
 _ANNOUNCED = """
 SELECT clock_timestamp(), (SELECT reason FROM spotify_auth_announcedpause WHERE kind = %s)
@@ -58,7 +60,7 @@ def _begin(reason: str) -> None:
         cursor.execute(_BEGIN, [COOL_DOWN, reason])
         begun = bool(cursor.rowcount)
     if begun:
-        outbox.write(_draft(Kind.PAUSED, reason, why_paused(reason)))
+        outbox.write(paused(reason))
 
 
 @transaction.atomic
@@ -67,8 +69,14 @@ def _end(looked_at: datetime) -> None:
         cursor.execute(_END, [COOL_DOWN, looked_at])
         row = cursor.fetchone()
     if row:
-        outbox.write(_draft(Kind.RESUMED, row[0], "All refreshing goes on."))
+        outbox.write(resumed(row[0]))
 
 
-def _draft(kind: Kind, reason: str, sentence: str) -> Draft:
-    return Draft(kind=kind, once=None, reason=reason, sentence=sentence)
+def paused(reason: str) -> Draft:
+    """All refreshing pauses."""
+    return Draft(kind=Kind.SERVICE_PAUSED, reason=reason, sentence=why_paused(reason))
+
+
+def resumed(reason: str) -> Draft:
+    """It goes on; `reason` is why it did not."""
+    return Draft(kind=Kind.SERVICE_RESUMED, reason=reason, sentence="All refreshing goes on.")

@@ -72,7 +72,6 @@ def _notice_some() -> int:
 def _draft(user_id: int, generation: int, days: int, reauthorize_by: datetime) -> Draft:
     return Draft(
         kind=Kind.RECONNECT_DUE,
-        once=None,  # it is written
         user_id=user_id,
         reason="six_months_over",
         sentence=why_reconnect_due(days),

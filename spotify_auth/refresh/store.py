@@ -61,9 +61,11 @@ _ALONE = f"WITH written AS ({{change}}) {_EVENT}"
 _WITH_NOTICE = f"""
 WITH written AS ({{change}}), notice AS (
     {outbox.INSERT} FROM written
-    WHERE status = %(notice_status)s
-      AND (%(notice_sure)s
-           OR EXISTS (SELECT FROM spotify_auth_notice WHERE once = %(notice_if_after)s))
+    WHERE status = %(notice_status)s AND (%(notice_sure)s OR EXISTS (
+        SELECT FROM spotify_auth_notice AS before
+        WHERE before.user_id = written.user_id AND before.kind = '{Kind.SUSPECTED}'
+          AND before.data -> 'generation' = to_jsonb(%(generation)s)
+    ))
     {outbox.ONCE}
 ) {_EVENT}
 RETURNING (SELECT id FROM notice), (SELECT at FROM notice)
@@ -160,14 +162,11 @@ def apply(
             unless_dormant = settings.REFRESH_DORMANT_AFTER
             change = _STORE_GRANT_UNLESS_DORMANT if unless_dormant else _STORE_GRANT_OF_ANYBODY
             parameters = {**fence, **event, **_pair(claim, write)}
-            parameters |= {
-                "notice_sure": claim.suspected or claim.is_appeal,
-                "notice_if_after": outbox.once(Kind.SUSPECTED, claim.user_id, claim.generation),
-            }
+            parameters["notice_sure"] = claim.suspected or claim.is_appeal
             return _commit(transaction, change, parameters, _recovery(claim, write))
         case StoreFailure() as write:
             parameters = {**fence, **event, **_failure(write, decision)}
-            parameters |= {"notice_sure": True, "notice_if_after": ""}
+            parameters["notice_sure"] = True
             return _commit(transaction, _STORE_FAILURE, parameters, _trouble(claim, decision))
         case Postpone(due_in=due_in):
             written = transaction.commit(_POSTPONE, {**fence, "due_in": due_in})

@@ -24,6 +24,7 @@ from spotify_auth.notices import pauses
 from spotify_auth.presence import Sign
 from spotify_auth.refresh import lanes
 from spotify_auth.refresh.process import process
+from spotify_auth.webhooks import dispatch
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ def _sweep() -> None:
     lanes.open_lanes()
     chores.enqueue_due()
     pauses.look()
+    dispatch.dispatch()
 
 
 class SweepWatch:

@@ -10,6 +10,9 @@ from django.db import Error, transaction
 from spotify_auth.connections import bound_lock_wait
 from spotify_auth.database_faults import Fault, fault_of
 from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenEvent, UserId
+from spotify_auth.notices import outbox
+from spotify_auth.notices.models import Kind
+from spotify_auth.sentences import by_operator, why_reconnect
 from spotify_auth.text import for_the_log
 from spotify_auth.verbs.operator import Operator, reason_of
 from spotify_auth.verbs.result import BUSY, ERASED, NO_TOKEN, Result
@@ -31,6 +34,9 @@ class Change:
     """For the LogEntry: what was done, in a word or two."""
     error: str = ""
     """Of the event."""
+    notice: Kind | None = None
+    """What others are told of, if the state changes for them."""
+    notice_reason: str = "operator"
 
 
 def change(
@@ -77,9 +83,23 @@ def _change_locked(
     if isinstance(decided, Result):
         return decided
     SpotifyToken.objects.filter(pk=user_id).update(**decided.fields)
+    if decided.notice:
+        outbox.write(_draft(token, decided, decided.notice))
     record(token, decided, operator=operator, reason=reason)
     transaction.on_commit(partial(_log, token, decided, operator))
     return Result.done(decided.sentence)
+
+
+def _draft(token: SpotifyToken, decided: Change, kind: Kind) -> outbox.Draft:
+    reason = decided.error or decided.notice_reason
+    return outbox.of_token(
+        kind,
+        user_id=token.pk,
+        generation=token.generation,
+        status=str(decided.fields.get("status", token.status)),
+        reason=reason,
+        sentence=why_reconnect(reason) if kind is Kind.RECONNECT_REQUIRED else by_operator(kind),
+    )
 
 
 def record(token: SpotifyToken, done: Change, *, operator: Operator, reason: str) -> None:

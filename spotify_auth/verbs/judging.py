@@ -8,6 +8,7 @@ from django.db.models.functions import Now
 from spotify_auth import schedule
 from spotify_auth.failure_codes import FailureCode
 from spotify_auth.models import Cause, Outcome, SpotifyToken, UserId
+from spotify_auth.notices.models import Kind
 from spotify_auth.verbs.changing import Change, change
 from spotify_auth.verbs.operator import Operator
 from spotify_auth.verbs.pausing import FORGIVEN, due_now
@@ -54,6 +55,7 @@ def _require_reconnect(token: SpotifyToken) -> Change | Result:
         fields={**_verdict(error), "appeal_at": None},
         outcome=Outcome.RECONNECT_REQUIRED,
         error=error,
+        notice=None if verdict else Kind.RECONNECT_REQUIRED,
         sentence="Its appeals are ended: reconnect was required already."
         if verdict
         else "Reconnect is required now.",
@@ -82,6 +84,7 @@ def _believe(token: SpotifyToken) -> Change | Result:
         fields={**_verdict(error), "appeal_at": Now() + first},
         outcome=Outcome.RECONNECT_REQUIRED,
         error=error,
+        notice=Kind.RECONNECT_REQUIRED,
         sentence="Believed: reconnect is required now.",
         record="Suspicion believed",
     )
@@ -96,6 +99,8 @@ def _forgive(operator: Operator, token: SpotifyToken) -> Change | Result:
         return Change(
             fields={**FORGIVEN, **due_now(operator)},
             outcome=Outcome.FORGIVEN,
+            notice=Kind.RECOVERED if token.suspected_at else None,
+            notice_reason="forgiven",
             sentence="Forgiven. A worker asks Spotify now.",
             record="Forgiven",
         )
@@ -107,6 +112,8 @@ def _forgive(operator: Operator, token: SpotifyToken) -> Change | Result:
         return Change(
             fields={**FORGIVEN, **due_now(operator), "status": Status.ACTIVE},
             outcome=Outcome.FORGIVEN,
+            notice=Kind.RECOVERED,
+            notice_reason="forgiven",
             sentence="Taken back: it is connected again. A worker refreshes it now.",
             record="Verdict taken back",
         )

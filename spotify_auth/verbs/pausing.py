@@ -10,6 +10,7 @@ from functools import partial
 from django.db.models.functions import Now
 
 from spotify_auth.models import Cause, Outcome, SpotifyToken, UserId
+from spotify_auth.notices.models import Kind
 from spotify_auth.verbs.changing import Change, change
 from spotify_auth.verbs.operator import Operator
 from spotify_auth.verbs.result import Result
@@ -45,6 +46,7 @@ def _pause(token: SpotifyToken) -> Change | Result:
     return Change(
         fields={"status": Status.PAUSED},
         outcome=Outcome.PAUSED,
+        notice=Kind.TOKEN_PAUSED,
         sentence="Paused. Its access token is good until it expires.",
         record="Paused",
     )
@@ -56,6 +58,7 @@ def _resume(operator: Operator, token: SpotifyToken) -> Change | Result:
     return Change(
         fields={**due_now(operator), **FORGIVEN, "status": Status.ACTIVE},
         outcome=Outcome.RESUMED,
+        notice=Kind.TOKEN_RESUMED,
         sentence="Resumed. A worker refreshes it now.",
         record="Resumed",
     )

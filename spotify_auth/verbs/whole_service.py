@@ -7,6 +7,7 @@ from django.db.models.functions import Now
 
 from spotify_auth import cooldown
 from spotify_auth.models import ServicePause
+from spotify_auth.notices import outbox, pauses
 from spotify_auth.text import for_the_log
 from spotify_auth.verbs.operator import Operator, reason_of
 from spotify_auth.verbs.result import Result
@@ -35,6 +36,7 @@ def pause_all(*, operator: Operator, reason: str) -> Result:
         if row is None:
             return Result.does_not_apply("All refreshing is paused already.")
         pause = ServicePause.objects.get(pk=row[0])
+        outbox.write(pauses.paused(pauses.OPERATOR))
         operator.note(f"All refreshing paused: {reason}", about=pause)
         transaction.on_commit(
             lambda: logger.warning("service_paused asked_by=%s", for_the_log(operator.name))
@@ -55,6 +57,7 @@ def resume_all(*, operator: Operator, reason: str) -> Result:
         ServicePause.objects.filter(pk=pause.pk).update(
             ended_at=Now(), ended_by=operator.name, end_reason=reason
         )
+        outbox.write(pauses.resumed(pauses.OPERATOR))
         operator.note(f"All refreshing resumed: {reason}", about=pause)
         transaction.on_commit(
             lambda: logger.warning("service_resumed asked_by=%s", for_the_log(operator.name))
@@ -77,6 +80,7 @@ def lift_cooldown(*, operator: Operator, reason: str) -> Result:
         return Result.does_not_apply(
             "`manage.py tokens after-restore` has paused refreshing: it goes on when that is done."
         )
+    pauses.look()
     operator.note(f"Cool-down lifted: {reason}", about=None, called="Cool-down")
     logger.warning("cooldown_lifted reason=%s asked_by=%s", lifted, for_the_log(operator.name))
     return Result.done("The cool-down is over: every worker may ask Spotify.")

@@ -177,7 +177,7 @@ def worker_process(
             *prefix,
             *celery_command(
                 *("worker", "--pool", "threads", "--concurrency", str(concurrency)),
-                *("--queues", "keeper,lanes", "--without-gossip", "--without-mingle"),
+                *("--queues", "keeper,lanes,webhooks", "--without-gossip", "--without-mingle"),
                 *("--hostname", f"{name}@localhost"),
             ),
         ],

@@ -12,12 +12,15 @@ from django.urls import reverse
 
 from accounts.deletion import delete_account
 from accounts.models import User
-from spotify_auth import connections, sentences, signals
+from spotify_auth import connections, cooldown, sentences, signals, verbs
 from spotify_auth.accounts_service.grant import Grant
+from spotify_auth.cooldown import Reason
 from spotify_auth.models import Notice, Outcome, SpotifyToken
+from spotify_auth.notices import pauses
 from spotify_auth.refresh import saved_grants
 from spotify_auth.refresh.decisions import SavedGrant
 from spotify_auth.refresh.refresher import refresh_user
+from spotify_auth.verbs import Operator
 from tests.support.claims import claim_of
 from tests.support.lanes import refresh_next
 from tests.support.sandbox_client import Sandbox
@@ -185,8 +188,51 @@ def test_the_page_that_asks_for_a_reconnect_says_the_same(
     assert Notice.objects.get(kind="token.reconnect_required").data["sentence"] in page
 
 
+def test_what_operators_do_is_told_too(connect: Connect, spotify: Sandbox, heard: Heard) -> None:
+    user = connect()
+    act: dict[str, Any] = {"operator": Operator.named("somebody"), "reason": "ticket 17"}
+    names(heard)
+
+    verbs.pause(user.pk, **act)
+    verbs.pause(user.pk, **act)
+    verbs.resume(user.pk, **act)
+    assert [said["status"] for _, said in heard] == ["paused", "active"]
+    assert names(heard) == ["token_paused", "token_resumed"]
+
+    for _ in range(2):  # the same generation may be condemned and taken back again and again
+        verbs.require_reconnect(user.pk, **act)
+        verbs.require_reconnect(user.pk, **act)
+        assert heard[0][1]["sentence"] == sentences.why_reconnect("required_by_admin")
+        verbs.forgive(user.pk, **act)
+        assert [said["status"] for _, said in heard] == ["reconnect_required", "active"]
+        assert names(heard) == ["reconnect_required", "token_recovered"]
+
+    spotify.faults("false_invalid_grant")
+    make_due(user)
+    refresh_next()
+    verbs.forgive(user.pk, **act)
+    make_due(user)
+    refresh_next()
+    verbs.believe(user.pk, **act)
+    verbs.require_reconnect(user.pk, **act)  # ends the appeals: the verdict was told of
+    assert names(heard) == [
+        *("token_suspected", "token_recovered", "token_suspected", "reconnect_required"),
+    ]
+
+    verbs.pause_all(**act)
+    verbs.pause_all(**act)
+    verbs.resume_all(**act)
+    cooldown.start(Reason.RATE_LIMITED, seconds=60)
+    pauses.look()
+    verbs.lift_cooldown(**act)
+    assert [said["reason"] for _, said in heard] == ["operator"] * 2 + ["rate_limited"] * 2
+    assert names(heard) == ["service_paused", "service_resumed"] * 2
+    told = Notice.objects.exclude(kind="token.connected").values_list("data", flat=True)
+    assert "ticket 17" not in str(list(told))
+
+
 def test_every_signal_explains_itself() -> None:
-    assert len(ALL) == 9
+    assert len(ALL) == 11
     source = signals.__file__
     with open(source, encoding="utf-8") as file:
         text = file.read()

@@ -1,0 +1,78 @@
+"""What a sweep does about webhooks: hand notices out, and enqueue a task for what is due."""
+
+from typing import cast
+from uuid import UUID
+
+from celery import current_app
+from django.db import connection
+from kombu import Connection
+from kombu.transport.virtual import Channel
+
+QUEUE = "webhooks"
+
+IN_FLIGHT = 2
+"""Deliveries to one address at the same time."""
+IN_FLIGHT_IN_ALL = 8
+"""Deliveries of all workers at the same time. Each holds a worker's thread, for 15 s if nobody
+answers: lanes need the others."""
+_AT_ONCE = 1000
+
+# A delivery's constraint makes it once for each address, also when two sweeps meet.
+_HAND_OUT = """
+WITH picked AS (
+    SELECT id, kind FROM spotify_auth_notice WHERE NOT handed_out
+    ORDER BY at LIMIT %s FOR UPDATE SKIP LOCKED
+), marked AS (
+    UPDATE spotify_auth_notice AS notice SET handed_out = true
+    FROM picked WHERE notice.id = picked.id
+), made AS (
+    INSERT INTO spotify_auth_webhookdelivery (notice_id, endpoint_id)
+    SELECT picked.id, endpoint.id
+    FROM picked JOIN spotify_auth_webhookendpoint AS endpoint
+        ON endpoint.status = 'enabled' AND picked.kind = ANY (endpoint.kinds)
+    ON CONFLICT DO NOTHING
+)
+SELECT count(*) FROM picked
+"""
+_DUE = """
+SELECT id, (
+    SELECT count(*) FROM (
+        SELECT FROM spotify_auth_webhookdelivery AS delivery
+        WHERE delivery.endpoint_id = endpoint.id AND status = 'waiting' AND next_at <= now()
+        LIMIT %s
+    ) AS few
+)
+FROM spotify_auth_webhookendpoint AS endpoint WHERE status = 'enabled' ORDER BY random()
+"""
+
+
+def dispatch() -> None:
+    """Hand out what is new, and enqueue deliveries. Raises django.db.Error and BrokerError."""
+    while _hand_out_some() == _AT_ONCE:
+        pass
+    wanted = [endpoint for endpoint, due in _due() for _ in range(due)]
+    if wanted:
+        for endpoint in wanted[: max(0, IN_FLIGHT_IN_ALL - _waiting())]:
+            task = "spotify_auth.deliver_webhooks"
+            current_app.send_task(task, args=[str(endpoint)], retry=False)
+
+
+def _hand_out_some() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(_HAND_OUT, [_AT_ONCE])
+        count: int = cursor.fetchone()[0]
+    return count
+
+
+def _due() -> list[tuple[UUID, int]]:
+    """Each address that is sent to, in no order, with the tasks that it can use."""
+    with connection.cursor() as cursor:
+        cursor.execute(_DUE, [IN_FLIGHT])
+        return [(endpoint, due) for endpoint, due in cursor.fetchall()]
+
+
+def _waiting() -> int:
+    """Tasks that no worker has taken: there shall not be more and more of them."""
+    with current_app.pool.acquire(block=True) as broker:
+        channel = cast(Connection, broker).default_channel
+        return int(cast(Channel, channel).queue_declare(QUEUE).message_count)
