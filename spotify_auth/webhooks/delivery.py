@@ -177,16 +177,15 @@ def _note(delivery: WebhookDelivery, answer: Answer, *, taken: bool) -> None:
         last_status=answer.status,
         last_answer=_shown(answer),
     )
-    level = logging.INFO if taken else logging.ERROR if given_up else logging.WARNING
     logger.log(
-        level,
-        "webhook_%s webhook=%s delivery=%s type=%s attempt=%s status=%s",
+        logging.INFO if taken else logging.ERROR if given_up else logging.WARNING,
+        "webhook_attempted outcome=%s webhook=%s delivery=%s type=%s attempt=%s status=%s",
         "delivered" if taken else "given_up" if given_up else "failed",
         delivery.endpoint_id,
         delivery.pk,
         delivery.notice.kind,
         attempts,
-        answer.status or "none",
+        answer.status,
     )
     _note_address(delivery.endpoint, answer, taken=taken, now=now)
 

@@ -21,7 +21,11 @@ from pytest_celery import CeleryTestSetup
 from accounts.models import User
 from dev.process import ROOT, free_port
 from spotify_auth.models import SpotifyToken
+from spotify_auth.notices.models import Kind
+from spotify_auth.webhooks import endpoints
+from spotify_auth.webhooks.models import WebhookEndpoint
 from tests.support.processes import json_lines, wait_for, web_process
+from tests.support.receiver import Receiver, receiving
 from tests.support.sandbox_client import Sandbox
 from tests.support.sentry import SentryServer
 from tests.support.tokens import make_due, token_of
@@ -52,6 +56,12 @@ def sentry() -> Iterator[SentryServer]:
 
 
 @pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
 def service_env(service_env: dict[str, str], sentry: SentryServer) -> dict[str, str]:
     """As talkative as the service can be, also to a Sentry with its defaults."""
     port = free_port()
@@ -62,6 +72,7 @@ def service_env(service_env: dict[str, str], sentry: SentryServer) -> dict[str, 
         "LOG_FORMAT": "json",  # of each line it shows as much as text does, and more
         "SENTRY_DSN": sentry.dsn,
         "PYTHONPATH": str(ROOT / "tests/support/sentry_site"),
+        "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
         "HOST": "127.0.0.1",
         "PORT": str(port),
         "SPOTIFY_REDIRECT_URI": f"http://127.0.0.1:{port}/spotify/callback/",
@@ -88,6 +99,17 @@ def log_in(site: str, sandbox: Sandbox, *, replay: bool) -> dict[str, str]:
     code = parse_qs(urlsplit(callback).query)["code"][0]
     session = browser.cookies["sessionid"]
     return {"state": asked["state"], "code": code, "session": session, **cookies}
+
+
+def add_webhook(receiver: Receiver) -> dict[str, str]:
+    """An address with two secrets, whose receiver tells them both and fails."""
+    endpoint = WebhookEndpoint(name="the tests", url=receiver.url, kinds=list(Kind))
+    old = endpoints.give_secret(endpoint)
+    endpoint.save(force_insert=True)
+    new = endpoints.renew_secret(endpoint)
+    receiver.next = [500] * 1000
+    receiver.says = f"{new} {old}".encode()
+    return {"webhook secret": new, "previous webhook secret": old}
 
 
 def is_logged(setup: CeleryTestSetup, line: str) -> bool:
@@ -148,6 +170,7 @@ def test_no_secret_is_logged_sent_or_stored_in_the_clear(
     fast_sandbox: Sandbox,
     service_env: dict[str, str],
     sentry: SentryServer,
+    receiver: Receiver,
 ) -> None:
     broker_url = service_env["REDIS_URL"]
     commands: list[str] = []
@@ -169,6 +192,7 @@ def test_no_secret_is_logged_sent_or_stored_in_the_clear(
         user = User.objects.get()
         secrets |= {"access 0": str(token_of(user).access_token)}
         secrets |= {"refresh 0": str(token_of(user).refresh_token)}
+        secrets |= add_webhook(receiver)
         for line, fault in FAULTS.items():
             fast_sandbox.faults(**fault)
             make_due(user)
@@ -179,6 +203,7 @@ def test_no_secret_is_logged_sent_or_stored_in_the_clear(
         make_due(user)
         wait_for(lambda: token_of(user).generation > 1, what="a refresh")
         wait_for(lambda: "invalid_client" in sentry.text, what="Sentry to be told")
+        wait_for(partial(is_logged, celery_setup, "webhook_attempted"), what="a webhook to fail")
         redis_dump = dump_of_redis(broker_url)
         groups = [node.container.pid for node in celery_setup.worker_cluster]
         shown = command_lines([*groups, web.pid])

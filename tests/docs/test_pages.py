@@ -1,7 +1,9 @@
 """The examples of docs/how-to/write-a-page.md and docs/tutorial.md, run as they are written."""
 
+import json
 import re
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -12,10 +14,13 @@ from django.http import HttpResponse
 from django.template import Context, Template
 from django.test import RequestFactory
 from django.urls import path
+from jsonschema import Draft202012Validator
 from pytest_django import Settings
 
 from accounts.models import User
 from dev.process import ROOT
+from spotify_auth.sentences import why_reconnect
+from spotify_auth.webhooks import signing
 from tests.support.sandbox_client import SCOPES
 from tests.support.tokens import Connect
 
@@ -94,3 +99,26 @@ def test_the_address_of_the_tutorial_is_a_line_of_the_urls() -> None:
         exec(lines, module)  # noqa: S102  (our own text)
 
     assert [each.name for each in module["urlpatterns"]] == ["top_artists"]
+
+
+def test_the_receiver_of_webhooks_takes_each_once_and_only_ours(settings: Settings) -> None:
+    page = "docs/how-to/receive-webhooks.md"
+    receive = view("receive", page=page)
+    told: list[tuple[str, dict[str, Any]]] = []
+    receive.__globals__["enqueue"] = lambda kind, data: told.append((kind, data))
+    settings.KEEPER_WEBHOOK_SECRET = secret = signing.new_secret()
+    (example,) = examples("json", page=page)
+    body = json.dumps(json.loads(example)).encode()
+
+    def answer(body: bytes, *, with_secret: str) -> int:
+        headers = signing.headers("msg_1", int(time.time()), body, with_secrets=[with_secret])
+        kind = "application/json"
+        request = RequestFactory().post("/", body, content_type=kind, headers=headers)
+        return receive(request).status_code
+
+    assert answer(body, with_secret=signing.new_secret()) == 400
+    assert [answer(body, with_secret=secret) for _ in range(2)] == [204, 204]
+    assert [kind for kind, _ in told] == ["token.reconnect_required"]
+    schema = json.loads((ROOT / "docs/reference/webhook.schema.json").read_text())
+    Draft202012Validator(schema).validate(json.loads(example))
+    assert json.loads(example)["data"]["sentence"] == why_reconnect("six_months_over")

@@ -124,7 +124,7 @@ def test_is_tried_again_with_the_same_id_until_it_is_taken(
     assert len(set(receiver.ids)) == 1
     assert {each.body for each in receiver.received} == {receiver.received[0].body}
     assert WebhookEndpoint.objects.get().failing_since is None
-    assert "webhook_failed" in caplog.text
+    assert "webhook_attempted outcome=failed" in caplog.text
     assert endpoint.secret not in caplog.text
 
 
