@@ -151,7 +151,7 @@ def test_the_list_says_that_nothing_is_refreshed(admin: Client) -> None:
 def test_the_list_is_sorted_by_no_column(admin: Client, connect: Connect) -> None:
     users = [connect(f"user-{n}") for n in range(3)]
 
-    for order in ("", "?o=5", "?o=-4.1"):
+    for order in ("", *(f"?o={column}" for column in range(1, 9))):
         shown = [token.pk for token in admin.get(TOKENS + order).context["cl"].result_list]
         assert shown == [user.pk for user in reversed(users)], order
 
