@@ -1,5 +1,6 @@
 """The admin's lists over a million tokens and a million events: how long a page takes."""
 
+from datetime import timedelta
 from statistics import median
 from time import perf_counter
 
@@ -57,7 +58,8 @@ _READS_ALL = {"the filter *By key*, which reads every token": f"{_LIST}?key=miss
 def run(*, long: bool) -> list[Row]:
     """Each page five times; the middle one counts."""
     with databases([DATABASE]), database_of(DATABASE):
-        fill(DATABASE, tokens=TOKENS, now=database_now())
+        # Nothing is due meanwhile: no worker runs, and a backlog is another question.
+        fill(DATABASE, tokens=TOKENS, now=database_now() + timedelta(minutes=30))
         with connection.cursor() as cursor:
             cursor.execute(_TROUBLES)
             cursor.execute(_EVENTS, [EVENTS_EACH, EVENTS_EACH])
