@@ -108,18 +108,18 @@ def _recover(cluster: Cluster, user_ids: list[int]) -> None:
     cluster.sandbox.clear()
     if not _redis_answers():
         cluster.redis.start()
-    _forget_in_redis()
     SpotifyToken.objects.update(failures=0, suspected_at=None, last_error="", due_at=ago(1))
     before = TokenEvent.objects.latest("id").pk
-    refreshed = TokenEvent.objects.filter(outcome=Outcome.REFRESHED, pk__gt=before)
-    wait_for(
-        lambda: (
-            refreshed.filter(user__in=user_ids).values("user").distinct().count() == len(user_ids)
-        ),
-        what="all to be refreshed",
-        seconds=90,
+    refreshed = TokenEvent.objects.filter(
+        outcome=Outcome.REFRESHED, pk__gt=before, user__in=user_ids
     )
-    _forget_in_redis()  # a refusal may have been in flight when the fault ended
+
+    def all_are_refreshed() -> bool:
+        well = refreshed.values("user").distinct().count() == len(user_ids)
+        _forget_in_redis()  # a refusal, or a pause, may have been in flight when the fault ended
+        return well
+
+    wait_for(all_are_refreshed, what="all to be refreshed", seconds=90)
 
 
 def _forget_in_redis() -> None:

@@ -54,18 +54,16 @@ def stack(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator
 def recovered(stack: Stack) -> None:
     """As though the last fault had never been."""
     stack.sandbox.clear()
-    _forget_in_redis()
-    before = TokenEvent.objects.latest("id").pk if TokenEvent.objects.exists() else 0
-    SpotifyToken.objects.update(
-        due_at=ago(1), failures=0, suspected_at=None, last_error="", status="active"
-    )
-    wait_for(
-        lambda: (
-            TokenEvent.objects.filter(outcome=Outcome.REFRESHED, pk__gt=before).count() >= USERS
-        ),
-        what="everybody to be refreshed",
-    )
-    _forget_in_redis()  # a refusal may have been in flight when the fault ended
+    SpotifyToken.objects.update(due_at=ago(1), failures=0, suspected_at=None, last_error="")
+    before = TokenEvent.objects.latest("id").pk
+    refreshed = TokenEvent.objects.filter(outcome=Outcome.REFRESHED, pk__gt=before)
+
+    def all_are_refreshed() -> bool:
+        well = refreshed.values("user").distinct().count() == USERS
+        _forget_in_redis()  # a refusal, or a pause, may have been in flight when the fault ended
+        return well
+
+    wait_for(all_are_refreshed, what="everybody to be refreshed", seconds=60)
 
 
 def _forget_in_redis() -> None:
