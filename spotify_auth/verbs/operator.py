@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Self, cast
 
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.contenttypes.models import ContentType
@@ -55,6 +54,9 @@ class Operator:
         """
         if self.user_id is None:
             return
+        # Here, since a project may have the command line and no admin.
+        from django.contrib.admin.models import CHANGE, LogEntry
+
         LogEntry.objects.create(
             user_id=self.user_id,
             content_type=None if about is None else ContentType.objects.get_for_model(about),

@@ -4,6 +4,7 @@ Neither `accounts` nor `config` is there, nor django-htmx. What is tested is wha
 users and administrators do, over HTTP, with a real worker and beat.
 """
 
+import json
 import re
 
 import pytest
@@ -107,6 +108,8 @@ def test_an_administrator_finds_and_refreshes_a_token(project: Project) -> None:
             assert found.status_code == 200
             assert project.login_name("user-3") in found.text
             assert "1 Spotify token" in found.text or model == "tokenevent"
+    shown = project.manage("tokens", "status", project.login_name("user-3"), "--json")
+    assert str(json.loads(shown)["user_id"]) == user_id
     asked = root.post(
         "/admin/spotify_auth/spotifytoken/",
         action="refresh_now",

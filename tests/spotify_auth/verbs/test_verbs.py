@@ -1,5 +1,7 @@
 """Each verb: on which states it works, and that both records are written or neither."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -8,6 +10,7 @@ from django.db import DataError
 from django.db.models.functions import Now
 
 from accounts.models import User
+from dev.process import ROOT
 from spotify_auth import connections, verbs
 from spotify_auth.models import SpotifyToken, TokenEvent
 from spotify_auth.verbs import Kind, Operator, Result
@@ -107,6 +110,23 @@ def test_without_an_administrator_there_is_an_event_and_no_record(connect: Conne
 
     assert TokenEvent.objects.filter(asked_by="anna", outcome="paused").exists()
     assert not LogEntry.objects.exists()
+
+
+def test_a_project_without_the_admin_has_the_command() -> None:
+    program = """
+import django
+from django.conf import settings
+settings.configure(INSTALLED_APPS=[
+    "django.contrib.auth", "django.contrib.contenttypes", "spotify_auth"])
+django.setup()
+from spotify_auth.management.commands.tokens import SUBCOMMANDS
+print(len(SUBCOMMANDS))
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert ended.stdout.strip() == "13", ended.stderr
 
 
 @pytest.mark.parametrize("blank", ["", " \n", "\u200b"])
