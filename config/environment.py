@@ -79,14 +79,21 @@ class Environment:
             expected="true or false",
         )
 
-    def integer(self, name: str, default: int | None = None, minimum: int = 1) -> int:
-        """A whole number of at least `minimum`."""
+    def integer(
+        self,
+        name: str,
+        default: int | None = None,
+        minimum: int = 1,
+        maximum: int | None = None,
+    ) -> int:
+        """A whole number of at least `minimum`, and of at most `maximum` if there is one."""
+        no_more = "or more" if maximum is None else f"to {maximum}"
         return self._read(
             name,
-            lambda raw: _at_least(minimum, int(raw)),
+            lambda raw: _at_most(maximum, _at_least(minimum, int(raw))),
             default,
             placeholder=1,
-            expected=f"a whole number, {minimum} or more",
+            expected=f"a whole number, {minimum} {no_more}",
         )
 
     def seconds(self, name: str, default: float | None = None) -> float:
@@ -258,6 +265,12 @@ def postgresql_config(raw: str) -> dict[str, Any]:
 def _at_least(minimum: float, value: Any) -> Any:
     # `not >=` also refuses NaN, which compares false with everything.
     if not value >= minimum or value == float("inf"):
+        raise ValueError("out of range")
+    return value
+
+
+def _at_most(maximum: int | None, value: int) -> int:
+    if maximum is not None and value > maximum:
         raise ValueError("out of range")
     return value
 

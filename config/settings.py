@@ -168,7 +168,8 @@ HSTS_SUBDOMAINS = env.flag("HSTS_SUBDOMAINS", True)
 HSTS_PRELOAD = env.flag("HSTS_PRELOAD", False)
 if HSTS_PRELOAD and not HSTS_SUBDOMAINS:
     env.problems.append("HSTS_PRELOAD is malformed: browsers preload with HSTS_SUBDOMAINS only.")
-SESSION_DAYS = env.integer("SESSION_DAYS", 90)
+# Ten years: no calendar has the day on which a session of a million years ends.
+SESSION_DAYS = env.integer("SESSION_DAYS", 90, maximum=3650)
 ADMIN_ENABLED = env.flag("ADMIN_ENABLED", True)
 ADMIN_PATH = env.parsed(
     "ADMIN_PATH",

@@ -159,8 +159,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
             },
             status=status,
         )
-        add_never_cache_headers(response)
-        return response
+        return _guarded(response)
     return _plain(request, status, "ok\n" if well else "not ready\n")
 
 
@@ -193,5 +192,14 @@ def _plain(request: HttpRequest, status: int, text: str) -> HttpResponse:
     response = HttpResponse(text, status=status, content_type="text/plain; charset=utf-8")
     if status == 405:
         response["Allow"] = "GET, HEAD"
+    return _guarded(response)
+
+
+def _guarded(response: HttpResponse) -> HttpResponse:
+    """With the headers that middleware further in would have set, for a browser that comes by."""
     add_never_cache_headers(response)
+    response["X-Content-Type-Options"] = "nosniff"
+    response["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'"
+    response["X-Frame-Options"] = "DENY"
+    response["Referrer-Policy"] = "no-referrer"
     return response

@@ -117,9 +117,9 @@ def look_at_site() -> Iterator[Finding]:
         advice = "Set DEBUG=false, unless this is your own machine."
         yield problem(said, advice) if settings.HTTPS else warning(said, advice)
     token = (
-        "a program may ask /readyz?verbose with OPERATIONS_TOKEN"
+        "programs with OPERATIONS_TOKEN may ask /metrics and /readyz?verbose"
         if settings.OPERATIONS_TOKEN
-        else "OPERATIONS_TOKEN is not set, so only the staff is told details by /readyz?verbose"
+        else "OPERATIONS_TOKEN is not set, so no program may ask /metrics or /readyz?verbose"
     )
     # Those that `manage.py check` shows anyway have a line already.
     every_day = {each.id for each in run_checks(tags=[Tags.security])}

@@ -150,6 +150,7 @@ def test_the_service_works_and_leaves_nothing_in_a_session(
     manage(to_new, "tokens", "rotate-keys")
     manage(to_new, "tokens", "rotate-keys", "--check")
     manage(env, "check", "--database", "default", "--fail-level", "ERROR")
+    assert "A pooler stands before it." in manage(env, "doctor", "--only", "postgresql")
     # All of it with the right tokens, and in sessions that are as they were.
     for user in users:
         assert account_of(fast_sandbox, token_of(user).access_token) == user.account_id

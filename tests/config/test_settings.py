@@ -115,6 +115,7 @@ def test_every_process_refuses_settings_that_leave_no_slack(process: str) -> Non
         ("ADMIN_PATH", "a?b/"),
         ("ADMIN_SECOND_FACTOR", "maybe"),
         ("ADMIN_SESSION_HOURS", "0"),
+        ("SESSION_DAYS", "1000000000"),  # no such day in a calendar
         ("TRUSTED_PROXIES", "all"),
         ("TRUSTED_PROXIES", "0.0.0.0/0"),  # then every visitor would choose their address
         ("TRUSTED_PROXIES", "10.0.0.1/8"),

@@ -53,6 +53,8 @@ def test_a_probe_needs_no_host_no_session_and_no_https(
 
     assert (answer.status_code, answer.content) == (200, b"ok\n")
     assert "no-store" in answer["Cache-Control"]
+    assert answer["X-Content-Type-Options"] == "nosniff"
+    assert answer["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
     assert not answer.cookies
 
 
