@@ -16,6 +16,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import requests
+from django.conf import settings
 from django.db import connection as database
 from django.test import Client, override_settings
 from django.urls import reverse
@@ -23,14 +25,14 @@ from pytest_celery import CeleryBrokerCluster
 
 from accounts.models import User
 from dev import debian
-from dev.process import ROOT
+from dev.process import ROOT, free_port
 from dev.testing import temporary_directory
 from spotify_auth.models import Cause, SpotifyToken, TokenEvent
 from tests.support.fault_stack import default_database
 from tests.support.keys import NEW, OLD, in_base64, keys
 from tests.support.login import log_in
 from tests.support.pgbouncer import Pgbouncer
-from tests.support.processes import beat_process, wait_for, worker_process
+from tests.support.processes import beat_process, wait_for, web_process, worker_process
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import account_of, make_due, token_of
 
@@ -80,12 +82,16 @@ def env(service_env: dict[str, str], direct_url: str, pgbouncer: Pgbouncer) -> d
 @pytest.fixture
 def started(
     env: dict[str, str], fast_sandbox: Sandbox, celery_broker_cluster: CeleryBrokerCluster
-) -> Iterator[None]:
-    """A worker and a beat; and this process, which serves the pages, behind pgbouncer too."""
+) -> Iterator[str]:
+    """A web server, a worker and a beat, and this process, all behind pgbouncer; the site."""
+    port = str(free_port())
+    env = {**env, "HOST": "127.0.0.1", "PORT": port, "WEB_CONCURRENCY": "1"}
+    env["SPOTIFY_REDIRECT_URI"] = f"http://127.0.0.1:{port}/spotify/callback/"
     with ExitStack() as stack:
         for process in (
             worker_process("worker", env=env, concurrency=LANES),
             beat_process("beat", env=env),
+            web_process("web", env=env),
         ):
             stack.callback(process.teardown)
             process.ready()
@@ -98,7 +104,7 @@ def started(
         )
         stack.enter_context(keys(OLD, NEW))
         stack.enter_context(default_database(env["DATABASE_URL"]))
-        yield
+        yield f"http://127.0.0.1:{port}"
 
 
 def manage(env: dict[str, str], *words: str) -> str:
@@ -121,7 +127,7 @@ def are_at(users: list[User], generation: int) -> bool:
 
 
 def test_the_service_works_and_leaves_nothing_in_a_session(
-    started: None,
+    started: str,
     env: dict[str, str],
     fast_sandbox: Sandbox,
     pgbouncer: Pgbouncer,
@@ -141,7 +147,9 @@ def test_the_service_works_and_leaves_nothing_in_a_session(
     # A nudge: a page meets a stale token that is not due.
     first = SpotifyToken.objects.filter(pk=users[0].pk)
     first.update(expires_at=token_of(users[0]).refreshed_at)
-    browsers[0].get(reverse("accounts:dashboard"))
+    cookie = {settings.SESSION_COOKIE_NAME: browsers[0].cookies[settings.SESSION_COOKIE_NAME].value}
+    page = requests.get(started + reverse("accounts:dashboard"), cookies=cookie, timeout=10)
+    assert "Reconnecting to Spotify" in page.text
     wait_for(partial(are_at, users[:1], 3), what="the nudge")
     nudged = TokenEvent.objects.filter(user=users[0]).latest("pk")
     assert nudged.cause == Cause.STALE_READ

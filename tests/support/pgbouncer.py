@@ -42,6 +42,8 @@ class Pgbouncer:
         self.port = free_port()
         program = debian.find_or_fetch("pgbouncer", package="pgbouncer")
         server = connection.settings_dict
+        # Kept: a test may lead the default connection through pgbouncer.
+        self._server = "@{HOST}:{PORT}/".format(**server)
         texts = {
             "users.txt": '"{USER}" "{PASSWORD}"\n'.format(**server),
             "pgbouncer.ini": _CONFIGURATION.format(
@@ -64,8 +66,8 @@ class Pgbouncer:
 
     def through(self, database_url: str) -> str:
         """The same database, by way of pgbouncer."""
-        server = connection.settings_dict
-        return database_url.replace("@{HOST}:{PORT}/".format(**server), f"@127.0.0.1:{self.port}/")
+        assert self._server in database_url
+        return database_url.replace(self._server, f"@127.0.0.1:{self.port}/")
 
     def left_in_sessions(self, database_url: str) -> set[str]:
         """What transactions that are over have left in the sessions of the server.
