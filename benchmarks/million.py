@@ -80,10 +80,16 @@ def fill(name: str, *, tokens: int, now: datetime) -> None:
     """Give a database the real schema and this many tokens, as if refreshed for hours."""
     with database_of(name):
         call_command("migrate", verbosity=0)
+        fill_tables(tokens=tokens, now=now)
         with connection.cursor() as cursor:
-            cursor.execute(_PEOPLE, [tokens])
-            cursor.execute(_TOKENS, {"lifetime": LIFETIME, "now": now})
             cursor.execute("VACUUM ANALYZE")
+
+
+def fill_tables(*, tokens: int, now: datetime) -> None:
+    """The same into the empty tables of this thread's database, in the caller's transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(_PEOPLE, [tokens])
+        cursor.execute(_TOKENS, {"lifetime": LIFETIME, "now": now})
 
 
 @dataclass(kw_only=True)

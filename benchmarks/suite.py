@@ -21,6 +21,7 @@ PARTS = (
     "recovery",
     "footprint",
     "dashboard_data",
+    "operations",
     "comparison",
 )
 """Modules beside this one, each with a TITLE and `run(*, long: bool) -> list[Row]`."""

@@ -6,11 +6,13 @@ from spotify_auth.admin_pages import acting, bulk_pages, events, tokens
 from spotify_auth.admin_pages.lists import ReadOnlyAdmin
 from spotify_auth.models import (
     BulkAction,
+    Operations,
     SpotifyToken,
     TokenEvent,
     WebhookDelivery,
     WebhookEndpoint,
 )
+from spotify_auth.operations.pages import OperationsAdmin
 from spotify_auth.webhooks.admin import DeliveryPages, EndpointPages
 
 
@@ -37,3 +39,6 @@ class WebhookEndpointAdmin(EndpointPages):
 @admin.register(WebhookDelivery)
 class WebhookDeliveryAdmin(DeliveryPages, ReadOnlyAdmin):
     """What became of each webhook."""
+
+
+admin.site.register(Operations, OperationsAdmin)

@@ -460,3 +460,12 @@ class BulkAction(models.Model):
     def looked_at(self) -> int:
         """How many tokens are through."""
         return self.done + self.not_applicable + self.busy
+
+
+class Operations(Presence):
+    """No rows of its own: the operations page's place in the admin's index."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        verbose_name = verbose_name_plural = "operations"

@@ -101,6 +101,9 @@ def test_an_administrator_finds_and_refreshes_a_token(project: Project) -> None:
     user_id, _ = connected(project, "user-3")
     project.new_user("root", superuser=True)
     root = project.browser("root")
+    operations = root.get("/admin/spotify_auth/operations/").text
+    assert "Do users have what they need?" in operations
+    assert '<meta http-equiv="refresh" content="15">' in operations  # there is no htmx
 
     for model in ("spotifytoken", "tokenevent"):
         for term in (project.login_name("user-3"), project.sandbox.stats("user-3")["account_id"]):

@@ -1,0 +1,200 @@
+"""What the page says first: whether somebody loses access, since when, and why."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from dev.process import ROOT
+from spotify_auth.cooldown import Reason
+from spotify_auth.figures.counts import Latency
+from spotify_auth.figures.samples import Budget
+from spotify_auth.figures.summary import Summary
+from spotify_auth.figures.traffic import Traffic
+from spotify_auth.freshness import Freshness
+from spotify_auth.operations import figures
+from spotify_auth.operations.looking import Looked
+from spotify_auth.operations.verdict import GUIDE, causes_of, verdict
+from spotify_auth.service_pause import Paused
+
+NOW = datetime(2026, 11, 26, 12, 0, 30, tzinfo=UTC)
+FRESH = Freshness(
+    connected=1204,
+    stale=0,
+    refused=0,
+    overdue=3,
+    oldest_overdue=2.0,
+    suspected=0,
+    backing_off=0,
+    expiring=0,
+    worst_left=700.0,
+    worst_refused_left=None,
+)
+TRAFFIC = Traffic(lanes=3, cooldown="", cooldown_left=0.0, mass_refusal=False, reads={})
+SUMMARY = Summary(
+    freshness=FRESH,
+    by_status={},
+    budget=Budget(allowed=10.0, used=1.0, since=NOW),
+    sweep_age=4.0,
+    totals={},
+    counted_age=3.0,
+    traffic=TRAFFIC,
+)
+LOOK = Looked(
+    now=NOW,
+    summary=SUMMARY,
+    paused=None,
+    processes=[],
+    minutes=[],
+    hours=[],
+    latency=Latency(median=None, p95=None, p99=None),
+    errors=[],
+)
+PAUSED = Paused(since=NOW - timedelta(minutes=3), by="ana", reason="ticket 17")
+
+
+def looked(
+    *,
+    fresh: dict[str, Any] | None = None,
+    traffic: dict[str, Any] | None = None,
+    errors: Sequence[tuple[str, int]] = (),
+    paused: Paused | None = None,
+    redis_is_away: bool = False,
+    **summary: Any,
+) -> Looked:
+    """A quiet service, but for this."""
+    return replace(
+        LOOK,
+        summary=replace(
+            SUMMARY,
+            freshness=replace(FRESH, **(fresh or {})),
+            traffic=None if redis_is_away else replace(TRAFFIC, **(traffic or {})),
+            **summary,
+        ),
+        errors=errors,
+        paused=paused,
+    )
+
+
+STALE = {"stale": 37, "worst_left": -20.0}
+
+
+@pytest.mark.parametrize(
+    ("look", "tone", "headline"),
+    [
+        (looked(), "good", "All 1,204 connected users have fresh tokens."),
+        (looked(fresh={"connected": 1}), "good", "The one connected user has a fresh token."),
+        (
+            looked(fresh={"connected": 0, "worst_left": None}),
+            "good",
+            "Nobody is connected, so there is nothing to refresh.",
+        ),
+        # Sleeping tokens are let expire on purpose.
+        (
+            looked(by_status={"sleeping": 204}),
+            "good",
+            "All 1,000 connected users have fresh tokens.",
+        ),
+        # Stale since it had less than 10 s left.
+        (
+            looked(fresh=STALE, sweep_age=900.0),
+            "bad",
+            "37 users have no fresh token, since 12:00 UTC, because nothing looks for due tokens: "
+            "the last sweep was at 11:45 UTC.",
+        ),
+        (
+            looked(fresh={"stale": 1, "worst_left": -7200.0}, traffic={"cooldown": "unavailable"}),
+            "bad",
+            "1 user has no fresh token, since 10:00 UTC, because Spotify does not answer: all "
+            "refreshing pauses.",
+        ),
+        (looked(fresh=STALE), "bad", "37 users have no fresh token, since 12:00 UTC."),
+        (
+            looked(fresh=STALE | {"backing_off": 40}, errors=[("http_503", 30)]),
+            "bad",
+            "37 users have no fresh token, since 12:00 UTC, because the last attempt failed for 40 "
+            "users, mostly with http_503 (30).",
+        ),
+        # Refused ones are told apart: it is no fault of ours, and nothing to be woken for.
+        (
+            looked(fresh={"stale": 5, "refused": 5, "suspected": 5}),
+            "wait",
+            "5 users have no fresh token, because Spotify refused it; all others have one.",
+        ),
+        (
+            looked(fresh={"expiring": 12, "overdue": 12, "oldest_overdue": 90.0}),
+            "bad",
+            "12 users lose access within 15 minutes, the first in 11 min, because 12 tokens wait "
+            "for a worker, the oldest for 90 s.",
+        ),
+        (
+            looked(paused=PAUSED),
+            "bad",
+            "The first user loses access in 11 min, because ana paused all refreshing at 11:57 UTC "
+            "(ticket 17).",
+        ),
+        (
+            looked(paused=PAUSED, fresh={"worst_left": 1800.0}),
+            "wait",
+            "Nobody has lost access yet, but no token is refreshed, because ana paused all "
+            "refreshing at 11:57 UTC (ticket 17).",
+        ),
+        (
+            looked(redis_is_away=True),
+            "wait",
+            "All connected users have fresh tokens, but Redis does not answer: no new lanes "
+            "are opened.",
+        ),
+    ],
+)
+def test_the_headline(look: Looked, tone: str, headline: str) -> None:
+    said = verdict(look)
+
+    assert (said.tone, said.headline) == (tone, headline)
+
+
+def test_the_cause_that_hides_the_others_comes_first() -> None:
+    look = looked(
+        paused=PAUSED,
+        sweep_age=900.0,
+        traffic={"cooldown": "client_refused", "cooldown_left": 40.0, "mass_refusal": True},
+        fresh={"overdue": 500, "oldest_overdue": 800.0, "backing_off": 3},
+        errors=[("http_503", 3)],
+    )
+
+    assert [cause.code for cause in causes_of(look)] == [
+        *("paused", "not_running", "client_refused", "mass_refusal", "backlog", "failing"),
+    ]
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_cool_down_is_explained(reason: Reason) -> None:
+    (cause,) = causes_of(looked(traffic={"cooldown": reason.value, "cooldown_left": 40.0}))
+
+    assert cause.because.endswith("all refreshing pauses, for another 40 s")
+    assert cause.do
+
+
+def test_every_cause_has_its_section_in_the_guide() -> None:
+    sections = [
+        line.removeprefix("### ").strip().lower().replace(" ", "-")
+        for line in (ROOT / GUIDE).read_text().splitlines()
+        if line.startswith("### ")
+    ]
+    everything = [
+        looked(paused=PAUSED, sweep_age=None, redis_is_away=True),
+        looked(traffic={"mass_refusal": True}, fresh={"oldest_overdue": 99.0, "backing_off": 1}),
+        looked(fresh={"backing_off": 1}, errors=[("http_503", 1)]),
+        *(looked(traffic={"cooldown": reason.value}) for reason in Reason),
+    ]
+    guides = {cause.guide for look in everything for cause in causes_of(look)}
+
+    assert guides == {f"{GUIDE}#{section}" for section in sections}
+
+
+def test_a_lost_redis_is_unknown_and_not_zero() -> None:
+    values = {figure.code: figure.value for figure in figures.work(looked(redis_is_away=True))}
+
+    assert values["lanes"] == "unknown"
