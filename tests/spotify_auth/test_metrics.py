@@ -1,6 +1,7 @@
 """`/metrics`: to whom, what, and that it answers whatever is away."""
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -193,7 +194,9 @@ def test_does_not_wait_for_a_postgresql_that_hangs(
     with closing(silent), postgresql_at(silent.getsockname()[1]):
         begun = time.monotonic()
         found = scrape(program)
-        scrape(program)  # no second thread waits beside the first
+        scrape(program)
+        asking_threads = [each for each in threading.enumerate() if each.name == "figures"]
+        assert len(asking_threads) == 1  # no second one waits beside the first
         assert time.monotonic() - begun < 4  # connecting alone may take 5 s
         asking = figures_of_this_test._asking
         assert asking
