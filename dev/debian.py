@@ -78,7 +78,7 @@ def _fetch(package: str, home: Path, root: Path) -> None:
         *("-o", "Dir::State::status=/var/lib/dpkg/status", "-o", "Debug::NoLocking=true"),
         *("-o", f"APT::Sandbox::User={pwd.getpwuid(os.geteuid()).pw_name}"),
     ]
-    fetch = ["install", "--download-only", "--no-install-recommends", package]
+    fetch = ["install", "--reinstall", "--download-only", "--no-install-recommends", package]
     for command in (["update"], fetch):
         _run([*apt, *command], log=home / "log", package=package)
     for archive in sorted((unfinished / "archives").glob("*.deb")):

@@ -28,8 +28,8 @@ class CannotHaveHosts(Exception):
 class Network:
     """A switch for each kind of cable, in this machine's own namespace."""
 
-    def __init__(self, ip: Path) -> None:
-        self.ip = ip
+    def __init__(self, ip: debian.Program) -> None:
+        self.ip = [*("env", *(f"{name}={value}" for name, value in ip.env.items())), str(ip.path)]
         self.name = secrets.token_hex(3)
         self._hosts = 0
         # Of a range for private use, and seldom twice the same on one machine.
@@ -50,7 +50,7 @@ class Network:
 
     def run(self, *words: str) -> None:
         """`ip` with these words. Raises CannotHaveHosts."""
-        ended = subprocess.run([self.ip, *words], capture_output=True, text=True, check=False)
+        ended = subprocess.run([*self.ip, *words], capture_output=True, text=True, check=False)
         if ended.returncode:
             raise CannotHaveHosts(f"`ip {' '.join(words)}`: {ended.stderr.strip()}")
 
@@ -125,7 +125,7 @@ class Host:
             # lo stays down, so that 127.0.0.1 is no address of this host.
             ["route", "add", _CABLES[cable], "via", server, "dev", cable, "src", own],
         ):
-            subprocess.run([*self.prefix, network.ip, *words], check=True)
+            subprocess.run([*self.prefix, *network.ip, *words], check=True)
         _admit_loopback_addresses(cable, self.prefix)
 
 
@@ -138,7 +138,7 @@ def network() -> Iterator[Network]:
         ip = debian.find_or_fetch("ip", package="iproute2")
     except debian.Unavailable as reason:
         raise CannotHaveHosts(f"ip: {reason}") from None
-    made = Network(ip.path)
+    made = Network(ip)
     with ExitStack() as stack:
         for cable in _CABLES:
             switch = made.switch(cable)
