@@ -12,13 +12,15 @@ from accounts.models import User
 from benchmarks.measurement import Row, milli
 from benchmarks.million import database_of, databases, fill
 from spotify_auth.connections import database_now
+from spotify_auth.encryption import cipher
 from tests.support.admin import enter_admin
 
 TITLE = "The admin's lists, over a million tokens and a million events"
 TOKENS = 1_000_000
 EVENTS_EACH = 1
 TIMES = 5
-TARGET_SECONDS = 0.25
+TARGET_SECONDS = 1.0
+"""A whole page with its hundred rows, on a machine that works."""
 DATABASE = "benchmark_admin_lists"
 
 # One token in 500 fails, one in 5000 is refused, one in 700 is overdue, one in 1000 is revoked.
@@ -52,7 +54,10 @@ _PAGES = {
     "the list of events": "/admin/spotify_auth/tokenevent/",
     "an outcome that no event has": "/admin/spotify_auth/tokenevent/?outcome__exact=revoked",
 }
-_READS_ALL = {"the filter *By key*, which reads every token": f"{_LIST}?key=missing"}
+# The ciphertexts name random keys: none is under the first, so that none ends the search.
+_READS_ALL = {
+    "the filter *By key*, which reads every token": f"{_LIST}?key={cipher().current_head.hex()}"
+}
 
 
 def run(*, long: bool) -> list[Row]:

@@ -22,6 +22,7 @@ PARTS = (
     "footprint",
     "dashboard_data",
     "operations",
+    "admin_lists",
     "comparison",
 )
 """Modules beside this one, each with a TITLE and `run(*, long: bool) -> list[Row]`."""
