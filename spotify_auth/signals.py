@@ -59,7 +59,8 @@ and a verdict. Further argument: `reauthorize_by`, when the user must approve ag
 
 token_refreshed = NoticeSignal()
 """A refresh stored a new pair. `at` is when its exchange began, `reason` why it took place (a
-`Cause`). There is no `sentence` and no `notice_id`: a routine refresh writes no notice."""
+`Cause`). There is no `sentence` and no `notice_id`, since a routine refresh writes no notice; and
+no `status`, since an operator may have paused the token whose pair is stored late."""
 
 token_suspected = NoticeSignal()
 """Spotify refused a token for the first time since its last grant. It is asked again before

@@ -130,7 +130,6 @@ def announce_refresh(*, user_id: UserId, generation: int, issued_at: str, reason
             sender=SpotifyToken,
             user_id=user_id,
             generation=generation,
-            status=SpotifyToken.Status.ACTIVE.value,
             at=datetime.fromisoformat(issued_at),
             reason=str(reason),
         )
