@@ -87,11 +87,11 @@ def test_the_page_follows_what_happens_and_disturbs_nobody(stack: Stack, visitor
     visitor.context.set_offline(True)
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     lost = page.get_by_role("alert")
-    expect(lost).to_contain_text("The server cannot be reached since")
+    expect(lost).to_contain_text("The server cannot be reached since", timeout=15_000)
     expect(lost).to_contain_text("What you see is as of")
     visitor.context.set_offline(False)
     page.evaluate("htmx.trigger('#figures', 'shown')")
-    expect(lost).to_be_hidden()
+    expect(lost).to_be_hidden(timeout=15_000)
     assert page.evaluate("window.notReloaded")
     visitor.complaints.clear()  # Chromium and htmx tell of the network that was taken away
 

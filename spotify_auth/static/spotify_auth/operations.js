@@ -28,8 +28,9 @@
   }
 
   document.addEventListener("htmx:beforeRequest", (event) => {
-    /* A database that is slow, in trouble, is not asked all the time. */
-    if (document.hidden || Date.now() < quietUntil) event.preventDefault();
+    /* A database that is slow, in trouble, is not asked all the time; who comes back is answered. */
+    const returned = event.detail.requestConfig.triggeringEvent?.type === "shown";
+    if (document.hidden || (!returned && Date.now() < quietUntil)) event.preventDefault();
     else askedAt = Date.now();
   });
   document.addEventListener("visibilitychange", () => {
