@@ -12,8 +12,9 @@ from django.db import connection
 from spotify_auth import chores
 from spotify_auth.conf import settings
 
-LOOKED_AT = 100_000
-"""How many due tokens are looked at, at most. Beyond it the figures are lower bounds."""
+LOOKED_AT = 20_000
+"""How many due tokens are looked at, at most. Beyond it the figures are lower bounds: during an
+outage PostgreSQL has better things to do than to count the whole backlog again and again."""
 COUNTED = 5_000
 """Up to here connected tokens are counted; of more PostgreSQL's own estimate is taken."""
 NEXT_ONES = 200

@@ -22,6 +22,8 @@ OBJECTIVE: Final = 0.999
 WINDOW: Final = timedelta(days=7)
 KEPT: Final = timedelta(days=32)
 """For how long samples are kept: a month can be looked back upon."""
+LOOKED_AT: Final = 100_000
+"""How many due tokens a sample looks at: once a minute more of them are affordable."""
 
 _TAKE = f"""
 WITH troubled AS ({freshness.TROUBLED}), stale_ones AS (
@@ -76,7 +78,7 @@ def take_sample() -> bool:
         cursor.execute(
             _TAKE,
             {
-                "looked_at": freshness.LOOKED_AT,
+                "looked_at": LOOKED_AT,
                 "counted": freshness.COUNTED,
                 "needed": settings.ACCESS_TOKEN_MINIMUM_SECONDS,
             },

@@ -1,5 +1,6 @@
 """Probes: what they answer, and to whom they say why."""
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -12,7 +13,8 @@ from pytest_django import Settings
 from accounts.models import User
 from spotify_auth import chores, health
 from spotify_auth.models import Chore, SpotifyToken
-from tests.support.tokens import Connect
+from tests.support.database_faults import locked_elsewhere
+from tests.support.tokens import Connect, Elsewhere
 
 pytestmark = pytest.mark.django_db
 
@@ -23,6 +25,7 @@ BY_TOKEN = {"authorization": f"Bearer {TOKEN}"}
 @pytest.fixture(autouse=True)
 def figures_of_this_test(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "LOOK_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(health, "REST", 0)
     monkeypatch.setitem(health.CHECKS, "freshness", health.FreshnessCheck())
 
 
@@ -101,6 +104,22 @@ def test_many_probes_cost_postgresql_one_look(
 
     assert answers == [200] * 5
     assert sum("WITH troubled" in query["sql"] for query in queries.captured_queries) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_figures_that_are_slow_are_asked_for_less_often(
+    client: Client, swept: Chore, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "REST", 10)
+    with locked_elsewhere("LOCK TABLE spotify_auth_spotifytoken IN ACCESS EXCLUSIVE MODE"):
+        first = elsewhere(client.get, "/readyz?exclude=migrations")
+        time.sleep(0.5)
+    assert first.result()
+
+    with CaptureQueriesContext(connection) as queries:
+        client.get("/readyz")
+
+    assert not any("WITH troubled" in query["sql"] for query in queries.captured_queries)
 
 
 def test_migrations_that_are_missing(
