@@ -103,6 +103,10 @@ class _DeadlineReader(io.RawIOBase):
         read: int = self._stream.readinto(buffer)
         return read
 
+    def readall(self) -> bytes:
+        """Nobody here reads an answer to its end at once, but http.client at a chunk of size -1."""
+        raise OSError("an answer is read in parts")
+
     def close(self) -> None:
         self._stream.close()
         super().close()

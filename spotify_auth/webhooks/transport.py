@@ -124,7 +124,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
 def _beginning(response: requests.Response) -> str:
     try:
         raw: bytes = response.raw.read(_READ_BYTES, decode_content=False)
-    except (HTTPError, OSError):
+    except (HTTPError, OSError, ValueError):  # the last for a chunk of size -2
         return ""  # the status says enough
     return raw.decode("utf-8", "replace")
 

@@ -12,11 +12,10 @@ from standardwebhooks.webhooks import Webhook
 OK = "ok"
 HANG = "hang"
 """No answer until `release`."""
-GARBAGE = "garbage"
-"""No HTTP."""
+GARBAGE = b"\x00\xff this is no HTTP\r\n\r\n"
 
-Behaviour = int | str
-"""A status, or one of these words."""
+Behaviour = int | str | bytes
+"""A status, that word, or a whole answer as it is sent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,8 +79,8 @@ class _Handler(BaseHTTPRequestHandler):
         if behaviour == HANG:
             receiver._let_go.wait(60)
             behaviour = 204
-        if behaviour == GARBAGE:
-            self.wfile.write(b"\x00\xff this is no HTTP\r\n\r\n")
+        if isinstance(behaviour, bytes):
+            self.wfile.write(behaviour)
             return
         self.send_response(int(behaviour))
         if receiver.location:

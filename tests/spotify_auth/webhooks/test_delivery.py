@@ -2,6 +2,7 @@
 
 import json
 import threading
+import tracemalloc
 from datetime import timedelta
 
 import pytest
@@ -231,6 +232,26 @@ def test_a_receiver_that_hangs_is_left_after_the_deadline(
 
     assert (sent.status, sent.last_status) == (Status.WAITING, None)
     assert sent.last_answer.startswith("No answer within")
+
+
+@pytest.mark.parametrize("size", [b"-1", b"-2"])
+def test_a_chunk_of_negative_size_is_not_read_to_its_end(
+    endpoint: WebhookEndpoint, receiver: Receiver, size: bytes
+) -> None:
+    """http.client would read all that comes, into memory, or raise what nobody expects."""
+    chunked = b"HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n%s\r\n" % size
+    receiver.next = [chunked + bytes(32 * 1024 * 1024)]
+    happen()
+
+    tracemalloc.start()
+    try:
+        sent = send(endpoint)
+        largest = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert (sent.status, sent.attempts, sent.last_status) == (Status.WAITING, 1, 500)
+    assert largest < 48 * 1024 * 1024, "more than what the receiver itself holds"
 
 
 def test_house_keeping_deletes_deliveries_with_their_notices(
