@@ -14,6 +14,17 @@ from spotify_auth.webhooks import networks
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """Addresses in it lead to the IPv4 address in their last four bytes (RFC 6052)."""
+_INSIDE_TOO = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "192.0.0.0/24",  # of protocols; 192.0.0.192 is where Oracle's cloud keeps credentials
+        "168.63.129.16",  # Azure's, in each of its virtual networks
+        "192.88.99.0/24",  # relays of 6to4, nearby ones
+        "fec0::/10",  # what fc00::/7 is now
+        "3fff::/20",  # of documentation
+    )
+)
+"""Never public, though Python, or this version of it, takes them for that."""
 
 
 class BadAddress(ValueError):
@@ -49,6 +60,8 @@ def is_allowed(address: Address) -> bool:
     allowed = networks.parsed(networks.as_written(settings.WEBHOOK_ALLOWED_NETWORKS))
     if any(real in network or address in network for network in allowed):
         return True
+    if any(real in network for network in _INSIDE_TOO):
+        return False
     return real.is_global and not real.is_multicast and not real.is_reserved
 
 

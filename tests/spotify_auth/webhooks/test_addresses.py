@@ -18,6 +18,9 @@ from tests.support.receiver import receiving
         "172.16.0.1",
         "192.168.1.1",
         "169.254.169.254",  # where clouds keep credentials
+        "192.0.0.192",  # and Oracle's
+        "168.63.129.16",  # and Azure's, behind a public number
+        "::ffff:168.63.129.16",
         "100.64.0.1",
         "0.0.0.0",  # noqa: S104
         "224.0.0.1",
@@ -26,6 +29,7 @@ from tests.support.receiver import receiving
         "::",
         "fe80::1",
         "fd00:ec2::254",
+        "fec0::1",
         "::ffff:10.0.0.1",
         "64:ff9b::a9fe:a9fe",  # 169.254.169.254 behind NAT64
         "2002:7f00:1::",  # 127.0.0.1 by 6to4
