@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db.models import BinaryField, F, Func, QuerySet, Value
@@ -30,8 +31,11 @@ class NeedFilter(admin.SimpleListFilter):
         return [(need.code, need.label) for need in NEEDS.values()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        need = NEEDS.get(self.value() or "")
-        return queryset.filter(need.condition()) if need else queryset
+        if not self.value():
+            return queryset
+        if (need := NEEDS.get(self.value() or "")) is None:
+            raise IncorrectLookupParameters  # it shall not mean every token: bulk actions act on it
+        return queryset.filter(need.condition())
 
 
 class LastErrorFilter(admin.SimpleListFilter):
@@ -52,7 +56,11 @@ class LastErrorFilter(admin.SimpleListFilter):
         return bool(self.lookup_choices or self.value())
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(last_error=self.value()) if self.value() else queryset
+        if not (error := self.value()):
+            return queryset
+        if "\0" in error:  # PostgreSQL takes none
+            raise IncorrectLookupParameters
+        return queryset.filter(last_error=error)
 
 
 class KeyFilter(admin.SimpleListFilter):
@@ -75,8 +83,11 @@ class KeyFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         chosen = self.value()
-        if chosen not in dict(self.lookup_choices):
+        if not chosen:
             return queryset
+        if chosen not in dict(self.lookup_choices):
+            # A worker may have other keys than the page on which a bulk action was begun.
+            raise IncorrectLookupParameters
         # Through annotations, since the field itself allows no look-up.
         rows: QuerySet[Any] = queryset.alias(
             key_head=Func(
@@ -89,7 +100,7 @@ class KeyFilter(admin.SimpleListFilter):
         )
         if chosen == "missing":
             return rows.filter(refresh_token__isnull=False).exclude(key_head__in=cipher().heads)
-        return rows.filter(key_head=bytes.fromhex(chosen or ""))
+        return rows.filter(key_head=bytes.fromhex(chosen))
 
 
 class UserFilter(admin.SimpleListFilter):

@@ -101,6 +101,21 @@ def test_only_what_matches_is_acted_on(root: User, users: list[User]) -> None:
     assert statuses(users) == ["active", "paused", "active", "paused", "active"]
 
 
+@pytest.mark.parametrize("query", ["needs=of-a-newer-version", "key=0100000000", "last_error=%00"])
+def test_a_filter_that_this_worker_does_not_know_is_not_every_token(
+    admin: Client, root: User, users: list[User], query: str
+) -> None:
+    """As when a key is retired between the page and the worker: it stops instead."""
+    found = begun(root, action="revoke", query=query)
+
+    bulk.run(found.pk)
+
+    assert again(found).state == State.STOPPED
+    assert "does not know this filter" in again(found).note
+    assert set(statuses(users)) == {"active"}
+    assert admin.get(f"{TOKENS}?{query}").headers["Location"] == f"{TOKENS}?e=1"
+
+
 def test_what_happened_to_a_token_and_how_far_it_came_are_one(
     root: User, users: list[User], monkeypatch: pytest.MonkeyPatch
 ) -> None:
