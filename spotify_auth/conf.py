@@ -83,7 +83,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     # Seconds for which a user's dashboard is shown again without asking Spotify. 0 is not at all.
     "DASHBOARD_KEPT_SECONDS": 10,
     # What a program sends as its Bearer token to be told how the service is, on /metrics and
-    # /readyz?verbose. Blank: only the staff is told.
+    # /readyz?verbose. Blank: only who is logged in to the admin is told.
     "OPERATIONS_TOKEN": "",
     # Networks that webhooks may be sent to although they are private, with commas or in a list;
     # to loopback addresses among them also by http.

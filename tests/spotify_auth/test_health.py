@@ -13,6 +13,7 @@ from pytest_django import Settings
 from accounts.models import User
 from spotify_auth import chores, health
 from spotify_auth.models import Chore, SpotifyToken
+from tests.support.admin import enter_admin
 from tests.support.database_faults import locked_elsewhere
 from tests.support.tokens import Connect, Elsewhere
 
@@ -145,6 +146,8 @@ def test_only_operators_are_told_more(
     client.force_login(user)
     assert client.get("/readyz?verbose").content == b"ok\n"
     User.objects.update(is_staff=True)
+    assert client.get("/readyz?verbose").content == b"ok\n"  # logged in with Spotify alone
+    enter_admin(client, user)
     assert client.get("/readyz?verbose").json()["ready"]
 
 

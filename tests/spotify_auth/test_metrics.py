@@ -24,6 +24,7 @@ from spotify_auth.figures import roll_up, statuses
 from spotify_auth.models import Chore, Presence, TokenEvent
 from spotify_auth.presence import Sign
 from spotify_auth.read_outcomes import KEY, outcomes
+from tests.support.admin import enter_admin
 from tests.support.promtool import promtool
 from tests.support.tokens import Connect, ago, change
 
@@ -87,7 +88,9 @@ def test_only_operators_are_told(program: Client, settings: Settings, admin_user
     assert Client(headers={"authorization": "Bearer "}).get("/metrics").status_code == 404
 
     staff = Client()
-    staff.force_login(admin_user)
+    staff.force_login(admin_user)  # as by Spotify
+    assert staff.get("/metrics").status_code == 404
+    enter_admin(staff, admin_user)
     answer = staff.get("/metrics")
     assert answer.status_code == 200
     assert "no-store" in answer["Cache-Control"]
