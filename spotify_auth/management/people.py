@@ -9,6 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db.models import QuerySet
 
 from spotify_auth.models import SpotifyToken, UserId
+from spotify_auth.text import one_line
 
 AT_ONCE = 500
 """Tokens that match a filter are looked up in this many at a time."""
@@ -43,9 +44,12 @@ def find(text: str) -> UserId:
 
 
 def name_of(user_id: UserId) -> str:
-    """A user as an operator's terminal shows them: "user 42 (maya)"."""
+    """A user as an operator's terminal shows them: "user 42 (maya)".
+
+    The name is one visible line: a terminal obeys what is not.
+    """
     user = get_user_model().objects.filter(pk=user_id).first()
-    name = (user.get_username() if user else "") or ""
+    name = one_line((user.get_username() if user else "") or "")
     return f"user {user_id} ({name})" if name else f"user {user_id}"
 
 

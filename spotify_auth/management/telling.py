@@ -15,6 +15,7 @@ from spotify_auth.figures.summary import look_at_redis
 from spotify_auth.figures.traffic import Traffic
 from spotify_auth.management import people
 from spotify_auth.models import SpotifyToken, TokenEvent, UserId
+from spotify_auth.text import one_line
 
 _OF_A_TOKEN = (
     *("user_id", "account_id", "status", "scope", "generation", "authorized_at"),
@@ -137,7 +138,7 @@ def _write(out: OutputWrapper, found: Mapping[str, Any], *, as_json: bool) -> No
 def _shown(value: object) -> str:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S} UTC"
-    return "-" if value in {None, ""} else str(value)
+    return "-" if value in {None, ""} else one_line(str(value))
 
 
 def _in_words(event: Mapping[str, Any]) -> str:
@@ -145,4 +146,4 @@ def _in_words(event: Mapping[str, Any]) -> str:
     for name, value in event.items():
         if name not in {"at", "outcome", "cause"} and value not in {None, "", False}:
             said.append(f'{name}="{value}"' if " " in str(value) else f"{name}={value}")
-    return " ".join(said)
+    return one_line(" ".join(said))

@@ -47,6 +47,24 @@ def refused(*arguments: str) -> tuple[str, int]:
     return str(caught.value), caught.value.returncode
 
 
+def test_nothing_that_is_stored_writes_to_the_terminal(connect: Connect) -> None:
+    user = connect(due=False)
+    escape = "\x1b]0;owned\x07\r"
+    User.objects.update(username=f"maya{escape}")
+    SpotifyToken.objects.update(account_id=f"maya{escape}", scope=f"streaming{escape}")
+    TokenEvent.objects.update(error=f"odd{escape}"[:40], worker=escape)
+
+    shown = tokens("status", str(user.pk)) + tokens("history", str(user.pk))
+    shown += refused("resume", str(user.pk), *ORDER)[0]
+    TokenEvent.objects.all().delete()
+    shown += tokens("history", str(user.pk))
+
+    assert "maya ]0;owned" in shown
+    assert "streaming ]0;owned" in shown
+    assert "odd ]0;owned" in shown
+    assert shown.replace("\n", "").isprintable()
+
+
 @pytest.mark.parametrize(
     ("verb", "before", "after"),
     [
