@@ -13,6 +13,7 @@ from django.core.management.color import Style
 
 from spotify_auth.doctor.examination import all_checks, examine
 from spotify_auth.doctor.findings import Check, Finding, Level
+from spotify_auth.management.pipes import reader_may_leave
 
 _WIDEST = 100
 _WORDS = {Level.PROBLEM: "Problems", Level.WARNING: "Warnings"}
@@ -43,6 +44,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Raises SystemExit with 1 if something is wrong."""
+        with reader_may_leave(self.stdout):
+            self._examine(options)
+
+    def _examine(self, options: dict[str, Any]) -> None:
         levels: Counter[Level] = Counter()
         lines = []
         for check in _chosen(options):

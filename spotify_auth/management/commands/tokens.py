@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from spotify_auth.management.acting import VERBS, LiftCooldownCommand
 from spotify_auth.management.after_restore import AfterRestoreCommand
+from spotify_auth.management.pipes import reader_may_leave
 from spotify_auth.management.pruning import PruneCommand
 from spotify_auth.management.rotate_keys import RotateKeysCommand
 from spotify_auth.management.subcommands import Subcommand, readable_failures
@@ -34,5 +35,5 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         (chosen,) = [each for each in SUBCOMMANDS if each.name == options["subcommand"]]
-        with readable_failures():
+        with reader_may_leave(self.stdout), readable_failures():
             chosen.handle(self.stdout, options)

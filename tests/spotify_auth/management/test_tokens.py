@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 from datetime import timedelta
@@ -20,6 +21,7 @@ from dev.process import ROOT
 from spotify_auth import cooldown, housekeeping, service_pause, verbs
 from spotify_auth.cooldown import Reason
 from spotify_auth.management import acting
+from spotify_auth.management.pipes import READER_LEFT
 from spotify_auth.models import SpotifyToken, TokenEvent
 from spotify_auth.verbs import Operator
 from tests.support.database_faults import locked_elsewhere
@@ -336,3 +338,34 @@ def test_the_exit_codes_of_processes(
     assert "--reason" in ended[1][1]
     assert "Done for 1 of 2." in ended[2][1]
     assert user.token_events.get(outcome="paused").asked_by
+
+
+def test_a_reader_who_leaves_gets_no_traceback(
+    connect: Connect, spotify: Sandbox, settings: Settings
+) -> None:
+    user = connect("user-1", due=False)
+    reader, writer = os.pipe()
+    os.close(reader)  # as `| head` does, when it has read enough
+
+    started = [
+        subprocess.Popen(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=service_environment(spotify_url=spotify.url, redis_url=settings.REDIS_URL),
+            stdin=subprocess.DEVNULL,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for arguments in (
+            ("tokens", "history", f"pk:{user.pk}"),
+            ("tokens", "pause", f"pk:{user.pk}", *ORDER),
+            ("doctor", "--only", "pause"),
+        )
+    ]
+    os.close(writer)
+    ended = [process.communicate(timeout=60)[1] for process in started]
+
+    assert [process.returncode for process in started] == [READER_LEFT] * 3, ended
+    assert not [said for said in ended if "Broken" in said or "Traceback" in said]
+    assert user.token_events.filter(outcome="paused").exists()
