@@ -38,12 +38,13 @@ def enable(endpoint: WebhookEndpoint) -> None:
     """Send to it from now on. What waits for it since before is due now."""
     status = WebhookEndpoint.Status.ENABLED
     with transaction.atomic():
-        endpoints = WebhookEndpoint.objects.filter(pk=endpoint.pk)
-        endpoints.update(status=status, failing_since=None)
-        waiting = WebhookDelivery.objects.filter(
+        # Deliveries first, as whoever sends one locks them. One that is being sent is left alone.
+        waiting = WebhookDelivery.objects.select_for_update(skip_locked=True).filter(
             endpoint=endpoint, status=WebhookDelivery.Status.WAITING
         )
-        waiting.update(next_at=Now())
+        WebhookDelivery.objects.filter(pk__in=waiting.values("pk")).update(next_at=Now())
+        endpoints = WebhookEndpoint.objects.filter(pk=endpoint.pk)
+        endpoints.update(status=status, failing_since=None)
 
 
 def disable(endpoint: WebhookEndpoint) -> None:

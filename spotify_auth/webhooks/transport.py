@@ -112,9 +112,9 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
                 "Connection": "close",
                 **headers,
             },
-        ).prepare()
+        )
         try:
-            response = session.send(request, stream=True)
+            response = session.send(request.prepare(), stream=True)
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             return Answer(status=None, excerpt=_why(error))
         with response:

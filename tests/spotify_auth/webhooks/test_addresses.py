@@ -89,3 +89,11 @@ def test_a_name_that_leads_inside_is_refused_when_it_is_connected_to(settings: S
 def test_a_number_that_a_resolver_takes_for_an_address_is_refused_too() -> None:
     for host in ("2130706433", "0x7f.1", "127.1"):
         assert transport.post(f"https://{host}/", b"{}", {}).excerpt.startswith("Not sent")
+
+
+@pytest.mark.parametrize("host", ["*.example.com", ".example.com", "%zz"])
+def test_what_is_no_host_for_the_client_is_a_failure_like_others(host: str) -> None:
+    """A delivery that raised would be due again at each sweep, for ever."""
+    url = f"https://{host}/hook"
+    addresses.check(url)
+    assert transport.post(url, b"{}", {}).excerpt == "No connection, or no HTTP: InvalidURL."

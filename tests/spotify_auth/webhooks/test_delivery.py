@@ -287,3 +287,32 @@ def test_without_the_key_of_its_secret_a_webhook_waits(
     settings.TOKEN_ENCRYPTION_KEYS = keys
     assert send(endpoint, when_due=True).status == Status.DELIVERED
     assert len(receiver.received) == 1
+
+
+def test_an_address_is_enabled_while_something_is_being_sent_to_it(
+    endpoint: WebhookEndpoint, receiver: Receiver
+) -> None:
+    """Whoever sends holds the delivery and then wants the address."""
+    happen()
+    send(endpoint)
+    WebhookEndpoint.objects.update(failing_since=Now(), status=WebhookEndpoint.Status.ENABLED)
+    receiver.next = [HANG]
+    happen()
+
+    def deliver() -> None:
+        try:
+            delivery.deliver_due(endpoint.pk)
+        finally:
+            connection.close()
+
+    sending = threading.Thread(target=deliver)
+    sending.start()
+    wait_for(lambda: len(receiver.received) == 2, what="the request")
+    letting_go = threading.Timer(0.3, receiver.release)
+    letting_go.start()
+    endpoints.enable(endpoint)
+    sending.join()
+    letting_go.join()
+
+    statuses = WebhookDelivery.objects.values_list("status", flat=True)
+    assert list(statuses) == [Status.DELIVERED] * 2
