@@ -19,15 +19,13 @@ from spotify_auth.accounts_service.answers import Answer, AnswerLost, ClientRefu
 from spotify_auth.encryption import DecryptionError
 from spotify_auth.http_client import BoundedSession
 from spotify_auth.models import Outcome, UserId
-from spotify_auth.notices import outbox, pauses
+from spotify_auth.notices import pauses
 from spotify_auth.refresh import claims, history, store
 from spotify_auth.refresh.attempts import Attempt
 from spotify_auth.refresh.claims import Claim, Find
 from spotify_auth.refresh.decisions import (
     Deactivated,
-    Decision,
     OwnAnswer,
-    StoreGrant,
     Undecryptable,
     Unforeseen,
     Unstorable,
@@ -37,7 +35,6 @@ from spotify_auth.refresh.history import Evidence
 from spotify_auth.refresh.lane import Lane
 from spotify_auth.refresh.outcome_log import log_outcome
 from spotify_auth.refresh.process import process
-from spotify_auth.refresh.store import Applied
 from spotify_auth.refresh.transaction import ClaimTransaction
 from spotify_auth.secrecy import forgets_variables
 
@@ -131,23 +128,10 @@ def refresh(find: Find, lane: Lane) -> Outcome | None:
         with ClaimTransaction() as transaction:
             applied = store.apply(transaction, claim, decision, duration=duration)
     log_outcome(claim, decision, seen, stored=applied.stored, duration=duration)
-    _announce(claim, decision, applied)
+    store.announce(claim, decision, applied)
     if pause_changed:
         pauses.look()
     return decision.outcome if applied.stored else Outcome.RETRY
-
-
-def _announce(claim: Claim, decision: Decision, applied: Applied) -> None:
-    """Send the signals about what is committed by now."""
-    if applied.notice:
-        outbox.announce(*applied.notice)
-    if applied.stored and isinstance(decision.write, StoreGrant):
-        outbox.announce_refresh(
-            user_id=claim.user_id,
-            generation=claim.generation + 1,
-            issued_at=decision.write.issued_at,
-            reason=decision.write.cause,
-        )
 
 
 @forgets_variables

@@ -15,7 +15,6 @@ from spotify_auth import redis_client
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.encryption import DecryptionError, cipher
 from spotify_auth.models import SpotifyToken, UserId
-from spotify_auth.notices import outbox
 from spotify_auth.refresh import store
 from spotify_auth.refresh.claims import Claim
 from spotify_auth.refresh.decisions import SavedGrant, SavedGrantUnreadable, decide
@@ -163,8 +162,7 @@ def _stored_directly(claim: Claim, saved: SavedGrant, *, again: bool = False) ->
         return False
     if applied.stored:
         logger.warning("rescue_replayed user_id=%s generation=%s", claim.user_id, claim.generation)
-    if applied.notice:
-        outbox.announce(*applied.notice)
+    store.announce(claim, decision, applied)
     return True
 
 

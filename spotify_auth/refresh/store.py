@@ -56,15 +56,17 @@ CASE WHEN coalesce(
 # What is changed, and its event.
 _ALONE = f"WITH written AS ({{change}}) {_EVENT}"
 # The same with a notice, for a change of state. A suspicion may have begun after the claim whose
-# grant is stored late: its notice says so. A token that an administrator has paused, or judged,
-# stays as it is: it has not recovered.
+# grant is stored late: its notice says so, unless an operator has ended it since. A token that an
+# administrator has paused, or judged, stays as it is: it has not recovered.
 _WITH_NOTICE = f"""
 WITH written AS ({{change}}), notice AS (
     {outbox.INSERT} FROM written
-    WHERE status = %(notice_status)s AND (%(notice_sure)s OR EXISTS (
-        SELECT FROM spotify_auth_notice AS before
-        WHERE before.user_id = written.user_id AND before.kind = '{Kind.SUSPECTED}'
+    WHERE status = %(notice_status)s AND (%(notice_sure)s OR (
+        SELECT before.kind = '{Kind.SUSPECTED}' FROM spotify_auth_notice AS before
+        WHERE before.user_id = written.user_id
+          AND before.kind IN ('{Kind.SUSPECTED}', '{Kind.RECOVERED}', '{Kind.TOKEN_RESUMED}')
           AND before.data -> 'generation' = to_jsonb(%(generation)s)
+        ORDER BY before.at DESC LIMIT 1
     ))
     {outbox.ONCE}
 ) {_EVENT}
@@ -173,6 +175,19 @@ def apply(
         case PutOff(error=error, due_in=due_in):
             written = transaction.commit(_PUT_OFF, {**fence, "due_in": due_in, "error": error})
     return Applied(written == 1)
+
+
+def announce(claim: Claim, decision: Decision, applied: Applied) -> None:
+    """Send the signals about what `apply` has committed."""
+    if applied.notice:
+        outbox.announce(*applied.notice)
+    if applied.stored and isinstance(decision.write, StoreGrant):
+        outbox.announce_refresh(
+            user_id=claim.user_id,
+            generation=claim.generation + 1,
+            issued_at=decision.write.issued_at,
+            reason=decision.write.cause,
+        )
 
 
 @cache

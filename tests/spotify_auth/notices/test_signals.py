@@ -155,8 +155,26 @@ def test_a_grant_that_is_stored_late_ends_the_suspicion_that_began_meanwhile(
         saved = SavedGrant(grant=grant, issued_at=claim.claimed_at)
         assert saved_grants._stored_directly(claim, saved)
 
-    assert names(heard) == ["token_recovered"]
+    assert names(heard) == ["token_recovered", "token_refreshed", "token_refreshed"]
     assert token_of(user).suspected_at is None
+
+
+def test_a_suspicion_that_an_operator_has_ended_is_not_ended_again_by_a_late_grant(
+    connect: Connect, spotify: Sandbox, heard: Heard
+) -> None:
+    user = connect()
+    late = claim_of(user.pk, claimed_at=str(connections.database_now()))
+    spotify.faults("false_invalid_grant", times=1)
+    assert refresh_next() is Outcome.SUSPECTED
+    verbs.forgive(user.pk, operator=Operator.named("somebody"), reason="ticket 17")
+    assert names(heard)[-2:] == ["token_suspected", "token_recovered"]
+
+    grant = grant_of(spotify.connect(["user-1"])["user-1"])
+    saved = SavedGrant(grant=grant, issued_at=late.claimed_at)
+    assert saved_grants._stored_directly(late, saved)
+
+    assert names(heard) == ["token_refreshed"]
+    assert token_of(user).generation == 2
 
 
 def test_a_login_ends_a_verdict_as_a_connection(
