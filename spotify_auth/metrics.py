@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from django.contrib.auth.decorators import login_not_required
-from django.db import Error, connection, transaction
+from django.db import Error, connection
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.cache import add_never_cache_headers
 from prometheus_client import CollectorRegistry
@@ -28,6 +28,7 @@ from spotify_auth.figures.summary import Summary
 from spotify_auth.figures.traffic import Traffic
 from spotify_auth.health import is_operator
 from spotify_auth.presence import Seen
+from spotify_auth.time_limit import limited
 
 logger = logging.getLogger(__name__)
 
@@ -81,10 +82,7 @@ class Figures:
 
 def _look() -> Known:
     try:
-        with transaction.atomic():
-            with connection.cursor() as cursor:
-                limit = f"{WAIT_SECONDS * 1000:.0f}"
-                cursor.execute("SELECT set_config('statement_timeout', %s, true)", [limit])
+        with limited(seconds=WAIT_SECONDS):
             found, processes = summary.look(), presence.seen()
             paused = service_pause.current() is not None
     except Error as error:

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db import Error, connection, transaction
+from django.db import Error, connection
 
 import spotify_auth
 from spotify_auth import freshness
 from spotify_auth.conf import settings
 from spotify_auth.database_faults import leave_standby
 from spotify_auth.models import Presence
+from spotify_auth.time_limit import limited
 
 logger = logging.getLogger(__name__)
 
@@ -96,9 +97,7 @@ class Sign:
 
     def _run(self, statement: str, values: dict[str, Any]) -> None:
         try:
-            with transaction.atomic(), connection.cursor() as cursor:
-                limit = f"{LONGEST_SECONDS * 1000:.0f}"
-                cursor.execute("SELECT set_config('statement_timeout', %s, true)", [limit])
+            with limited(seconds=LONGEST_SECONDS) as cursor:
                 cursor.execute(statement, values)
         except Error as error:
             leave_standby(error)

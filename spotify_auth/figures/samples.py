@@ -14,6 +14,7 @@ from django.db import connection
 
 from spotify_auth import chores, freshness
 from spotify_auth.conf import settings
+from spotify_auth.time_limit import limited
 
 SAMPLE: Final = "spotify_auth.freshness_sample"
 """The row of `Chore` that says when the latest sample was taken."""
@@ -70,11 +71,12 @@ def take_sample() -> bool:
     """Store how fresh the tokens are, if a minute has passed; whether it was stored.
 
     A sweep does it before it opens lanes: after hours without workers, the tokens still show
-    since when they are stale. Raises django.db.Error.
+    since when they are stale. Lanes wait for it, so a sample that takes long is left out. Raises
+    django.db.Error.
     """
     if not chores.take(SAMPLE, every=EVERY):
         return False
-    with connection.cursor() as cursor:
+    with limited() as cursor:
         cursor.execute(
             _TAKE,
             {

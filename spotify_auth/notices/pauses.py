@@ -9,13 +9,14 @@ import logging
 from datetime import datetime
 
 import redis
-from django.db import Error, connection, transaction
+from django.db import Error
 
 from spotify_auth import cooldown
 from spotify_auth.notices import outbox
 from spotify_auth.notices.models import Kind
 from spotify_auth.notices.outbox import Draft
 from spotify_auth.sentences import why_paused
+from spotify_auth.time_limit import limited
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def look() -> None:
     What cannot be seen now is left to the next sweep.
     """
     try:
-        with connection.cursor() as cursor:
+        with limited() as cursor:
             cursor.execute(_ANNOUNCED, [COOL_DOWN])
             looked_at, announced = cursor.fetchone()
         present = cooldown.reason_or_raise()
@@ -54,22 +55,19 @@ def look() -> None:
         logger.warning("pause_not_announced reason=%s", type(error).__name__)
 
 
-@transaction.atomic
 def _begin(reason: str) -> None:
-    with connection.cursor() as cursor:
+    with limited() as cursor:
         cursor.execute(_BEGIN, [COOL_DOWN, reason])
-        begun = bool(cursor.rowcount)
-    if begun:
-        outbox.write(paused(reason))
+        if cursor.rowcount:
+            outbox.write(paused(reason))
 
 
-@transaction.atomic
 def _end(looked_at: datetime) -> None:
-    with connection.cursor() as cursor:
+    with limited() as cursor:
         cursor.execute(_END, [COOL_DOWN, looked_at])
         row = cursor.fetchone()
-    if row:
-        outbox.write(resumed(row[0]))
+        if row:
+            outbox.write(resumed(row[0]))
 
 
 def paused(reason: str) -> Draft:

@@ -4,9 +4,10 @@ from typing import cast
 from uuid import UUID
 
 from celery import current_app
-from django.db import connection
 from kombu import Connection
 from kombu.transport.virtual import Channel
+
+from spotify_auth.time_limit import limited
 
 QUEUE = "webhooks"
 
@@ -58,7 +59,7 @@ def dispatch() -> None:
 
 
 def _hand_out_some() -> int:
-    with connection.cursor() as cursor:
+    with limited() as cursor:
         cursor.execute(_HAND_OUT, [_AT_ONCE])
         count: int = cursor.fetchone()[0]
     return count
@@ -66,7 +67,7 @@ def _hand_out_some() -> int:
 
 def _due() -> list[tuple[UUID, int]]:
     """Each address that is sent to, in no order, with the tasks that it can use."""
-    with connection.cursor() as cursor:
+    with limited() as cursor:
         cursor.execute(_DUE, [IN_FLIGHT])
         return [(endpoint, due) for endpoint, due in cursor.fetchall()]
 

@@ -1,16 +1,18 @@
 """A worker sweeps by itself once beat's sweeps stay away, and says so once."""
 
+import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 import redis
 from django.conf import settings as live_settings
-from django.db import close_old_connections
+from django.db import close_old_connections, transaction
 from django.db import connection as database
 from pytest_django import Settings
 
-from spotify_auth import chores, tasks  # noqa: F401  (registers the chores)
+from config.celery import app
+from spotify_auth import chores, tasks, time_limit  # noqa: F401  (registers the chores)
 from spotify_auth.models import Chore
 from spotify_auth.refresh import lanes, sweep_watch
 from spotify_auth.refresh.sweep_watch import SweepWatch
@@ -122,3 +124,36 @@ def test_a_sweep_leaves_a_server_that_takes_no_changes(caplog: pytest.LogCapture
     sweep_watch.sweep()
 
     assert caplog.messages[1:] == ["sweep_works"]
+
+
+@pytest.mark.parametrize(
+    "table", ["spotify_auth_freshnesssample", "spotify_auth_announcedpause", "spotify_auth_notice"]
+)
+def test_a_table_of_the_figures_or_notices_that_is_locked_keeps_no_sweep_from_lanes(
+    table: str,
+    connect: Connect,
+    waiting: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without a limit each sweep would hold a thread of the workers for as long as the lock."""
+    connect()
+    app.set_default()  # pytest-celery has made another one the default for threads
+    monkeypatch.setattr(time_limit, "STATEMENT_SECONDS", 0.2)
+    monkeypatch.setattr(sweep_watch, "_failures", sweep_watch._Failures())
+    sweeping = threading.Thread(target=_sweep_in_a_thread)
+    with transaction.atomic(), database.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE {table}")
+        sweeping.start()
+        sweeping.join(5)
+        ended = not sweeping.is_alive()
+    sweeping.join()
+
+    assert ended
+    assert waiting.llen(lanes.QUEUE) == 1
+
+
+def _sweep_in_a_thread() -> None:
+    try:
+        sweep_watch.sweep()
+    finally:
+        database.close()
