@@ -18,7 +18,7 @@ from spotify_auth import redis_client
 logger = logging.getLogger(__name__)
 
 KEY: Final = "spotify_reads"
-OUTCOMES: Final = ("fresh", "stale", "not_connected", "reconnect_required")
+OUTCOMES: Final = ("fresh", "stale", "not_connected", "reconnect_required", "paused")
 ADD_AFTER_SECONDS = 5.0
 
 
@@ -43,7 +43,10 @@ class ReadOutcomes:
             self._adding = True
         timer = threading.Timer(ADD_AFTER_SECONDS, self.add)
         timer.daemon = True
-        timer.start()
+        try:
+            timer.start()
+        except RuntimeError:  # no thread is to be had: no reader fails for that
+            self._adding = False
 
     def add(self) -> None:
         """Add to Redis what was counted; without Redis it is kept for the next time."""

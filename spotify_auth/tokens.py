@@ -118,6 +118,8 @@ class RefreshPaused(TokenUnavailable):
     It ends when an administrator resumes the token, or when the user logs in.
     """
 
+    outcome = "paused"
+
 
 class TokenStale(TokenUnavailable):
     """The access token has too little life left. `generation` is what to nudge about."""

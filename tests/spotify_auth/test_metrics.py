@@ -19,11 +19,11 @@ from pytest_django import Settings
 
 from accounts.models import User
 from dev.process import ROOT, free_port
-from spotify_auth import chores, cooldown, metrics, tokens
+from spotify_auth import chores, cooldown, metrics, redis_client, tokens
 from spotify_auth.figures import roll_up, statuses
 from spotify_auth.models import Chore, Presence, TokenEvent
 from spotify_auth.presence import Sign
-from spotify_auth.read_outcomes import KEY, outcomes
+from spotify_auth.read_outcomes import KEY, ReadOutcomes, outcomes
 from tests.support.admin import enter_admin
 from tests.support.promtool import promtool
 from tests.support.tokens import Connect, ago, change
@@ -97,10 +97,11 @@ def test_only_operators_are_told(program: Client, settings: Settings, admin_user
 
 
 def test_what_it_says(connect: Connect, program: Client, settings: Settings) -> None:
-    well, stale, refused, ended = (connect(f"user-{n}", due=False) for n in range(4))
+    well, stale, refused, ended, paused = (connect(f"user-{n}", due=False) for n in range(5))
     change(stale, due_at=ago(70), expires_at=ago(20))
     change(refused, failures=2, suspected_at=ago(60), expires_at=ago(30))
     change(ended, status="reconnect_required")
+    change(paused, status="paused", expires_at=ago(10))
     for duration in (90, 700):
         TokenEvent.objects.create(
             user=well, cause="schedule", outcome="refreshed", rotated=True, duration_ms=duration
@@ -118,6 +119,8 @@ def test_what_it_says(connect: Connect, program: Client, settings: Settings) -> 
     for user in (stale, refused):
         with pytest.raises(tokens.TokenStale):
             tokens.access_token_for(user)
+    with pytest.raises(tokens.RefreshPaused):
+        tokens.access_token_for(paused)
     outcomes.add()
 
     found = scrape(program)
@@ -126,7 +129,7 @@ def test_what_it_says(connect: Connect, program: Client, settings: Settings) -> 
     assert found['spotify_token_refresh_total{outcome="refreshed"}'] == 2
     assert found['spotify_token_refresh_total{outcome="retry"}'] == 1
     assert found['spotify_token_refresh_total{outcome="suspected"}'] == 0
-    assert found['spotify_token_events_total{outcome="connected"}'] == 4
+    assert found['spotify_token_events_total{outcome="connected"}'] == 5
     assert found["spotify_token_rotations_total"] == 2
     assert found["spotify_token_refresh_seconds_count"] == 3
     assert found["spotify_token_refresh_seconds_sum"] == pytest.approx(12.79)
@@ -149,6 +152,7 @@ def test_what_it_says(connect: Connect, program: Client, settings: Settings) -> 
     assert 0 < found["spotify_cooldown_left_seconds"] <= 60
     assert found['spotify_token_reads_total{outcome="fresh"}'] == 1
     assert found['spotify_token_reads_total{outcome="stale"}'] == 2
+    assert found['spotify_token_reads_total{outcome="paused"}'] == 1
 
     text = program.get("/metrics").content.decode()
     assert promtool("check", "metrics", given=text) == ""
@@ -222,3 +226,22 @@ def test_without_redis_reads_are_counted_later(settings: Settings, db: None) -> 
         outcomes.add()
 
         assert client.hgetall(KEY) == {b"fresh": b"2"}
+
+
+def test_a_reader_needs_no_thread_to_be_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    redis_client.client().delete(KEY)
+    counted = ReadOutcomes()
+    with monkeypatch.context() as patch:
+        # What Python says of a limit of the system's, and while the process ends.
+        patch.setattr(threading.Thread, "start", _no_thread)
+        counted.count("fresh")
+    counted.add()
+
+    assert redis_client.client().hget(KEY, "fresh") == b"1"
+    counted.count("stale")
+    assert counted._adding  # it tries again
+    counted.add()
+
+
+def _no_thread(self: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
