@@ -19,7 +19,6 @@ from tests.support.cluster import has_ended
 from tests.support.processes import wait_for, web_process
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import connect_users, make_due
-from tests.support.worlds import in_both_worlds
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 
@@ -43,7 +42,6 @@ def nothing_is_in_flight(sandbox: Sandbox) -> bool:
     return bool(sandbox.stats()["in_flight"] == 0)
 
 
-@in_both_worlds
 def test_eight_tabs_a_user_at_the_moment_of_expiry_cause_one_refresh(
     celery_setup: CeleryTestSetup, fast_sandbox: Sandbox, service_env: dict[str, str]
 ) -> None:

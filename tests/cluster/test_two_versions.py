@@ -33,7 +33,6 @@ from tests.support.processes import (
 )
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import account_of, connect_users, token_of
-from tests.support.worlds import in_both_worlds
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 
@@ -64,7 +63,6 @@ def celery_worker_cluster(
         teardown_together(node.container for node in cluster)
 
 
-@in_both_worlds
 def test_both_versions_refresh_the_same_rows(
     celery_setup: CeleryTestSetup, fast_sandbox: Sandbox
 ) -> None:

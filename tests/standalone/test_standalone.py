@@ -18,6 +18,9 @@ from tests.support.tokens import forget
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("standalone")]
 
+# What does not depend on the kind of user is tried with the one whose keys are no numbers.
+with_uuid_keys = pytest.mark.parametrize("project", ["members.Member"], indirect=True)
+
 TOKEN = "SELECT {} FROM spotify_auth_spotifytoken WHERE user_id = %s"
 
 
@@ -34,6 +37,7 @@ def generation(project: Project, user_id: str) -> int:
     return number
 
 
+@with_uuid_keys
 @pytest.mark.parametrize("package", ["accounts", "config"])
 def test_nothing_of_ours_is_there_but_the_app(project: Project, package: str) -> None:
     assert "ModuleNotFoundError" in project.run("-c", f"import {package}").stderr
@@ -45,6 +49,7 @@ def test_the_project_is_in_order(project: Project) -> None:
     project.manage("makemigrations", "--check", "--dry-run")
 
 
+@with_uuid_keys
 def test_a_missing_setting_is_named_in_one_line(project: Project) -> None:
     code = (
         "from django.conf import settings; del settings.SPOTIFY_CLIENT_ID;"
@@ -57,6 +62,7 @@ def test_a_missing_setting_is_named_in_one_line(project: Project) -> None:
     assert "AttributeError" not in done.stderr
 
 
+@with_uuid_keys
 def test_a_user_who_is_not_connected_is_offered_to(project: Project) -> None:
     project.new_user("eve")
 
@@ -82,6 +88,7 @@ def test_a_connected_user_is_kept_fresh_and_seen(project: Project) -> None:
     assert project.sandbox.stats("user-1")["reuses_of_dead_token"] == 0
 
 
+@with_uuid_keys
 def test_a_page_that_waits_goes_on_by_itself(project: Project) -> None:
     user_id, browser = connected(project, "user-2")
     project.row(
@@ -135,6 +142,7 @@ def test_an_administrator_finds_and_refreshes_a_token(project: Project) -> None:
     assert "Traceback" not in worker.logs()
 
 
+@with_uuid_keys
 def test_disconnecting_erases_the_tokens(project: Project) -> None:
     user_id, browser = connected(project, "user-4")
 
@@ -146,6 +154,7 @@ def test_disconnecting_erases_the_tokens(project: Project) -> None:
     assert "Spotify is not connected" in browser.get("/music/").text
 
 
+@with_uuid_keys
 def test_a_failed_login_has_a_page(project: Project) -> None:
     project.new_user("mallory")
 
@@ -178,6 +187,7 @@ def test_a_user_is_deleted_in_the_admin_with_the_token(project: Project) -> None
     assert rows_of(project, user_id) == [0, 0, 0]
 
 
+@with_uuid_keys
 def test_house_keeping_forgets_the_grants_of_users_who_have_left(project: Project) -> None:
     user_id, _ = connected(project, "user-6")
     gone = "6f1c2d3e-0000-4000-8000-00000000beef" if "-" in user_id else "4711"
@@ -191,6 +201,7 @@ def test_house_keeping_forgets_the_grants_of_users_who_have_left(project: Projec
     assert [project.broker.exists(key) for key in rescued] == [0, 1]
 
 
+@with_uuid_keys
 def test_an_operator_rotates_keys_and_sorts_out_a_backup(project: Project) -> None:
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         forget(client, "spotify_auth:rescued:*")  # other tests share this Redis
