@@ -12,7 +12,7 @@ from spotify_auth.migration_operations import RunSQLInTurns
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("spotify_auth", "0018_token_ended"),
+        ("spotify_auth", "0017_figures"),
     ]
 
     operations = [

@@ -35,7 +35,6 @@ class Migration(migrations.Migration):
             AddIndexConcurrently(model_name="spotifytoken", index=index),
         )
     ] + [
-        # Two of these do their work too.
+        # The first of these does its work too.
         RemoveIndexConcurrently(model_name="spotifytoken", name="token_failing"),
-        RemoveIndexConcurrently(model_name="spotifytoken", name="token_ended"),
     ]

@@ -152,3 +152,23 @@ def test_the_groups_are_made_once_and_former_powers_are_kept() -> None:
     assert names["view_tokenevent"] == "Can view token event"
     assert names["refresh_spotifytoken"] == "Can have a token refreshed"
     assert len(names) == Permission.objects.count()
+
+
+def test_the_tables_of_operators_can_be_taken_back_and_made_again(connect: Connect) -> None:
+    user = connect("user-1")
+    before = indexes_of_tokens()
+
+    migrate("spotify_auth", "0015")
+
+    assert indexes_of_tokens() - before == {"token_failing"}  # what the previous version has
+    migrate("spotify_auth")
+    assert indexes_of_tokens() == before
+    assert token_of(user).generation == 1
+
+
+def indexes_of_tokens() -> set[str]:
+    with database.cursor() as cursor:
+        cursor.execute(
+            "SELECT indexname FROM pg_indexes WHERE tablename = %s", [SpotifyToken._meta.db_table]
+        )
+        return {name for (name,) in cursor.fetchall()}
