@@ -19,7 +19,7 @@ from spotify_auth.admin import SpotifyTokenAdmin, TokenEventAdmin
 from spotify_auth.admin_pages import people
 from spotify_auth.admin_pages.acting import MOST_AT_ONCE
 from spotify_auth.admin_pages.lists import CappedPaginator
-from spotify_auth.models import LastSeen, SpotifyToken, UserId
+from spotify_auth.models import LastSeen
 from spotify_auth.verbs import Operator
 
 admin.site.unregister(Group)
@@ -27,19 +27,6 @@ admin.site.register(Group, SuperusersGroupAdmin)
 
 for token_admin in (SpotifyTokenAdmin, TokenEventAdmin):
     token_admin.names = (*token_admin.names, "display_name")
-
-admin.site.unregister(SpotifyToken)
-
-
-@admin.register(SpotifyToken)
-class AccountTokenAdmin(SpotifyTokenAdmin):
-    """Tokens, whose revocation also logs the user out everywhere."""
-
-    def after_revoking(self, user_id: UserId) -> None:
-        """Log the user out everywhere: a revoked user must not stay logged in."""
-        user = User.objects.filter(pk=user_id).first()
-        if user:
-            sessions.end_all(user)
 
 
 class _OptionalUsernameField(UsernameField):

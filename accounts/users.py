@@ -78,6 +78,16 @@ def unlink(user: User, *, requested_by: str) -> bool:
     return True
 
 
+def log_out(user_id: int) -> None:
+    """Log a user out everywhere whose tokens an operator has revoked (AFTER_REVOKING).
+
+    Raises django.db.Error.
+    """
+    user = User.objects.filter(pk=user_id).first()
+    if user:
+        sessions.end_all(user)
+
+
 def note_account(user: User, account_id: str) -> bool:
     """Write a user's account where the previous version looks; False if it is another's there."""
     try:

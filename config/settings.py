@@ -209,6 +209,8 @@ env.stop_if_wrong()
 # For `manage.py doctor`: its checks of this project, and each variable as it may be shown.
 DOCTOR_CHECKS = ["accounts.doctor_checks.ADMINISTRATORS"]
 SETTINGS_SHOWN = env.shown
+# A revoked user is logged out too, whichever way an operator revokes.
+AFTER_REVOKING = "accounts.users.log_out"
 
 # --- Django ----------------------------------------------------------------------------
 

@@ -164,7 +164,7 @@ def _do(bulk: BulkAction, user_id: UserId) -> bool:
         with transaction.atomic():
             if not _lock(bulk.pk):
                 return False
-            result = action.act(user_id, operator=operator, reason=bulk.reason)
+            result = action.verb(user_id, operator=operator, reason=bulk.reason)
             counter = _COUNTERS[result.kind]
             moved = BulkAction.objects.filter(
                 pk=bulk.pk, state=BulkAction.State.RUNNING, cursor=bulk.cursor

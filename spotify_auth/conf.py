@@ -93,6 +93,9 @@ DEFAULTS: Final[dict[str, Any]] = {
     "MOST_DATABASE_CONNECTIONS": 0,
     # Further checks of `manage.py doctor`: dotted paths of `spotify_auth.doctor.findings.Check`s.
     "DOCTOR_CHECKS": [],
+    # What else ends when an operator revokes a user's tokens, in the same transaction: the dotted
+    # path of a function that takes the user's primary key.
+    "AFTER_REVOKING": "",
 }
 """The value of each setting that a project does not set."""
 
@@ -127,6 +130,7 @@ class Settings:
     TOKEN_EVENT_RETENTION_DAYS: int
     MOST_DATABASE_CONNECTIONS: int
     DOCTOR_CHECKS: list[str]
+    AFTER_REVOKING: str
     RATE_LIMIT_LOGINS: int
     RATE_LIMIT_ADDRESS: int
     RATE_LIMIT_DASHBOARDS: int

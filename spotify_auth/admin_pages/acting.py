@@ -86,12 +86,6 @@ class TokenActions(_ModelAdmin):
         context |= {"actions": self.actions_on(context["original"], request)}
         return super().render_change_form(request, context, *args, **kwargs)
 
-    def after_revoking(self, user_id: UserId) -> None:
-        """For projects: what else ends when a user's token is revoked. Nothing here.
-
-        In the transaction that revokes.
-        """
-
 
 def _ask(
     action: Action, pages: TokenActions, request: HttpRequest, queryset: QuerySet[SpotifyToken]
@@ -144,7 +138,7 @@ def _act(
     reason: str,
 ) -> None:
     operator = Operator.of(request.user)
-    results = Counter(action.act(pk, operator=operator, reason=reason) for pk in chosen)
+    results = Counter(action.verb(pk, operator=operator, reason=reason) for pk in chosen)
     for result, count in results.items():
         number = f"{count} token{'' if count == 1 else 's'}"
         said = f"{action.label.split(' (')[0]}, {number}: {result.sentence}"

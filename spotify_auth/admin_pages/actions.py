@@ -4,13 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.contrib import admin
-from django.db import transaction
-
 from spotify_auth import verbs
 from spotify_auth.failure_codes import FailureCode
-from spotify_auth.models import SpotifyToken, UserId
-from spotify_auth.verbs import Kind, Operator, Result
+from spotify_auth.models import SpotifyToken
+from spotify_auth.verbs import Result
 
 Status = SpotifyToken.Status
 
@@ -40,18 +37,6 @@ class Action:
         """Whether this user may do it."""
         allowed: bool = user.has_perm(f"spotify_auth.{self.permission}_spotifytoken")
         return allowed
-
-    def act(self, user_id: UserId, *, operator: Operator, reason: str) -> Result:
-        """Do it to one token, and what the project does along with it, or neither.
-
-        Raises django.db.Error.
-        """
-        with transaction.atomic():
-            result = self.verb(user_id, operator=operator, reason=reason)
-            if self.verb is verbs.revoke and result.kind is not Kind.BUSY:
-                pages: Any = admin.site.get_model_admin(SpotifyToken)
-                pages.after_revoking(user_id)
-        return result
 
 
 def _is_active(token: SpotifyToken) -> bool:

@@ -7,11 +7,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from spotify_auth.failure_codes import FailureCode
+from spotify_auth.freshness import EXPIRING_SECONDS
 from spotify_auth.models import SpotifyToken
 
 OVERDUE = timedelta(seconds=60)
 """A token that is due waits for a worker for some seconds. One that waits for longer is overdue."""
-EXPIRING = timedelta(minutes=5)
+EXPIRING = timedelta(seconds=EXPIRING_SECONDS)
 """A token with less left that should have been refreshed is about to expire."""
 RECONNECT_SOON = timedelta(days=30)
 """How long before the six months are over a reconnect is due."""

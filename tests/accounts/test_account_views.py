@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -246,8 +247,8 @@ def test_a_session_that_was_just_ended_does_not_come_back_by_a_note(user: User) 
 
 
 def test_a_revocation_ends_the_sessions_of_its_user(connect: Connect) -> None:
-    user, other = connect("user-1"), connect("user-2")
-    theirs, others = browser_of(user), browser_of(other)
+    user, other, third = connect("user-1"), connect("user-2"), connect("user-3")
+    theirs, others, thirds = browser_of(user), browser_of(other), browser_of(third)
     admin = User.objects.create(username="admin", is_staff=True)
     names = ("view_spotifytoken", "revoke_spotifytoken")
     admin.user_permissions.set(Permission.objects.filter(codename__in=names))
@@ -261,8 +262,11 @@ def test_a_revocation_ends_the_sessions_of_its_user(connect: Connect) -> None:
         "reason": "asked for by mail",
     }
     staff.post(reverse("admin:spotify_auth_spotifytoken_changelist"), form)
+    command = ("tokens", "revoke", f"pk:{third.pk}", "--reason", "by mail", "--no-input")
+    call_command(*command, stdout=StringIO())
 
     assert not is_logged_in(theirs)
+    assert not is_logged_in(thirds)
     assert is_logged_in(others)
     assert is_logged_in(staff)
 

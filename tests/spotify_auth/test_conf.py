@@ -8,7 +8,12 @@ from config import settings as product
 from spotify_auth import conf
 from spotify_auth.conf import DEFAULTS, REQUIRED
 
-COMPUTED = {"SPOTIFY_CONNECTION_URL", "MOST_DATABASE_CONNECTIONS", "DOCTOR_CHECKS"}
+COMPUTED = {
+    "SPOTIFY_CONNECTION_URL",
+    "MOST_DATABASE_CONNECTIONS",
+    "DOCTOR_CHECKS",
+    "AFTER_REVOKING",
+}
 """Set in config/settings.py, and not read from one variable."""
 
 BROKER = "redis://127.0.0.1:6379/3"

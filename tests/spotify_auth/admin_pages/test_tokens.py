@@ -46,8 +46,8 @@ FAILING = {**FRESH, "failures": 2, "last_error": "http_503"}
     [
         (FRESH, "fresh", set()),
         # No worker has come to it, but it will do for a while.
-        ({**LATE, "expires_at": Now() + 10 * MINUTE}, "overdue", {"overdue"}),
-        ({**LATE, "expires_at": Now() + 4 * MINUTE}, "overdue", {"overdue", "expiring"}),
+        ({**LATE, "expires_at": Now() + 16 * MINUTE}, "overdue", {"overdue"}),
+        ({**LATE, "expires_at": Now() + 14 * MINUTE}, "overdue", {"overdue", "expiring"}),
         ({**LATE, "expires_at": Now() - MINUTE}, "expired", {"overdue", "expiring", "lost"}),
         # Somebody asked for it a moment ago: it is due "since its issue", and late for nobody.
         (
@@ -56,7 +56,7 @@ FAILING = {**FRESH, "failures": 2, "last_error": "http_503"}
             set(),
         ),
         (FAILING, "retrying", {"failing"}),
-        ({**FAILING, "expires_at": Now() + 4 * MINUTE}, "retrying", {"failing", "expiring"}),
+        ({**FAILING, "expires_at": Now() + 14 * MINUTE}, "retrying", {"failing", "expiring"}),
         ({**FAILING, "expires_at": Now() - MINUTE}, "expired", {"failing", "expiring", "lost"}),
         ({**FAILING, "suspected_at": Now()}, "suspected", {"failing", "suspected"}),
         # Its user has not been here for long: it is let expire on purpose.
