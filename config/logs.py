@@ -43,7 +43,9 @@ def logging_config(*, level: str, style: str) -> dict[str, Any]:
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
             # urllib3 writes request lines at DEBUG, and redis its commands: never ours to show.
-            **{name: {"level": "INFO"} for name in ("urllib3", "requests", "redis", "kombu")},
+            **{name: {"level": "INFO"} for name in ("requests", "redis", "kombu")},
+            # At WARNING it writes headers that are none, and the whole address that was called.
+            "urllib3": {"level": "ERROR"},
             # Three lines for each sweep, a sweep every few seconds: our own say what changed.
             **{
                 name: {"level": "WARNING", "filters": ["one_line_an_outage"]}

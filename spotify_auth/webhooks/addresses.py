@@ -5,6 +5,7 @@ connected to, since a name may lead elsewhere a moment later (DNS rebinding).
 """
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 from spotify_auth.client_address import Address
@@ -27,6 +28,10 @@ _INSIDE_TOO = tuple(
 """Never public, though Python, or this version of it, takes them for that."""
 
 
+_NAME = re.compile(r"[\w-]+(\.[\w-]+)*\.?", re.ASCII)
+"""Of a host. What else urlsplit takes for one, requests refuses, or takes for another."""
+
+
 class BadAddress(ValueError):
     """An address that no webhook is sent to; the message says why."""
 
@@ -45,6 +50,8 @@ def check(url: str) -> None:
     if not url.isascii() or not url.isprintable() or " " in url:
         raise BadAddress("An address has visible ASCII characters only.")
     literal = _parse(host)
+    if literal is None and not _NAME.fullmatch(host):
+        raise BadAddress("This is no host.")
     if literal is not None and not is_allowed(literal):
         raise BadAddress(f"{host} is not a public address, and WEBHOOK_ALLOWED_NETWORKS lacks it.")
     if parts.scheme == "http" and not _is_allowed_loopback(host):

@@ -59,6 +59,10 @@ def test_public_addresses_are_allowed(address: str) -> None:
         ("https:///hook", "and a host"),
         ("https://user@example.com/", "no user"),
         ("https://example.com/#part", "no fragment"),
+        ("https://*.example.com/", "no host"),
+        ("https://a%b.example.com/", "no host"),
+        ("https://<b>/", "no host"),
+        ("https://.example.com/", "no host"),
         ("https://example.com:port/", "no address"),
         ("https://exämple.com/", "ASCII"),
         ("https://10.0.0.1/", "not a public address"),
@@ -94,6 +98,5 @@ def test_a_number_that_a_resolver_takes_for_an_address_is_refused_too() -> None:
 @pytest.mark.parametrize("host", ["*.example.com", ".example.com", "%zz"])
 def test_what_is_no_host_for_the_client_is_a_failure_like_others(host: str) -> None:
     """A delivery that raised would be due again at each sweep, for ever."""
-    url = f"https://{host}/hook"
-    addresses.check(url)
+    url = f"https://{host}/hook"  # as an earlier version may have stored it
     assert transport.post(url, b"{}", {}).excerpt == "No connection, or no HTTP: InvalidURL."

@@ -254,6 +254,19 @@ def test_a_chunk_of_negative_size_is_not_read_to_its_end(
     assert largest < 48 * 1024 * 1024, "more than what the receiver itself holds"
 
 
+def test_headers_that_are_none_do_not_write_the_address_into_the_log(
+    endpoint: WebhookEndpoint, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Addresses may have a secret in them; and a receiver writes no line of our log."""
+    receiver.next = [b"HTTP/1.1 500 No\r\nX: 1\r\nno header\r\nA: b\r\n\r\n"]
+    happen()
+
+    assert send(endpoint).last_status == 500
+    assert "webhook_attempted outcome=failed" in caplog.text
+    assert "/hooks" not in caplog.text
+    assert "no header" not in caplog.text
+
+
 def test_house_keeping_deletes_deliveries_with_their_notices(
     endpoint: WebhookEndpoint, receiver: Receiver
 ) -> None:
