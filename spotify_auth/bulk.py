@@ -39,6 +39,8 @@ AT_ONCE = 500
 """Tokens that are looked up at a time; the administrator's permission is looked at as often."""
 LONGEST_SECONDS = 20.0
 """After this long a worker hands it on, so that no task runs for hours."""
+MOST_RUNNING = 4
+"""At the same time: each holds a thread of a worker, and lanes need the others."""
 ABANDONED = timedelta(seconds=60)
 """Without a step for so long, its worker is gone. A token is waited for half as long at most."""
 KEPT = timedelta(days=90)
@@ -75,6 +77,11 @@ def begin(
         transaction.on_commit(partial(_send, bulk.pk))
     logger.info("bulk_begun pk=%s action=%s asked_by=%s", bulk.pk, action, for_the_log(bulk.by))
     return bulk
+
+
+def has_place() -> bool:
+    """Whether another one may begin now. Raises django.db.Error."""
+    return BulkAction.objects.filter(state=BulkAction.State.RUNNING).count() < MOST_RUNNING
 
 
 def cancel(pk: int, *, administrator: AbstractBaseUser | AnonymousUser) -> bool:

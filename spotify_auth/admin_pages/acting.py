@@ -101,8 +101,12 @@ def _ask(
     form = ReasonForm(request.POST if request.POST.get("confirmed") == "yes" else None)
     if form.is_valid():
         reason = form.cleaned_data["reason"]
-        if in_bulk:
+        if in_bulk and bulk.has_place():
             return _begin(action, request, reason)
+        if in_bulk:
+            said = f"{bulk.MOST_RUNNING} actions are under way: wait for one, or cancel one."
+            pages.message_user(request, said, messages.ERROR)
+            return None
         _act(action, pages, request, chosen, reason)
         return _back(request)
     context = {

@@ -91,6 +91,24 @@ def test_ticking_too_many_without_select_all_does_nothing(
     assert not BulkAction.objects.exists()
 
 
+def test_few_are_under_way_at_the_same_time(
+    admin: Client, root: User, users: list[User], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or one administrator could take all threads from the lanes."""
+    monkeypatch.setattr(acting, "MOST_AT_ONCE", 2)
+    running = [begun(root, query="needs=failing") for _ in range(bulk.MOST_RUNNING)]
+    ticked = {"action": "pause", "_selected_action": str(users[0].pk), "select_across": "1"}
+    asked = {**ticked, "confirmed": "yes", "reason": "r"}
+
+    answer = admin.post(TOKENS, asked, follow=True)
+
+    assert "4 actions are under way" in answer.content.decode()
+    assert BulkAction.objects.count() == len(running)
+    bulk.run(running[0].pk)
+    admin.post(TOKENS, asked)
+    assert BulkAction.objects.count() == len(running) + 1
+
+
 def test_only_what_matches_is_acted_on(root: User, users: list[User]) -> None:
     SpotifyToken.objects.filter(pk__in=[users[1].pk, users[3].pk]).update(
         failures=1, last_error="http_503"
