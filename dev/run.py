@@ -49,11 +49,18 @@ def main() -> int:
             ended = run_step(["/bin/sh", "-c", f"exec {own_python(step)}"], env=env, cwd=ROOT)
             if ended.returncode:
                 return 1
-        # Elsewhere, in production say, nobody is made an administrator unasked.
-        if "POSTGRES_PORT" in ports:
-            password = local_secrets()["ADMINISTRATOR_PASSWORD"]
-            note = "\n".join(filter(None, [way_in(password=password, env=env), note]))
+        note = "\n".join(filter(None, [_way_in(ports, env=env), note]))
         return supervise(procfile, env=env, servers=servers, note=note)
+
+
+def _way_in(ports: Mapping[str, int], *, env: Mapping[str, str]) -> str:
+    """How to enter the admin; blank where the database is given.
+
+    Elsewhere, in production say, nobody is made an administrator unasked.
+    """
+    if "POSTGRES_PORT" not in ports:
+        return ""
+    return way_in(password=local_secrets()["ADMINISTRATOR_PASSWORD"], env=env)
 
 
 def _given() -> dict[str, str]:

@@ -13,9 +13,10 @@ import psutil
 import pytest
 import requests
 
+from accounts.models import User
 from dev import run as make_run
 from dev.process import ROOT, free_port
-from tests.support.processes import wait_for
+from tests.support.processes import service_environment, wait_for
 
 NAMES = ("PORT", "SANDBOX_PORT", "POSTGRES_PORT", "REDIS_PORT")
 Run = subprocess.Popen[str]
@@ -228,6 +229,21 @@ def test_a_server_whose_address_is_in_a_file_is_not_started() -> None:
     given = {"DATABASE_URL_FILE": "/run/secrets/database", "REDIS_URL_FILE": "/run/secrets/redis"}
 
     assert set(make_run._ports(given)) == {"PORT", "SANDBOX_PORT"}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("name", ["DATABASE_URL", "DATABASE_URL_FILE"])
+def test_nobody_is_made_an_administrator_of_a_database_that_is_given(name: str) -> None:
+    nowhere = "http://127.0.0.1:9"
+    here = {"HOST": "127.0.0.1", "PORT": "9"}
+    env = service_environment(spotify_url=nowhere, redis_url="redis://127.0.0.1:9", **here)
+
+    ports = make_run._ports({name: env["DATABASE_URL"]})
+
+    assert make_run._way_in(ports, env=env) == ""
+    assert not User.objects.exists()
+    assert make_run._way_in(make_run._ports({}), env=env)  # the one that make run starts
+    assert User.objects.get().is_superuser
 
 
 def test_a_secret_in_a_file_takes_the_place_of_a_local_one(
