@@ -1,5 +1,6 @@
 """What a sweep does about webhooks: hand notices out, and enqueue a task for what is due."""
 
+import time
 from typing import cast
 from uuid import UUID
 
@@ -17,6 +18,9 @@ IN_FLIGHT_IN_ALL = 8
 """Deliveries of all workers at the same time. Each holds a worker's thread, for 15 s if nobody
 answers: lanes need the others."""
 _AT_ONCE = 1000
+HAND_OUT_SECONDS = 5.0
+"""After this long a sweep leaves the rest to the next one: a mass refusal is a million notices, and
+whoever sweeps without beat must come to the next sweep."""
 
 # A delivery's constraint makes it once for each address, also when two sweeps meet.
 _HAND_OUT = """
@@ -49,7 +53,8 @@ FROM spotify_auth_webhookendpoint AS endpoint WHERE status = 'enabled' ORDER BY 
 
 def dispatch() -> None:
     """Hand out what is new, and enqueue deliveries. Raises django.db.Error and BrokerError."""
-    while _hand_out_some() == _AT_ONCE:
+    give_up = time.monotonic() + HAND_OUT_SECONDS
+    while _hand_out_some() == _AT_ONCE and time.monotonic() < give_up:
         pass
     wanted = [endpoint for endpoint, due in _due() for _ in range(due)]
     if wanted:

@@ -329,3 +329,21 @@ def test_an_address_is_enabled_while_something_is_being_sent_to_it(
 
     statuses = WebhookDelivery.objects.values_list("status", flat=True)
     assert list(statuses) == [Status.DELIVERED] * 2
+
+
+def test_a_sweep_hands_out_for_some_seconds_and_the_next_one_goes_on(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "_AT_ONCE", 1)
+    monkeypatch.setattr(dispatch, "HAND_OUT_SECONDS", 0)
+    draft = Draft(kind=Kind.SERVICE_PAUSED, reason="rate_limited", sentence="Spotify limits us.")
+    for _ in range(3):
+        outbox.write(draft)
+    for left in (2, 1):
+        dispatch.dispatch()
+        assert Notice.objects.filter(handed_out=False).count() == left
+
+    monkeypatch.setattr(dispatch, "HAND_OUT_SECONDS", 60)
+    outbox.write(draft)
+    dispatch.dispatch()
+    assert not Notice.objects.filter(handed_out=False).exists()
