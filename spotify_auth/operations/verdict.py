@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Final
 
 from spotify_auth import freshness
+from spotify_auth.admin_pages.conditions import OVERDUE
 from spotify_auth.conf import settings
 from spotify_auth.cooldown import Reason
 from spotify_auth.freshness import EXPIRING_SECONDS
@@ -18,7 +19,7 @@ from spotify_auth.operations.wording import clock, number, users
 from spotify_auth.templatetags.moments import lasting
 
 GUIDE: Final = "docs/how-to/read-the-operations-page.md"
-LATE_SECONDS = 60.0
+LATE_SECONDS = OVERDUE.total_seconds()
 """A token that is due for longer waits for a worker that does not come."""
 
 
@@ -142,7 +143,7 @@ def _cooled_down(look: Looked) -> Cause | None:
     traffic = look.summary.traffic
     if traffic is None or not traffic.cooldown:
         return None
-    because, do = _COOLDOWNS.get(Reason(traffic.cooldown), ("", ""))
+    because, do = _COOLDOWNS[Reason(traffic.cooldown)]
     left = f", for another {lasting(traffic.cooldown_left)}" if traffic.cooldown_left else ""
     return Cause(code=traffic.cooldown, because=f"{because}: all refreshing pauses{left}", do=do)
 
