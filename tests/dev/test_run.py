@@ -233,7 +233,11 @@ def test_a_server_whose_address_is_in_a_file_is_not_started() -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", ["DATABASE_URL", "DATABASE_URL_FILE"])
-def test_nobody_is_made_an_administrator_of_a_database_that_is_given(name: str) -> None:
+def test_nobody_is_made_an_administrator_of_a_database_that_is_given(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = {"ADMINISTRATOR_PASSWORD": "a password that is long enough"}
+    monkeypatch.setattr(make_run, "local_secrets", lambda: made)
     nowhere = "http://127.0.0.1:9"
     here = {"HOST": "127.0.0.1", "PORT": "9"}
     env = service_environment(spotify_url=nowhere, redis_url="redis://127.0.0.1:9", **here)
