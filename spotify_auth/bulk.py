@@ -194,8 +194,10 @@ def _lock(pk: int) -> bool:
 def _administrator(bulk: BulkAction) -> Any:
     """Who began it, if they may still do it; None otherwise."""
     user: Any = get_user_model()._base_manager.filter(pk=_key_of(bulk)).first()
-    may = user and user.is_active and user.is_staff and ACTIONS[bulk.action].is_allowed(user)
-    return user if may else None
+    staff = user and user.is_active and user.is_staff
+    # Without the first of the two the list itself, and all that can be done on it, is closed.
+    sees = staff and user.has_perm("spotify_auth.view_spotifytoken")
+    return user if sees and ACTIONS[bulk.action].is_allowed(user) else None
 
 
 def _key_of(bulk: BulkAction) -> UserId:

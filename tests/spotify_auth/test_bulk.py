@@ -2,6 +2,7 @@
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
 from django.db.models.functions import Now
 from django.test import Client
 from pytest_django import Settings
@@ -187,6 +188,19 @@ def test_who_may_not_do_it_any_more_does_it_no_more(
         State.STOPPED,
         "root may not do this any more.",
     )
+
+
+@pytest.mark.parametrize("loses", ["view_spotifytoken", "pause_spotifytoken"])
+def test_each_permission_that_it_needs_is_looked_at(users: list[User], loses: str) -> None:
+    staff = User.objects.create(username="operator", is_staff=True)
+    staff.user_permissions.set(group("Pause tokens").permissions.all())
+    found = begun(staff)
+    staff.user_permissions.remove(Permission.objects.get(codename=loses))
+
+    bulk.run(found.pk)
+
+    assert set(statuses(users)) == {"active"}
+    assert again(found).state == State.STOPPED
 
 
 def test_it_can_be_cancelled_by_who_may_do_it(
