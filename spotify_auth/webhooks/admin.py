@@ -55,8 +55,12 @@ class EndpointPages(_EndpointAdmin):
     list_display = ("name", "url", "status", "waiting", "given_up", "failing_since")
     list_filter = ("status",)
     readonly_fields = ("status", "failing_since", "previous_until", "created_at")
-    fields = ("name", "url", "kinds", *readonly_fields)
     actions = ("send_test", "renew_secret", "enable", "disable")
+
+    def get_fields(self, request: HttpRequest, obj: WebhookEndpoint | None = None) -> list[str]:
+        """What is typed; of an address that exists already, also how it is."""
+        typed = list(self.form.Meta.fields)
+        return [*typed, *self.readonly_fields] if obj else typed
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[WebhookEndpoint]:
         """With the numbers of deliveries that were not taken."""

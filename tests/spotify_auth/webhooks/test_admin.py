@@ -44,6 +44,7 @@ MANAGE = ("view_webhookendpoint", "add_webhookendpoint", "change_webhookendpoint
 
 def test_a_secret_is_shown_once_and_stored_sealed(client: Client, receiver: Receiver) -> None:
     administrator(client, *MANAGE, "view_webhookdelivery")
+    assert "Created at" not in client.get(ADD).content.decode()  # it has not been yet
     refused = client.post(ADD, {"name": "a", "url": "http://10.0.0.1/", "kinds": ["x"]})
     assert "is not a public address" in refused.content.decode()
     assert "Select a valid choice" in refused.content.decode()
@@ -58,6 +59,7 @@ def test_a_secret_is_shown_once_and_stored_sealed(client: Client, receiver: Rece
     page = reverse("admin:spotify_auth_webhookendpoint_change", args=[endpoint.pk])
     for address in (LIST, page, page.replace("/change/", "/history/")):
         assert secret not in client.get(address).content.decode()
+    assert "Created at" in client.get(page).content.decode()
     with database.cursor() as cursor:
         cursor.execute("SELECT t::text FROM spotify_auth_webhookendpoint AS t")
         assert secret.encode().hex() not in cursor.fetchone()[0]
