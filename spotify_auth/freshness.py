@@ -51,7 +51,7 @@ WITH troubled AS ({TROUBLED}), troubles AS (
     FROM troubled
 ), next_ones AS (
     SELECT expires_at - now() AS left_to_live FROM spotify_auth_spotifytoken
-    WHERE status = 'active' AND due_at > now() AND due_at <= expires_at
+    WHERE status = 'active' AND due_at > now() AND due_at <= expires_at AND suspected_at IS NULL
     ORDER BY due_at LIMIT %(next_ones)s
 )
 SELECT ({CONNECTED}),

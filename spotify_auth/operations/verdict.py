@@ -70,8 +70,9 @@ def verdict(look: Looked) -> Verdict:
         return _waits(headline, _more(look), causes)
     if now.refused:
         verb = "has" if now.refused == 1 else "have"
-        headline = f"{users(now.refused)} {verb} no fresh token, because Spotify refused it"
-        return _waits(f"{headline}; all others have one.", _more(look), causes)
+        since = _stale_since(look, now.worst_refused_left)
+        headline = f"{users(now.refused)} {verb} no fresh token, {since}, because Spotify refused"
+        return _waits(f"{headline} it; all others have one.", _more(look), causes)
     if causes:
         headline = f"All connected users have fresh tokens, but {because}."
         return _waits(headline, _more(look), causes)
@@ -204,14 +205,14 @@ def _lost(look: Looked, causes: Sequence[Cause]) -> str:
     now = look.summary.freshness
     verb = "has" if now.unexplained == 1 else "have"
     why = f", because {causes[0].because}" if causes else ""
-    return f"{users(now.unexplained)} {verb} no fresh token, {_first_lost(look)}{why}."
+    since = _stale_since(look, now.worst_left)
+    return f"{users(now.unexplained)} {verb} no fresh token, {since}{why}."
 
 
-def _first_lost(look: Looked) -> str:
+def _stale_since(look: Looked, worst_left: float | None) -> str:
     """Since when the first of them has none: its access token tells."""
-    left = look.summary.freshness.worst_left or 0.0
-    needed = settings.ACCESS_TOKEN_MINIMUM_SECONDS
-    return f"since {clock(look.now + timedelta(seconds=min(left - needed, 0.0)), now=look.now)}"
+    left = (worst_left or 0.0) - settings.ACCESS_TOKEN_MINIMUM_SECONDS
+    return f"since {clock(look.now + timedelta(seconds=min(left, 0.0)), now=look.now)}"
 
 
 def _threatened(look: Looked, causes: Sequence[Cause]) -> str:

@@ -76,6 +76,20 @@ def test_the_worst_of_healthy_tokens(connect: Connect) -> None:
     assert freshness.measure().worst_left == pytest.approx(800, abs=2)
 
 
+def test_the_worst_is_not_a_token_that_spotify_refused(connect: Connect) -> None:
+    """Not while its access token lives on, either."""
+    well, refused = connect("user-1", due=False), connect("user-2", due=False)
+    change(well, due_at=Now() + timedelta(seconds=700), expires_at=Now() + timedelta(seconds=900))
+    next_attempt = Now() + timedelta(seconds=60)
+    change(refused, failures=1, suspected_at=ago(9), due_at=next_attempt)
+    change(refused, expires_at=Now() + timedelta(seconds=300))
+
+    found = freshness.measure()
+
+    assert found.worst_left == pytest.approx(900, abs=2)
+    assert found.worst_refused_left == pytest.approx(300, abs=2)
+
+
 def test_figures_come_from_the_small_indexes(connect: Connect) -> None:
     connect(due=False)
     with database.cursor() as cursor:

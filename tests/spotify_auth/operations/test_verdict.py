@@ -119,9 +119,10 @@ STALE = {"stale": 37, "worst_left": -20.0}
         ),
         # Refused ones are told apart: it is no fault of ours, and nothing to be woken for.
         (
-            looked(fresh={"stale": 5, "refused": 5, "suspected": 5}),
+            looked(fresh={"stale": 5, "refused": 5, "suspected": 5, "worst_refused_left": -3600.0}),
             "wait",
-            "5 users have no fresh token, because Spotify refused it; all others have one.",
+            "5 users have no fresh token, since 11:00 UTC, because Spotify refused it; all others "
+            "have one.",
         ),
         (
             looked(fresh={"expiring": 12, "overdue": 12, "oldest_overdue": 90.0}),
