@@ -57,6 +57,9 @@ class EndpointPages(_EndpointAdmin):
     readonly_fields = ("status", "failing_since", "previous_until", "created_at")
     actions = ("send_test", "renew_secret", "enable", "disable")
 
+    class Media:
+        css = {"all": ["spotify_auth/admin.css"]}
+
     def get_fields(self, request: HttpRequest, obj: WebhookEndpoint | None = None) -> list[str]:
         """What is typed; of an address that exists already, also how it is."""
         typed = list(self.form.Meta.fields)
