@@ -60,10 +60,12 @@ class EndpointPages(_EndpointAdmin):
     class Media:
         css = {"all": ["spotify_auth/admin.css"]}
 
-    def get_fields(self, request: HttpRequest, obj: WebhookEndpoint | None = None) -> list[str]:
+    def get_fields(
+        self, request: HttpRequest, obj: WebhookEndpoint | None = None
+    ) -> tuple[str, ...]:
         """What is typed; of an address that exists already, also how it is."""
-        typed = list(self.form.Meta.fields)
-        return [*typed, *self.readonly_fields] if obj else typed
+        typed = EndpointForm.Meta.fields
+        return (*typed, *self.readonly_fields) if obj else typed
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[WebhookEndpoint]:
         """With the numbers of deliveries that were not taken."""
