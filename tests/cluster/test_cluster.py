@@ -29,7 +29,7 @@ WORKERS = 2
 @pytest.fixture
 def lifetime() -> int:
     """Long enough that nothing is refreshed but what a test makes due."""
-    return 120
+    return 1200
 
 
 @pytest.fixture

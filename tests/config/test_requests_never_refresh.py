@@ -33,6 +33,7 @@ SAMPLES = {
     "url": "nothing",
     "id": "1",
     "pk": "1",
+    "code": "http_503",
 }
 """A value for each part of an address that varies."""
 

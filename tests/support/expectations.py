@@ -123,7 +123,8 @@ ROTATING: dict[str, Case] = {
     "a blank scope": _refreshed(blank_scope={}),
     "reuse would revoke": _refreshed(reuse_revokes_grant={}),
     "the old access token dies": _refreshed(old_access_token_dies={}),
-    # The Web API's faults are no concern of the token's.
+    # A clock, and the Web API's faults, are no concern of the token's.
+    "Spotify's clock is ahead": _refreshed(clock_ahead={"seconds": 300}),
     "the Web API fails": _refreshed(web_api_error={}),
     "the owner's Premium has lapsed": _refreshed(owner_without_premium={}),
     "the Web API is slow": _refreshed(web_api_latency={"seconds": 0.1}),
