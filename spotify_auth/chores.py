@@ -6,7 +6,7 @@ says "sweep", and each sweep enqueues the chores that are due.
 """
 
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from celery import current_app
 from django.db import connection
@@ -40,7 +40,7 @@ WHERE name = (
     FOR UPDATE SKIP LOCKED
 )
 """
-_GIVE_BACK = "UPDATE spotify_auth_chore SET done_at = NULL WHERE name = %s"
+_GIVE_BACK = "UPDATE spotify_auth_chore SET done_at = %s WHERE name = %s"
 
 
 def register(name: str, *, every: timedelta) -> None:
@@ -77,7 +77,10 @@ def take(name: str, *, every: timedelta | None = None) -> bool:
         return bool(cursor.rowcount)
 
 
-def give_back(name: str) -> None:
-    """The chore is not done: another worker goes on at the next sweep."""
+def give_back(name: str, *, done_at: datetime | None = None) -> None:
+    """The chore is not done: another worker goes on at the next sweep.
+
+    `done_at` is when it was last done, for one whose age is looked at.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(_GIVE_BACK, [name])
+        cursor.execute(_GIVE_BACK, [done_at, name])

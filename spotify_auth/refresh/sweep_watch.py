@@ -32,8 +32,7 @@ logger = logging.getLogger(__name__)
 def sweep() -> None:
     """Open lanes for what is due, and enqueue the chores that are due, because beat says so."""
     try:
-        chores.take(chores.SWEEP, every=timedelta(0))
-        _sweep()
+        _sweep_as(chores.SWEEP, every=timedelta(0))
     except LOST as error:
         _failures.note(error)
     else:
@@ -66,6 +65,22 @@ def _show(sign: Sign) -> None:
         sign.show(lanes_running=process.running.count)
     finally:
         connection.close()  # in between it would be one more for PostgreSQL to hold
+
+
+def _sweep_as(name: str, *, every: timedelta) -> bool:
+    """Sweep, unless another process has just done so under this name; whether it did.
+
+    A sweep that fails renews nothing: it leaves the time of the one before.
+    """
+    done_at = Chore.objects.filter(name=name).values_list("done_at", flat=True).first()
+    if not chores.take(name, every=every):
+        return False
+    try:
+        _sweep()
+    except LOST:
+        chores.give_back(name, done_at=done_at)
+        raise
+    return True
 
 
 def _sweep() -> None:
@@ -130,7 +145,4 @@ class SweepWatch:
         if not self._missed:
             logger.warning("sweep_missed seconds=%.0f look_at=beat", silence)
             self._missed = True
-        if not chores.take(chores.OWN_SWEEP, every=timedelta(seconds=interval * 0.9)):
-            return False
-        _sweep()
-        return True
+        return _sweep_as(chores.OWN_SWEEP, every=timedelta(seconds=interval * 0.9))

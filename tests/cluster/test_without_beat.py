@@ -92,7 +92,8 @@ def test_threads_without_work_hold_no_connection(
     fast_sandbox.faults("latency", seconds=1.0)
     for user in connect_users(fast_sandbox, count=8):
         make_due(user)
-    wait_for(lambda: len(sessions(worker.container)) >= 4, what="threads with work")
+    wait_for(lambda: len(sessions(worker.container)) >= 8, what="threads with work")
 
-    # What is left is the worker's own look for sweeps.
-    wait_for(lambda: len(sessions(worker.container)) <= 1, what="their connections to go")
+    # What is left is the worker's own look for sweeps, and the thread of the latest chores: they
+    # come every five seconds, and a connection goes after fifteen without work.
+    wait_for(lambda: len(sessions(worker.container)) <= 5, what="their connections to go")

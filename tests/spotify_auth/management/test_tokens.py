@@ -271,8 +271,8 @@ def test_no_query_reads_a_whole_table(connect: Connect) -> None:
             INSERT INTO spotify_auth_spotifytoken (
                 user_id, status, access_token, refresh_token, scope, generation, authorized_at,
                 reauthorize_by, refreshed_at, expires_at, due_at, due_cause, failures, last_error)
-            SELECT 1000000 + n, CASE WHEN n % 1000 = 0 THEN 'paused' ELSE 'active' END, 'a', 'r', '',
-                   1, now(), now() + interval '6 months', now(), now() + interval '1 hour',
+            SELECT 1000000 + n, CASE WHEN n % 1000 = 0 THEN 'paused' ELSE 'active' END, 'a', 'r',
+                   '', 1, now(), now() + interval '6 months', now(), now() + interval '1 hour',
                    now() + interval '45 minutes', 'schedule', 0,
                    CASE WHEN n % 1000 = 1 THEN 'http_503' ELSE '' END
             FROM generate_series(1, 100000) AS n;

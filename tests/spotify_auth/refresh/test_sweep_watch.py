@@ -3,16 +3,19 @@
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 import redis
 from django.conf import settings as live_settings
 from django.db import close_old_connections, transaction
 from django.db import connection as database
+from django.db.models.functions import Now
 from pytest_django import Settings
 
 from config.celery import app
-from spotify_auth import chores, tasks, time_limit  # noqa: F401  (registers the chores)
+from spotify_auth import chores, freshness, tasks, time_limit  # noqa: F401  (registers the chores)
+from spotify_auth.lost_servers import LOST
 from spotify_auth.models import Chore
 from spotify_auth.refresh import lanes, sweep_watch
 from spotify_auth.refresh.sweep_watch import SweepWatch
@@ -112,6 +115,27 @@ def test_sweeps_that_fail_are_one_line(
 
     lines = [line for line in caplog.messages if line.startswith("sweep_")]
     assert [line.split()[0] for line in lines] == ["sweep_failed", "sweep_works"]
+
+
+def test_a_sweep_that_fails_is_no_sign_that_tokens_are_renewed(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, lost_broker: object
+) -> None:
+    connect()
+    watch = SweepWatch()
+    wait_for(watch.look, what="a sweep", seconds=5)
+    Chore.objects.update(done_at=Now() - timedelta(seconds=60))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lanes, "current_app", lost_broker)
+        sweep_watch.sweep()
+        with pytest.raises(LOST):
+            wait_for(watch.look, what="a sweep of its own", seconds=5)
+    age = freshness.sweep_age()
+
+    assert age
+    assert age > 50
+    sweep_watch.sweep()
+    assert freshness.renewal_is_running()
 
 
 def test_a_sweep_leaves_a_server_that_takes_no_changes(caplog: pytest.LogCaptureFixture) -> None:
