@@ -21,6 +21,9 @@ NEXT_ONES = 200
 """How many healthy tokens are asked when the next one expires."""
 EXPIRING_SECONDS = 15 * 60.0
 """A token that has less left and is not being refreshed is about to expire."""
+ROUTINE_FAILURES = 2
+"""Failures in a row that a token may have without a word: among many, some always fail once, and
+are refreshed some seconds later."""
 MISSED_INTERVALS = 3
 """Intervals without a sweep after which nothing renews tokens. Workers sweep without beat too."""
 
@@ -63,7 +66,7 @@ SELECT ({CONNECTED}),
        count(*) FILTER (WHERE failures > 0),
        count(*) FILTER (
            WHERE NOT stale AND NOT refused AND left_to_live <= make_interval(secs => %(soon)s)
-             AND (failures > 0 OR due_at <= now() - make_interval(secs => %(late)s))),
+             AND (failures > %(routine)s OR due_at <= now() - make_interval(secs => %(late)s))),
        extract(epoch FROM least(min(left_to_live) FILTER (WHERE NOT refused),
                                 (SELECT min(left_to_live) FROM next_ones)))::float,
        extract(epoch FROM min(left_to_live) FILTER (WHERE refused))::float
@@ -94,8 +97,8 @@ class Freshness:
     backing_off: int
     """Tokens whose latest attempt failed, suspected ones among them."""
     expiring: int
-    """Not stale yet, but within EXPIRING_SECONDS: they back off, or are due for too long. Those
-    that Spotify refused are left out."""
+    """Not stale yet, but within EXPIRING_SECONDS: they failed more than ROUTINE_FAILURES times in a
+    row, or are due for too long. Those that Spotify refused are left out."""
     worst_left: float | None
     """Until the first access token expires, or since: refused and sleeping ones left out. None
     if nobody is connected."""
@@ -119,6 +122,7 @@ def measure() -> Freshness:
                 "needed": settings.ACCESS_TOKEN_MINIMUM_SECONDS,
                 "next_ones": NEXT_ONES,
                 "soon": EXPIRING_SECONDS,
+                "routine": ROUTINE_FAILURES,
                 "late": MISSED_INTERVALS * settings.REFRESH_SWEEP_SECONDS,
             },
         )

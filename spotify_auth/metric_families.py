@@ -118,7 +118,7 @@ def _of_freshness(found: Freshness) -> Iterator[Metric]:
             found.refused,
         ),
         "spotify_tokens_expiring": (
-            "Tokens that expire within 15 minutes and back off, or are due for too long.",
+            "Tokens that expire within 15 minutes and keep failing, or are due for too long.",
             found.expiring,
         ),
         "spotify_tokens_backing_off": ("Tokens whose last refresh failed.", found.backing_off),

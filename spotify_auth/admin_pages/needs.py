@@ -12,6 +12,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from spotify_auth.admin_pages.conditions import EXPIRING, OVERDUE, RECONNECT_SOON
+from spotify_auth.freshness import ROUTINE_FAILURES
 from spotify_auth.models import SpotifyToken
 
 MOST_COUNTED = 1000
@@ -40,11 +41,11 @@ def _waits_too_long() -> Q:
     return _active() & Q(due_at__lte=Now() - OVERDUE) & Q(due_at__gt=F("refreshed_at"))
 
 
-def _expires_within(left: timedelta) -> Q:
+def _expires_within(left: timedelta, *, failures: int = 0) -> Q:
     """What is not refreshed in time is due or fails; what sleeps is let expire on purpose."""
     soon = Q(expires_at__lte=Now() + left)
     due = _active() & Q(due_at__lte=Now() - OVERDUE) & soon
-    failing = _active() & Q(failures__gt=0) & soon
+    failing = _active() & Q(failures__gt=failures) & soon
     return due | failing
 
 
@@ -64,7 +65,7 @@ NEEDS: Mapping[str, Need] = {
             label="About to expire",
             tone="bad",
             sign="■",
-            condition=lambda: _expires_within(EXPIRING),
+            condition=lambda: _expires_within(EXPIRING, failures=ROUTINE_FAILURES),
             order="expires_at",
         ),
         Need(

@@ -82,13 +82,18 @@ def verdict(look: Looked) -> Verdict:
 
 
 _STOPS_ALL = {"not_running", "paused", "client_refused", "unavailable", "restoring"}
+_HOLDS_ALL_UP = {*_STOPS_ALL, "rate_limited", "no_redis"}
+"""Tokens that wait, and failures that are not tried again yet, follow from these."""
 
 
 def causes_of(look: Looked) -> list[Cause]:
     """Everything that keeps tokens from being refreshed, what hides the rest first."""
     found = [_paused(look), _not_running(look), _cooled_down(look), _no_redis(look)]
-    found += [_mass_refusal(look), _backlog(look), _failing(look)]
-    return [cause for cause in found if cause]
+    found += [_mass_refusal(look)]
+    causes = [cause for cause in found if cause]
+    if any(cause.code in _HOLDS_ALL_UP for cause in causes):
+        return causes
+    return causes + [cause for cause in (_backlog(look), _failing(look)) if cause]
 
 
 def _paused(look: Looked) -> Cause | None:
@@ -167,8 +172,8 @@ def _mass_refusal(look: Looked) -> Cause | None:
     return Cause(
         code="mass_refusal",
         because=f"Spotify refuses many users at once, {number(suspected)} by now",
-        do="Look at Spotify's status page, and whether the client ID was changed. Nobody is "
-        "asked to reconnect for six hours.",
+        do="Look at Spotify's status page, and whether the client ID was changed. For six hours "
+        "nobody else is asked to reconnect.",
     )
 
 

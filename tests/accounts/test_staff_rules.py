@@ -179,6 +179,7 @@ def test_who_has_acted_is_deactivated_and_not_deleted(client: Client, connect: C
     client.force_login(former)
     assert client.post("/account/delete/").status_code == 403
     assert "Delete my account" not in client.get("/connection/").content.decode()
+    user.refresh_from_db()  # the revocation has ended its sessions
     client.force_login(user)
     assert "Delete my account" in client.get("/connection/").content.decode()
 

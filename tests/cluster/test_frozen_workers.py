@@ -124,7 +124,7 @@ def test_a_frozen_worker_presents_no_dead_token(
         wait_for(
             lambda: [token_of(user).generation for user in users] == [2, 2],
             what="the other worker to refresh them",
-            seconds=90,
+            seconds=180,
         )
         time.sleep(max(0, frozen_at + seconds - time.monotonic()))
 
@@ -132,7 +132,7 @@ def test_a_frozen_worker_presents_no_dead_token(
             worker.kill(SIGCONT)
 
         for worker in (first, second):
-            wait_for(partial(has_ended_a_lane, worker), what="the lane to end", seconds=90)
+            wait_for(partial(has_ended_a_lane, worker), what="the lane to end", seconds=180)
         wait_for(lambda: fast_sandbox.stats()["in_flight"] == 0, what="the exchanges to end")
         assert fast_sandbox.stats()["totals"]["reuses_of_dead_token"] == 0
         for user in users:
@@ -171,7 +171,7 @@ def test_a_worker_that_was_frozen_with_an_answer_saves_it_when_it_goes_on(
         fast_sandbox.release()
         healthy = worker_process("healthy", env=env)
         stack.callback(healthy.teardown)
-        wait_for(lambda: token_of(user).suspected_at is not None, what="the refusal", seconds=90)
+        wait_for(lambda: token_of(user).suspected_at is not None, what="the refusal", seconds=180)
         assert fast_sandbox.stats()["totals"]["reuses_of_dead_token"] == 1
 
         first.kill(SIGCONT)

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.contrib.sessions.backends.db import SessionStore
 
 from accounts.models import User
+from config import log_context
 from dev.debian import Unavailable, find_or_fetch
 from dev.process import ROOT, free_port
 from tests.support.processes import (
@@ -138,6 +139,7 @@ def test_every_line_is_an_object_and_a_page_is_found_in_the_workers_log(
     )
     refreshed = waits_for(worker, event="refreshed", user_id=user.pk)
     broker = Celery(broker=environment["REDIS_URL"], set_as_current=False)
+    log_context.end()  # this process may have served a request in another test
     broker.send_task("spotify_auth.lane", queue="lanes", headers={"request_id": "of a\nstranger"})
     of_lane = waits_for(worker, event="refreshed", user_id=other.pk)
     broker.send_task("spotify_auth.refresh", queue="keeper", args=["nobody", "\n"])

@@ -206,7 +206,7 @@ def test_what_a_host_could_not_send_is_not_sent_when_it_is_back(cluster: Cluster
     wait_for(lambda: not locked(user), what="its attempt to end")
     cut_off.kill(SIGSTOP)  # it makes no new request: what is sent from now on is old
     other.kill(SIGCONT)
-    wait_for(partial(are_at, [user], 3), what="the other host to refresh it", seconds=60)
+    wait_for(partial(are_at, [user], 3), what="the other host to refresh it", seconds=120)
     cluster.first.plug_in("uplink")
 
     wait_for(lambda: cluster.first.unsent_bytes() == 0, what="the kernel to end it", seconds=60)

@@ -50,20 +50,21 @@ def test_each_kind_of_trouble_is_counted_once(connect: Connect) -> None:
 
 def test_who_is_about_to_lose_access(connect: Connect) -> None:
     """Whoever is refreshed in time is not, though their token has less than 15 minutes left."""
-    well, due, late, failing, refused, asleep = (
-        connect(f"user-{number}", due=False) for number in range(6)
+    well, due, late, failing, failed, refused, asleep = (
+        connect(f"user-{number}", due=False) for number in range(7)
     )
     soon = Now() + timedelta(seconds=700)
     change(well, due_at=Now() + timedelta(seconds=50), expires_at=soon)
     change(due, due_at=ago(5), expires_at=soon)
     change(late, due_at=ago(40), expires_at=soon)
-    change(failing, failures=1, due_at=Now() + timedelta(seconds=60), expires_at=soon)
+    change(failing, failures=3, due_at=Now() + timedelta(seconds=60), expires_at=soon)
+    change(failed, failures=2, due_at=Now() + timedelta(seconds=4), expires_at=soon)
     change(refused, failures=1, suspected_at=ago(60), expires_at=ago(90))
     change(asleep, due_at=Now() + timedelta(days=90), expires_at=ago(5000))
 
     found = freshness.measure()
 
-    assert (found.expiring, found.suspected, found.backing_off) == (2, 1, 2)
+    assert (found.expiring, found.suspected, found.backing_off) == (2, 1, 3)
     assert found.worst_left == pytest.approx(700, abs=2)
     assert found.worst_refused_left == pytest.approx(-90, abs=2)
 
@@ -102,6 +103,7 @@ def test_figures_come_from_the_small_indexes(connect: Connect) -> None:
                 "needed": 10,
                 "next_ones": 100,
                 "soon": 900,
+                "routine": 2,
                 "late": 30,
             },
         )

@@ -112,9 +112,9 @@ def test_what_it_says(connect: Connect, program: Client, settings: Settings) -> 
     Chore.objects.create(name=chores.SWEEP, done_at=Now() - timedelta(seconds=8))
     Sign(Presence.Kind.WORKER).show()
     cooldown.start(cooldown.Reason.UNAVAILABLE, seconds=60)
+    outcomes.add()  # what other tests have read
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         client.delete(KEY)
-    outcomes.add()
     tokens.access_token_for(well)
     for user in (stale, refused):
         with pytest.raises(tokens.TokenStale):

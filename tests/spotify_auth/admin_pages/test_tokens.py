@@ -38,7 +38,7 @@ def seen(page: str) -> str:
 FRESH = {"due_at": Now() + 10 * MINUTE, "expires_at": Now() + 20 * MINUTE}
 LATE = {"refreshed_at": Now() - 50 * MINUTE, "due_at": Now() - 3 * MINUTE}
 ASKED = {**FRESH, "refreshed_at": Now() - 9 * MINUTE, "due_at": Now() - 9 * MINUTE}
-FAILING = {**FRESH, "failures": 2, "last_error": "http_503"}
+FAILING = {**FRESH, "failures": 3, "last_error": "http_503"}
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,7 @@ FAILING = {**FRESH, "failures": 2, "last_error": "http_503"}
         ),
         (FAILING, "retrying", {"failing"}),
         ({**FAILING, "expires_at": Now() + 14 * MINUTE}, "retrying", {"failing", "expiring"}),
+        ({**FAILING, "failures": 2, "expires_at": Now() + 14 * MINUTE}, "retrying", {"failing"}),
         ({**FAILING, "expires_at": Now() - MINUTE}, "expired", {"failing", "expiring", "lost"}),
         ({**FAILING, "suspected_at": Now()}, "suspected", {"failing", "suspected"}),
         # Its user has not been here for long: it is let expire on purpose.

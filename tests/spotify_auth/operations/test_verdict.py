@@ -156,18 +156,37 @@ def test_the_headline(look: Looked, tone: str, headline: str) -> None:
     assert (said.tone, said.headline) == (tone, headline)
 
 
+BEHIND = {"overdue": 500, "oldest_overdue": 800.0, "backing_off": 3}
+
+
 def test_the_cause_that_hides_the_others_comes_first() -> None:
     look = looked(
         paused=PAUSED,
         sweep_age=900.0,
         traffic={"cooldown": "client_refused", "cooldown_left": 40.0, "mass_refusal": True},
-        fresh={"overdue": 500, "oldest_overdue": 800.0, "backing_off": 3},
+        fresh=BEHIND,
         errors=[("http_503", 3)],
     )
 
     assert [cause.code for cause in causes_of(look)] == [
-        *("paused", "not_running", "client_refused", "mass_refusal", "backlog", "failing"),
+        *("paused", "not_running", "client_refused", "mass_refusal"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("state", "causes"),
+    [
+        ({}, ["backlog", "failing"]),
+        ({"traffic": {"mass_refusal": True}}, ["mass_refusal", "backlog", "failing"]),
+        # More workers would help as little as waiting for another try.
+        ({"redis_is_away": True}, ["no_redis"]),
+        ({"traffic": {"cooldown": "rate_limited"}}, ["rate_limited"]),
+    ],
+)
+def test_what_follows_from_another_cause_is_none(state: dict[str, Any], causes: list[str]) -> None:
+    look = looked(**state, fresh=BEHIND, errors=[("http_503", 3)])
+
+    assert [cause.code for cause in causes_of(look)] == causes
 
 
 @pytest.mark.parametrize("reason", Reason)
