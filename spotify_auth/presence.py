@@ -22,6 +22,7 @@ import spotify_auth
 from spotify_auth import freshness
 from spotify_auth.conf import settings
 from spotify_auth.database_faults import leave_standby
+from spotify_auth.lasting import Lasting
 from spotify_auth.models import Presence
 from spotify_auth.time_limit import limited
 
@@ -84,7 +85,7 @@ class Sign:
             "lanes_allowed": lanes_allowed,
         }
         self._started = time.monotonic()
-        self._failing = False
+        self._failing = Lasting()
 
     def show(self, *, lanes_running: int = 0) -> None:
         """Say that this process is there. Without PostgreSQL that is one line in the log."""
@@ -101,11 +102,10 @@ class Sign:
                 cursor.execute(statement, values)
         except Error as error:
             leave_standby(error)
-            if not self._failing:
+            if self._failing.begins():
                 logger.warning("presence_not_noted reason=%s", type(error).__name__)
-            self._failing = True
         else:
-            self._failing = False
+            self._failing.ends()
 
 
 def show_beat() -> None:
