@@ -334,12 +334,12 @@ def test_no_page_calls_the_token_endpoint_or_takes_a_row_lock(
 
 def test_the_connection_page_asks_for_the_token_once(client: Client, listener: User) -> None:
     client.get("/")  # the first page of the day notes that the user was here
-    # It polls every two seconds: session, user, token, a pause of all refreshing, history.
+    # It polls every two seconds, and says what it shows: session, user, token, history.
     with CaptureQueriesContext(database) as queries:
-        client.get("/connection/", headers={"hx-request": "true"})
+        client.get("/connection/?shown=connected", headers={"hx-request": "true"})
 
     assert len([q for q in queries if 'FROM "spotify_auth_spotifytoken"' in q["sql"]]) == 1
-    assert len(queries) == 5
+    assert len(queries) == 4
 
 
 def test_pages_with_personal_content_are_not_cached(client: Client, listener: User) -> None:
