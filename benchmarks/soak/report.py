@@ -63,9 +63,11 @@ class Report:
         self._reuses = _reuses(stats, cluster)
         self._outcomes = _count("outcome")
         self._extra = _extra_refreshes(cluster.config.lifetime)
-        # One for each thread that works: lanes, readers, and the soak itself.
+        # One for each thread that works: lanes, each worker's watch on the sweeps, readers, and
+        # the soak itself.
+        lanes_and_watch = cluster.config.lanes_per_worker + 1
         self._most_connections = (
-            cluster.config.workers * cluster.config.lanes_per_worker + cluster.config.readers + 1
+            cluster.config.workers * lanes_and_watch + cluster.config.readers + 1
         )
 
     def goals(self) -> Iterator[Goal]:
