@@ -25,7 +25,7 @@ from django.test import Client
 from accounts.models import User
 from benchmarks.bulk_users import connect_people, make_all_due, make_none_due
 from benchmarks.measurement import Row, milli
-from benchmarks.service import environment, refreshes, wait_until_idle
+from benchmarks.service import environment, let_spotify_take_its_time, refreshes, wait_until_idle
 from dev.process import free_port
 from spotify_auth.models import Outcome, SpotifyToken, TokenEvent
 from tests.support.processes import (
@@ -41,7 +41,6 @@ from tests.support.sandbox_client import Sandbox
 TITLE = "Expiry burst"
 PEOPLE, TABS = 200, 8
 LANES = 64
-LATENCY_SECONDS = 0.2
 TURNS = 2
 SPAN_SECONDS = 25
 """In this time the users arrive one after the other: two thirds of the machine's capacity."""
@@ -83,7 +82,7 @@ def run(*, long: bool) -> list[Row]:
     """Users who arrive one by one, and the same users at the same time."""
     with Sandbox(access_token_lifetime=3600) as sandbox:
         people = connect_people(sandbox, PEOPLE)
-        sandbox.faults("latency", seconds=LATENCY_SECONDS)
+        let_spotify_take_its_time(sandbox)
         with _service(sandbox) as address:
             turns = _turns(sandbox, people, address)
     rows = _rows(turns)

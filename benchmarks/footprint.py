@@ -12,8 +12,7 @@ from benchmarks.bulk_users import connect_people, make_all_due
 from benchmarks.charts import Chart
 from benchmarks.measurement import Row, per_second
 from benchmarks.meters import other_connections, resident_mib
-from benchmarks.refreshing import LATENCY_SECONDS
-from benchmarks.service import environment, refreshes
+from benchmarks.service import environment, let_spotify_take_its_time, refreshes
 from spotify_auth.models import SpotifyToken, TokenEvent
 from tests.support.processes import LocalProcess, beat_process, teardown_together, worker_process
 from tests.support.sandbox_client import Sandbox
@@ -35,7 +34,7 @@ def run(*, long: bool) -> list[Row]:
     """Look at the worker once a second."""
     with Sandbox(access_token_lifetime=3600) as sandbox:
         connect_people(sandbox, PEOPLE)
-        sandbox.faults("latency", seconds=LATENCY_SECONDS)
+        let_spotify_take_its_time(sandbox)
         env = environment(sandbox, lanes=LANES, REFRESH_SWEEP_SECONDS="1")
         worker = worker_process("worker", env=env, concurrency=LANES)
         processes = [worker, beat_process("beat", env=env)]

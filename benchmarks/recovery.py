@@ -17,8 +17,8 @@ from django.db import connection as database
 from benchmarks.bulk_users import connect_people
 from benchmarks.charts import Chart
 from benchmarks.measurement import Row, milli, per_second
-from benchmarks.refreshing import LATENCY_SECONDS, refreshing
-from benchmarks.service import environment, workers
+from benchmarks.refreshing import refreshing
+from benchmarks.service import environment, let_spotify_take_its_time, workers
 from spotify_auth import tokens
 from spotify_auth.models import Outcome, SpotifyToken, TokenEvent
 from spotify_auth.schedule import REFRESH_WINDOW
@@ -40,7 +40,7 @@ def run(*, long: bool) -> list[Row]:
     """Drain all due tokens; then measure the order, the readers and the next herd."""
     with Sandbox(access_token_lifetime=LIFETIME) as sandbox:
         user_ids = [person.pk for person in connect_people(sandbox, PEOPLE)]
-        sandbox.faults("latency", seconds=LATENCY_SECONDS)
+        let_spotify_take_its_time(sandbox)
         with workers(sandbox, lanes=LANES) as running:
             steady = statistics.median(refreshing(sandbox, running).rate for _ in range(2))
         TokenEvent.objects.all().delete()

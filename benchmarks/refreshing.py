@@ -20,13 +20,19 @@ from benchmarks.bulk_users import connect_people, make_all_due, make_none_due
 from benchmarks.charts import Chart
 from benchmarks.measurement import Row, micro, per_second
 from benchmarks.meters import Window, watch
-from benchmarks.service import refreshes, sweep, wait_until_idle, workers
+from benchmarks.service import (
+    LATENCY_SECONDS,
+    let_spotify_take_its_time,
+    refreshes,
+    sweep,
+    wait_until_idle,
+    workers,
+)
 from spotify_auth.models import SpotifyToken
 from tests.support.processes import LocalProcess
 from tests.support.sandbox_client import Sandbox
 
 TITLE = "Refreshing"
-LATENCY_SECONDS = 0.2
 WARM_UP_SECONDS = 1.5
 WINDOW_SECONDS = 3.5
 MOST = 2.0
@@ -77,7 +83,7 @@ def run(*, long: bool) -> list[Row]:
         sandbox.faults("no_rotation", users=BARE)
         bare_tokens = [answer["refresh_token"] for answer in sandbox.connect(BARE).values()]
         connect_people(sandbox, PEOPLE)
-        sandbox.faults("latency", seconds=LATENCY_SECONDS)
+        let_spotify_take_its_time(sandbox)
         measure = partial(_turns, sandbox, bare_tokens)
         few = measure(lanes=32, turns=1)
         usual = measure(lanes=64, turns=3, plain=True)

@@ -15,6 +15,16 @@ from tests.support.processes import (
 )
 from tests.support.sandbox_client import Sandbox
 
+LATENCY_SECONDS = 0.2
+"""How long the token endpoint takes, in the mean."""
+JITTER = 0.5
+"""The share by which that varies: with a constant latency all lanes would march in step."""
+
+
+def let_spotify_take_its_time(sandbox: Sandbox) -> None:
+    """From now on, an exchange takes as long as it may over the Internet."""
+    sandbox.faults("latency", seconds=LATENCY_SECONDS, jitter=JITTER)
+
 
 def environment(sandbox: Sandbox, *, lanes: int, **overrides: str) -> dict[str, str]:
     """The settings of the service's processes; a sweep opens at most `lanes` lanes."""

@@ -396,8 +396,10 @@ CELERY_TASK_ROUTES = {
     "spotify_auth.lane": {"queue": "lanes"},
     "spotify_auth.deliver_webhooks": {"queue": "webhooks"},
 }
-# Lanes are long: a worker whose threads are all busy reserves no more than one for each.
-CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# Lanes are long: a worker whose threads are all busy leaves the rest to the others, and takes
+# its next task when a thread is free (`Threads` in config/celery.py says so). In the settings,
+# so that no command of a deployment can forget the option.
+CELERY_WORKER_DISABLE_PREFETCH = True
 CELERY_WORKER_REDIRECT_STDOUTS = False
 # A sweep enqueues what is hourly (spotify_auth/chores.py): nothing needs to be remembered.
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"

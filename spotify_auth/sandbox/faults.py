@@ -30,6 +30,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
 
 
+def _is_share(value: object) -> bool:
+    return _is_number(value) and value <= 1  # type: ignore[operator]
+
+
 def _is_status(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 200 <= value <= 599
 
@@ -52,6 +56,10 @@ def _is_flag(value: object) -> bool:
 
 def _seconds(default: float | None = None) -> Parameter:
     return Parameter(_is_number, "a number of seconds", default, required=default is None)
+
+
+def _share() -> Parameter:
+    return Parameter(_is_share, "a number from 0 to 1", 0.0)
 
 
 def _status(default: int) -> Parameter:
@@ -77,8 +85,8 @@ _UPSTREAM_ERROR = (
 
 TOKEN_FAULTS: Mapping[str, Mapping[str, Parameter]] = {
     # Late, or never.
-    "latency": {"seconds": _seconds()},
-    "latency_after_rotating": {"seconds": _seconds()},
+    "latency": {"seconds": _seconds(), "jitter": _share()},
+    "latency_after_rotating": {"seconds": _seconds(), "jitter": _share()},
     "hold": {
         "when": Parameter(
             lambda value: value in ("before", "after"), '"before" or "after"', "after"
@@ -159,6 +167,12 @@ class Fault:
     def strikes(self) -> bool:
         """Whether this answer is among the share."""
         return self.share == 1 or self._chance.random() < self.share
+
+    def delay(self) -> float:
+        """Seconds by which this answer is late: `seconds`, more or less its `jitter`."""
+        jitter: float = self.parameters["jitter"]
+        seconds: float = self.parameters["seconds"]
+        return seconds * self._chance.uniform(1 - jitter, 1 + jitter)
 
     def as_json(self) -> dict[str, Any]:
         return {

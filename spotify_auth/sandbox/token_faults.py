@@ -16,7 +16,7 @@ async def strike_before(
 ) -> web.Response | None:
     """The faults that strike before anything is done; None lets the exchange go on."""
     if fault := faults.take("latency", account):
-        await asyncio.sleep(fault.parameters["seconds"])
+        await asyncio.sleep(fault.delay())
     await _hold(faults, account, "before")
     if faults.take("connection_reset", account):
         return reset_connection(request)
@@ -41,7 +41,7 @@ async def strike_after(
     """The faults that strike when the exchange is done and only the answer is missing."""
     faults, succeeded = exchange.faults, answer.status == 200
     if fault := faults.take("latency_after_rotating", account):
-        await asyncio.sleep(fault.parameters["seconds"])
+        await asyncio.sleep(fault.delay())
     await _hold(faults, account, "after")
     if faults.take("answer_lost", account):
         if succeeded:

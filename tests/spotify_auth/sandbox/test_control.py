@@ -31,6 +31,7 @@ def post(sandbox: Sandbox, path: str, body: object) -> tuple[int, Any]:
         ("/__faults", {"fault": "latency", "seconds": "1"}, "latency: 'seconds' must be a number"),
         ("/__faults", {"fault": "latency", "seconds": -1}, "latency: 'seconds' must be a number"),
         ("/__faults", {"fault": "latency", "seconds": True}, "latency: 'seconds' must be a number"),
+        ("/__faults", {"fault": "latency", "seconds": 1, "jitter": 1.1}, "latency: 'jitter' must"),
         ("/__faults", {"fault": "answer_lost", "seconds": 1}, "answer_lost has no parameter 'sec"),
         ("/__faults", {"fault": "hold", "when": "never"}, "hold: 'when' must be \"before\" or"),
         ("/__faults", {"fault": "slow_drip", "rotate": 1}, "slow_drip: 'rotate' must be true or"),

@@ -11,6 +11,7 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 import requests
 
+from spotify_auth.sandbox.faults import Faults
 from spotify_auth.sandbox.worlds import World
 from tests.support.sandbox_client import Sandbox
 
@@ -71,6 +72,17 @@ def test_a_late_answer_is_a_good_answer(
 
     assert seconds_taken(lambda: sandbox.refresh(tokens["refresh_token"])) >= 0.2
     assert rotated(sandbox)
+
+
+def test_a_latency_varies_by_its_jitter() -> None:
+    fault = Faults().program(
+        "latency", {"seconds": 2, "jitter": 0.5}, users=None, times=None, share=1
+    )
+
+    delays = [fault.delay() for _ in range(1000)]
+
+    assert 1 <= min(delays) < 1.1
+    assert 2.9 < max(delays) <= 3
 
 
 @pytest.mark.parametrize(
