@@ -4,12 +4,11 @@ import os
 from typing import Any
 
 import redis
-from celery import Celery
+from celery import Celery, concurrency
 from celery.app.amqp import AMQP
 from celery.apps import worker as celery_worker
 from celery.apps.beat import Beat
-from celery.concurrency import ALIASES as POOL_ALIASES
-from celery.concurrency.thread import ApplyResult, TaskPool
+from celery.concurrency.thread import TaskPool
 from celery.signals import (
     before_task_publish,
     celeryd_after_setup,
@@ -70,15 +69,15 @@ class Threads(TaskPool):
     By itself it would look for a free one only once a second.
     """
 
-    def on_apply(self, *args: Any, **kwargs: Any) -> ApplyResult:
+    def on_apply(self, *args: Any, **kwargs: Any) -> Any:
         """Run a task; when it has ended, wake the worker's loop."""
-        result: ApplyResult = super().on_apply(*args, **kwargs)
+        result = super().on_apply(*args, **kwargs)
         if hub := get_event_loop():
             result.f.add_done_callback(lambda _: hub.call_soon(lambda: None))
         return result
 
 
-POOL_ALIASES["threads"] = "config.celery:Threads"
+concurrency.ALIASES["threads"] = "config.celery:Threads"  # type: ignore[attr-defined]
 
 
 class QuietBeat(Beat):
