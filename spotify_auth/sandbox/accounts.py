@@ -35,6 +35,10 @@ async def token(request: web.Request) -> web.Response:
     with _in_flight(request, memory.state, account):
         early = await strike_before(request, memory.faults, account)
         if early is not None:
+            if early.status == web.HTTPTooManyRequests.status_code:
+                memory.state.totals.rate_limited += 1
+                if account:
+                    account.counters.rate_limited += 1
             return early
         answer = _carry_out(exchange, account)
         return await strike_after(request, exchange, account, answer)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .limits import HONEST, KINDS, Limiter, Refusal
 from .state import Account
 
 Check = Callable[[object], bool]
@@ -78,12 +79,29 @@ def _flag(*, default: bool) -> Parameter:
     return Parameter(_is_flag, "true or false", default)
 
 
+def _is_above_zero(value: object) -> bool:
+    return _is_number(value) and value != 0
+
+
+def _is_kind(value: object) -> bool:
+    return isinstance(value, str) and value in KINDS
+
+
+_LIMIT: Mapping[str, Parameter] = {
+    "kind": Parameter(_is_kind, '"fixed", "sliding" or "bucket"', "sliding"),
+    "calls": Parameter(_is_count, "a whole number from 1", required=True),
+    "seconds": Parameter(_is_above_zero, "a number of seconds above 0", 30.0),
+    "retry_after": _text_or_null(HONEST),
+}
+
 _UPSTREAM_ERROR = (
     "<html><body>upstream connect error or disconnect/reset before headers. "
     "reset reason: connection termination</body></html>"
 )
 
 TOKEN_FAULTS: Mapping[str, Mapping[str, Parameter]] = {
+    # The whole application's: the newest one holds.
+    "limit": _LIMIT,
     # Late, or never.
     "latency": {"seconds": _seconds(), "jitter": _share()},
     "latency_after_rotating": {"seconds": _seconds(), "jitter": _share()},
@@ -122,6 +140,7 @@ TOKEN_FAULTS: Mapping[str, Mapping[str, Parameter]] = {
 }
 
 WEB_API_FAULTS: Mapping[str, Mapping[str, Parameter]] = {
+    "web_api_limit": {**_LIMIT, "path": _text("/v1")},
     "web_api_error": {
         "status": _status(503),
         "message": _text("Service unavailable"),
@@ -142,6 +161,7 @@ WEB_API_FAULTS: Mapping[str, Mapping[str, Parameter]] = {
 }
 
 FAULTS = {**TOKEN_FAULTS, **WEB_API_FAULTS}
+LIMITS = ("limit", "web_api_limit")
 
 
 @dataclass(slots=True, eq=False)
@@ -157,6 +177,7 @@ class Fault:
     users: frozenset[str] | None = None
     times_left: int | None = None
     share: float = 1.0
+    limiter: Limiter | None = None
     _chance: random.Random = field(default_factory=lambda: random.Random(0))
 
     def concerns(self, account: Account | None) -> bool:
@@ -238,8 +259,18 @@ class Faults:
         share: float,
     ) -> Fault:
         fault = Fault(name, _checked(name, parameters), users, times, share)
+        if name in LIMITS:
+            fault.limiter = Limiter(fault.parameters)
+            self._faults[name] = []  # the newest one holds, and begins to count anew
         self._faults.setdefault(name, []).append(fault)
         return fault
+
+    def refuse(
+        self, name: str, account: Account | None, where: Condition = always
+    ) -> Refusal | None:
+        """Count a call towards the limit of this name; None if the call is answered."""
+        fault = self.take(name, account, where)
+        return fault.limiter.refusal() if fault and fault.limiter else None
 
     def take(self, name: str, account: Account | None, where: Condition = always) -> Fault | None:
         """The fault of this name that concerns the account now; each take uses it up once.

@@ -15,6 +15,8 @@ async def strike_before(
     request: web.Request, faults: Faults, account: Account | None
 ) -> web.Response | None:
     """The faults that strike before anything is done; None lets the exchange go on."""
+    if refusal := faults.refuse("limit", account):
+        return rate_limited(refusal.retry_after)
     if fault := faults.take("latency", account):
         await asyncio.sleep(fault.delay())
     await _hold(faults, account, "before")

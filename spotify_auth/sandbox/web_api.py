@@ -175,10 +175,9 @@ async def web_api(request: web.Request) -> web.Response:
         grant = _authorised(request, found)
         return _answer(request, grant)
     except WebApiError as error:
-        if error.status == web.HTTPUnauthorized.status_code:
-            memory.state.totals.web_api_unauthorized += 1
-            if account:
-                account.counters.web_api_unauthorized += 1
+        for counters in (memory.state.totals, *([account.counters] if account else [])):
+            counters.web_api_unauthorized += error.status == 401
+            counters.web_api_rate_limited += error.status == 429
         return error.response()
 
 
@@ -186,6 +185,8 @@ async def _strike(path: str, memory: Memory, account: Account | None) -> None:
     def here(parameters: Mapping[str, Any]) -> bool:
         return path.startswith(parameters["path"])
 
+    if refusal := memory.faults.refuse("web_api_limit", account, here):
+        raise WebApiError(429, "API rate limit exceeded", refusal.retry_after)
     # What strikes a call is what was in force when it came, however long it waits.
     latency, together, error = (
         memory.faults.take(f"web_api_{name}", account, here)

@@ -36,6 +36,13 @@ def post(sandbox: Sandbox, path: str, body: object) -> tuple[int, Any]:
         ("/__faults", {"fault": "hold", "when": "never"}, "hold: 'when' must be \"before\" or"),
         ("/__faults", {"fault": "slow_drip", "rotate": 1}, "slow_drip: 'rotate' must be true or"),
         ("/__faults", {"fault": "rate_limited", "retry_after": 3}, "rate_limited: 'retry_after'"),
+        ("/__faults", {"fault": "limit"}, "limit needs 'calls': a whole number from 1"),
+        (
+            "/__faults",
+            {"fault": "limit", "calls": 1, "kind": []},
+            "limit: 'kind' must be \"fixed\"",
+        ),
+        ("/__faults", {"fault": "limit", "calls": 1, "seconds": 0}, "limit: 'seconds' must be a"),
         ("/__faults", {"fault": "unavailable", "status": 99}, "unavailable: 'status' must be an"),
         ("/__faults", {"fault": "garbage", "body": None}, "garbage: 'body' must be a string"),
         ("/__faults", {"fault": "answer_lost", "times": 0}, '"times" must be a whole number'),
@@ -218,9 +225,11 @@ def test_counts_everything_that_a_user_did(sandbox: Sandbox) -> None:
         "refreshes": 1,
         "refreshes_attempted": 2,
         "reuses_of_dead_token": 1,
+        "rate_limited": 0,
         "invalid_grants": 1,
         "web_api_calls": 2,
         "web_api_unauthorized": 1,
+        "web_api_rate_limited": 0,
         "in_flight_max": 1,
     }
     # What belongs to nobody is in the totals only.
@@ -230,9 +239,11 @@ def test_counts_everything_that_a_user_did(sandbox: Sandbox) -> None:
         "refreshes": 1,
         "refreshes_attempted": 3,
         "reuses_of_dead_token": 1,
+        "rate_limited": 0,
         "invalid_grants": 2,
         "web_api_calls": 3,
         "web_api_unauthorized": 2,
+        "web_api_rate_limited": 0,
         "in_flight_max": 1,
     }
 
