@@ -82,6 +82,8 @@ def settings_for_tests(*, database_url: str, redis_url: str) -> dict[str, str]:
         # PG… would reach psycopg, and a proxy would intercept calls to the tests' servers.
         if name.removesuffix("_FILE") not in settings
         and not name.startswith(("DJANGO_", "PG"))
+        # Else each of the run's processes compiles the service, and the tests, again.
+        and name != "PYTHONDONTWRITEBYTECODE"
         and not name.lower().endswith("_proxy")
     }
     return {

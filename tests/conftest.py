@@ -18,7 +18,7 @@ from django.core.management import call_command
 from django.db import connection as database
 from django.db.backends.base.creation import TEST_DATABASE_PREFIX
 from django.db.models.functions import Now
-from django.test import RequestFactory
+from django.test import RequestFactory, override_settings
 from pytest_django import DjangoDbBlocker, Settings
 
 from accounts.models import User
@@ -31,6 +31,7 @@ from spotify_auth.models import SpotifyToken
 from spotify_auth.refresh.process import process
 from spotify_auth.sandbox.worlds import World
 from spotify_auth.web_api import pause, transport
+from tests.support.admin import QUICK
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Connect, Elsewhere, forget, grant_of, make_due
 
@@ -132,6 +133,13 @@ def browsers_come_to_the_address_of_the_site() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RequestFactory, "_base_environ", at_home)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def passwords_are_hashed_quickly() -> Iterator[None]:
+    """A real hash costs a quarter of a second, for an administrator made and for each try."""
+    with override_settings(PASSWORD_HASHERS=[QUICK]):
         yield
 
 

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from dev.process import ROOT
 from spotify_auth.encryption import Cipher
 from tests.support.keys import from_a_kms
 from tests.support.processes import celery_command
+from tests.support.warm_python import WarmPython
 
 REQUIRED = {
     "SECRET_KEY": "a-secret-key-for-this-test-that-is-long-enough-to-pass-000",
@@ -31,10 +33,23 @@ PROCESSES = {
 }
 
 
-def start(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+Ended = subprocess.CompletedProcess[str]
+Start = Callable[..., Ended]
+BARE = {"PATH": os.environ["PATH"], "ENV_FILE": "/dev/null", "PORT": "0"}
+
+
+@pytest.fixture(scope="module")
+def start() -> Iterator[Start]:
+    """Run one of the commands with an environment; libraries are imported once for all of them."""
+    with WarmPython() as python:
+        yield lambda command, **environment: python.run(command[1:], env={**BARE, **environment})
+
+
+def start_cold(command: list[str], **environment: str) -> Ended:
+    """The same, by the operating system alone."""
     return subprocess.run(
         command,
-        env={"PATH": os.environ["PATH"], "ENV_FILE": "/dev/null", "PORT": "0", **environment},
+        env={**BARE, **environment},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -62,7 +77,7 @@ def test_env_example_documents_exactly_the_settings_that_are_read() -> None:
 
 @pytest.mark.parametrize("process", PROCESSES)
 def test_every_process_stops_with_one_line_per_missing_setting(process: str) -> None:
-    ended = start(PROCESSES[process])
+    ended = start_cold(PROCESSES[process])
 
     output = ended.stdout + ended.stderr
     assert ended.returncode != 0
@@ -73,7 +88,7 @@ def test_every_process_stops_with_one_line_per_missing_setting(process: str) -> 
 
 @pytest.mark.parametrize("process", PROCESSES)
 def test_every_process_refuses_settings_that_leave_no_slack(process: str) -> None:
-    ended = start(PROCESSES[process], **REQUIRED, REFRESH_SWEEP_SECONDS="600")
+    ended = start_cold(PROCESSES[process], **REQUIRED, REFRESH_SWEEP_SECONDS="600")
 
     output = ended.stdout + ended.stderr
     assert ended.returncode != 0
@@ -121,7 +136,9 @@ def test_every_process_refuses_settings_that_leave_no_slack(process: str) -> Non
         ("TRUSTED_PROXIES", "10.0.0.1/8"),
     ],
 )
-def test_a_malformed_setting_is_named_without_its_value(name: str, value: str) -> None:
+def test_a_malformed_setting_is_named_without_its_value(
+    start: Start, name: str, value: str
+) -> None:
     ended = start(PROCESSES["manage.py"], **{**REQUIRED, name: value})
 
     assert ended.returncode != 0
@@ -131,7 +148,9 @@ def test_a_malformed_setting_is_named_without_its_value(name: str, value: str) -
 
 
 @pytest.mark.parametrize("path", ["/callback", "/dashboard/", ""])
-def test_the_web_server_does_not_start_with_a_redirect_uri_that_nothing_answers(path: str) -> None:
+def test_the_web_server_does_not_start_with_a_redirect_uri_that_nothing_answers(
+    start: Start, path: str
+) -> None:
     uri = f"http://127.0.0.1:8000{path}"
 
     ended = start(PROCESSES["web"], **{**REQUIRED, "SPOTIFY_REDIRECT_URI": uri})
@@ -142,7 +161,7 @@ def test_the_web_server_does_not_start_with_a_redirect_uri_that_nothing_answers(
     assert "Traceback" not in output
 
 
-def test_a_site_on_an_ipv6_address_serves_it() -> None:
+def test_a_site_on_an_ipv6_address_serves_it(start: Start) -> None:
     uri = "http://[::1]:8000/spotify/callback/"
     show = [sys.executable, "-c", "from config import settings; print(settings.ALLOWED_HOSTS)"]
 
@@ -158,7 +177,7 @@ def test_a_site_on_an_ipv6_address_serves_it() -> None:
         ("http://127.0.0.1:8000/spotify/callback/", ""),
     ],
 )
-def test_with_https_no_other_host_can_set_our_cookies(uri: str, prefix: str) -> None:
+def test_with_https_no_other_host_can_set_our_cookies(start: Start, uri: str, prefix: str) -> None:
     names = "settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME, login.cookie_name()"
     code = f"from django.conf import settings; from spotify_auth import login; print({names})"
 
@@ -174,7 +193,7 @@ def test_with_https_no_other_host_can_set_our_cookies(uri: str, prefix: str) -> 
     ("host", "bound"),
     [("::", "[::]:8000"), ("::1", "[::1]:8000"), ("", "0.0.0.0:8000"), ("[::1]", "[::1]:8000")],
 )
-def test_gunicorn_binds_to_ipv6_addresses(host: str, bound: str) -> None:
+def test_gunicorn_binds_to_ipv6_addresses(start: Start, host: str, bound: str) -> None:
     show = [sys.executable, "-c", "from config import gunicorn; print(gunicorn.bind)"]
 
     ended = start(show, **{**REQUIRED, "HOST": host, "PORT": "8000"})
@@ -182,7 +201,7 @@ def test_gunicorn_binds_to_ipv6_addresses(host: str, bound: str) -> None:
     assert ended.stdout.strip() == bound
 
 
-def test_an_older_key_may_be_weak_so_that_it_can_be_retired() -> None:
+def test_an_older_key_may_be_weak_so_that_it_can_be_retired(start: Start) -> None:
     weak = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
     keys = f"{REQUIRED['TOKEN_ENCRYPTION_KEYS']},{weak}"
 
@@ -192,7 +211,7 @@ def test_an_older_key_may_be_weak_so_that_it_can_be_retired() -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8090", "localhost:8090", "[::1]:8090"])
-def test_spotifys_addresses_may_be_a_sandbox_on_this_machine(host: str) -> None:
+def test_spotifys_addresses_may_be_a_sandbox_on_this_machine(start: Start, host: str) -> None:
     addresses = dict.fromkeys(("SPOTIFY_ACCOUNTS_URL", "SPOTIFY_API_URL"), f"http://{host}")
 
     ended = start(PROCESSES["manage.py"], **REQUIRED, **addresses)
@@ -200,7 +219,7 @@ def test_spotifys_addresses_may_be_a_sandbox_on_this_machine(host: str) -> None:
     assert ended.returncode == 0, ended.stderr
 
 
-def test_preloading_takes_the_subdomains_too() -> None:
+def test_preloading_takes_the_subdomains_too(start: Start) -> None:
     switches = {"HSTS_PRELOAD": "true", "HSTS_SUBDOMAINS": "false"}
 
     ended = start(PROCESSES["manage.py"], **REQUIRED, **switches)
@@ -217,12 +236,13 @@ PRODUCTION = {
 }
 
 
-def deploy_check(**changes: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def deploy_check(start: Start) -> Callable[..., Ended]:
     command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
-    return start(command, **{**PRODUCTION, **changes})
+    return lambda **changes: start(command, **{**PRODUCTION, **changes})
 
 
-def test_the_deploy_check_finds_nothing_in_production() -> None:
+def test_the_deploy_check_finds_nothing_in_production(deploy_check: Callable[..., Ended]) -> None:
     ended = deploy_check()
 
     assert ended.returncode == 0, ended.stderr
@@ -246,20 +266,20 @@ def test_the_deploy_check_finds_nothing_in_production() -> None:
     ],
 )
 def test_the_deploy_check_names_what_is_sent_in_the_clear(
-    name: str, value: str, found: str
+    deploy_check: Callable[..., Ended], name: str, value: str, found: str
 ) -> None:
     ended = deploy_check(**{name: value})
 
     assert (found in ended.stderr) if found else (ended.returncode == 0), ended.stderr
 
 
-def test_a_secret_that_begins_with_a_dollar_sign_is_taken_literally() -> None:
+def test_a_secret_that_begins_with_a_dollar_sign_is_taken_literally(start: Start) -> None:
     ended = start(PROCESSES["manage.py"], **{**REQUIRED, "SPOTIFY_CLIENT_SECRET": "$shh"})
 
     assert ended.returncode == 0, ended.stderr
 
 
-def test_reads_the_env_file(tmp_path: Path) -> None:
+def test_reads_the_env_file(start: Start, tmp_path: Path) -> None:
     env_file = tmp_path / "env"
     env_file.write_text("\n".join(f"{name}={value}" for name, value in REQUIRED.items()))
 
@@ -275,7 +295,9 @@ def test_reads_the_env_file(tmp_path: Path) -> None:
         ("http://127.0.0.1:8090", False),  # the sandbox
     ],
 )
-def test_the_login_form_may_lead_over_every_host_of_spotify(accounts: str, allowed: bool) -> None:
+def test_the_login_form_may_lead_over_every_host_of_spotify(
+    start: Start, accounts: str, allowed: bool
+) -> None:
     """Chromium applies form-action to each redirect, and Spotify may use a second host."""
     show = "from config.settings import CONTENT_SECURITY_POLICY as p; print(p['DIRECTIVES'])"
 
@@ -302,7 +324,7 @@ print(json.dumps({**shown, "keys": [key.hex() for key in settings.TOKEN_ENCRYPTI
 """
 
 
-def test_every_secret_may_be_in_a_file(tmp_path: Path) -> None:
+def test_every_secret_may_be_in_a_file(start: Start, tmp_path: Path) -> None:
     assert set(SECRETS) == settings.env.secrets
     harmless = {name: value for name, value in REQUIRED.items() if name not in SECRETS}
     files = {}
@@ -318,7 +340,9 @@ def test_every_secret_may_be_in_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_a_secret_that_is_given_both_ways_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_secret_that_is_given_both_ways_is_refused(
+    start: Start, tmp_path: Path, name: str
+) -> None:
     (tmp_path / "secret").write_text("in-the-file")
     both = {name: SECRETS[name], f"{name}_FILE": str(tmp_path / "secret")}
 
@@ -342,7 +366,7 @@ def test_a_secret_that_is_given_both_ways_is_refused(tmp_path: Path, name: str) 
 )
 @pytest.mark.parametrize("process", PROCESSES)
 def test_a_file_that_cannot_be_used_is_one_line_without_its_content(
-    tmp_path: Path, process: str, content: bytes | None, problem: str
+    start: Start, tmp_path: Path, process: str, content: bytes | None, problem: str
 ) -> None:
     file = tmp_path / "keys"
     if content is not None:
@@ -360,7 +384,7 @@ def test_a_file_that_cannot_be_used_is_one_line_without_its_content(
     assert "c2hvcnQ" not in output
 
 
-def test_a_directory_in_place_of_a_file_is_one_line(tmp_path: Path) -> None:
+def test_a_directory_in_place_of_a_file_is_one_line(start: Start, tmp_path: Path) -> None:
     others = {name: value for name, value in REQUIRED.items() if name != "SECRET_KEY"}
 
     ended = start(PROCESSES["manage.py"], **others, SECRET_KEY_FILE=str(tmp_path))
@@ -370,7 +394,7 @@ def test_a_directory_in_place_of_a_file_is_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_a_setting_that_is_no_secret_is_in_no_file(tmp_path: Path) -> None:
+def test_a_setting_that_is_no_secret_is_in_no_file(start: Start, tmp_path: Path) -> None:
     (tmp_path / "lanes").write_text("7")
     show = [sys.executable, "-c", "from config import settings; print(settings.REFRESH_LANES)"]
 
@@ -379,7 +403,7 @@ def test_a_setting_that_is_no_secret_is_in_no_file(tmp_path: Path) -> None:
     assert ended.stdout.strip() == "64"
 
 
-def test_a_secret_key_with_a_comma_in_it_stays_one_key() -> None:
+def test_a_secret_key_with_a_comma_in_it_stays_one_key(start: Start) -> None:
     key = "a,key-with,commas-that-is-long-enough-to-sign-sessions-000"
     show = "from config import settings as s; print(s.SECRET_KEY, s.SECRET_KEY_FALLBACKS)"
 
@@ -392,7 +416,7 @@ def test_a_secret_key_with_a_comma_in_it_stays_one_key() -> None:
     assert ended.stdout.strip() == f"{key} ['old,one', 'older']"
 
 
-def test_the_keys_may_come_from_a_function_that_the_environment_names() -> None:
+def test_the_keys_may_come_from_a_function_that_the_environment_names(start: Start) -> None:
     path = "tests.support.keys.from_a_kms"
     show = (
         "import django; django.setup()\n"
@@ -426,7 +450,9 @@ for path in ("/admin/", "/staff/office/"):
         ({"ADMIN_ENABLED": "false"}, ["none", "none"]),
     ],
 )
-def test_the_admin_can_be_moved_and_turned_off(more: dict[str, str], found: list[str]) -> None:
+def test_the_admin_can_be_moved_and_turned_off(
+    start: Start, more: dict[str, str], found: list[str]
+) -> None:
     ended = start(
         [sys.executable, "-c", SHOW_ADMIN],
         **{**REQUIRED, "DJANGO_SETTINGS_MODULE": "config.settings", **more},
@@ -435,14 +461,16 @@ def test_the_admin_can_be_moved_and_turned_off(more: dict[str, str], found: list
     assert ended.stdout.split() == found, ended.stderr
 
 
-def test_every_command_works_without_the_admin() -> None:
+def test_every_command_works_without_the_admin(start: Start) -> None:
     ended = start(PROCESSES["manage.py"], **{**REQUIRED, "ADMIN_ENABLED": "false"})
 
     assert ended.returncode == 0, ended.stderr
 
 
 @pytest.mark.parametrize(("proxies", "warned"), [("0", True), ("1", False), ("10.0.0.0/8", False)])
-def test_the_deploy_check_knows_a_proxy_whose_visitors_are_one(proxies: str, warned: bool) -> None:
+def test_the_deploy_check_knows_a_proxy_whose_visitors_are_one(
+    start: Start, proxies: str, warned: bool
+) -> None:
     command = [sys.executable, "manage.py", "check", "--deploy"]
 
     ended = start(command, **REQUIRED, TRUST_X_FORWARDED_PROTO="true", TRUSTED_PROXIES=proxies)

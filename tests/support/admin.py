@@ -28,10 +28,15 @@ def group(name: str) -> Group:
     return Group.objects.get(name=name)
 
 
-class CountedHasher(PBKDF2PasswordHasher):
-    """Django's hasher, quick, which counts how often it hashes."""
+class QuickHasher(PBKDF2PasswordHasher):
+    """Django's hasher with one round: the service can check what it has hashed."""
 
     iterations = 1
+
+
+class CountedHasher(QuickHasher):
+    """The same, which counts how often it hashes."""
+
     hashed = 0
 
     def encode(self, password: str, salt: str, iterations: int | None = None) -> str:
@@ -41,4 +46,5 @@ class CountedHasher(PBKDF2PasswordHasher):
         return encoded
 
 
+QUICK = f"{QuickHasher.__module__}.{QuickHasher.__qualname__}"
 COUNTED = f"{CountedHasher.__module__}.{CountedHasher.__qualname__}"
