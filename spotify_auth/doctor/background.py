@@ -4,16 +4,12 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import cast
 
-from amqp.exceptions import ChannelError
 from celery import current_app
 from django.db import Error
-from kombu import Connection
-from kombu.transport.virtual import Channel
 
 import spotify_auth
-from spotify_auth import cooldown, health, presence, service_pause
+from spotify_auth import cooldown, health, presence, queues, service_pause
 from spotify_auth.doctor.findings import Finding, ok, problem, warning
 from spotify_auth.models import Presence
 from spotify_auth.presence import Seen
@@ -63,7 +59,7 @@ def _workers() -> list[Seen]:
 
 
 def _about(queue: str, workers: list[Seen], *, start: str) -> Finding:
-    before = _waiting(queue)
+    before = queues.waiting(queue)
     if queue == LANES and not any(each.lanes_allowed for each in workers):
         return problem(f"No worker reads the queue {queue}, in which {before} wait.", start)
     if not before or _one_is_taken(queue, before):
@@ -81,24 +77,12 @@ def _about(queue: str, workers: list[Seen], *, start: str) -> Finding:
 def _one_is_taken(queue: str, before: int) -> bool:
     give_up = time.monotonic() + TAKEN_WITHIN
     while time.monotonic() < give_up:
-        now = _waiting(queue)
+        now = queues.waiting(queue)
         if now < before:
             return True
         before = now
         time.sleep(_LOOK_SECONDS)
     return False
-
-
-def _waiting(queue: str) -> int:
-    """How many tasks wait there. A queue that is not there yet is empty."""
-    with current_app.pool.acquire(block=True) as broker:
-        # celery-types takes this pool for one of producers.
-        channel = cast(Channel, cast(Connection, broker).default_channel)
-        try:
-            waiting: int = channel.queue_declare(queue, passive=True).message_count
-        except ChannelError:
-            return 0
-    return waiting
 
 
 def look_at_workers() -> Iterator[Finding]:

@@ -8,15 +8,12 @@ loses nothing.
 import logging
 import random
 import time
-from typing import cast
 
 from celery import current_app
 from django.db import Error, connection
-from kombu import Connection
 from kombu.exceptions import OperationalError as BrokerError
-from kombu.transport.virtual import Channel
 
-from spotify_auth import schedule
+from spotify_auth import queues, schedule
 from spotify_auth.conf import settings
 from spotify_auth.refresh import memory_limit
 from spotify_auth.refresh.lane import Lane
@@ -59,11 +56,7 @@ def open_lanes() -> int:
         due = int(cursor.fetchone()[0])
     if not due:
         return 0
-    with current_app.pool.acquire(block=True) as broker:
-        # celery-types takes this pool for one of producers.
-        channel = cast(Connection, broker).default_channel
-        waiting: int = cast(Channel, channel).queue_declare(QUEUE).message_count
-    wanted = max(0, schedule.lanes_needed(due, sweep=sweep, limit=limit) - waiting)
+    wanted = max(0, schedule.lanes_needed(due, sweep=sweep, limit=limit) - queues.waiting(QUEUE))
     for _ in range(wanted):
         current_app.send_task("spotify_auth.lane")
     return wanted

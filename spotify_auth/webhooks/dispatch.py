@@ -1,13 +1,11 @@
 """What a sweep does about webhooks: hand notices out, and enqueue a task for what is due."""
 
 import time
-from typing import cast
 from uuid import UUID
 
 from celery import current_app
-from kombu import Connection
-from kombu.transport.virtual import Channel
 
+from spotify_auth import queues
 from spotify_auth.time_limit import limited
 
 QUEUE = "webhooks"
@@ -58,7 +56,8 @@ def dispatch() -> None:
         pass
     wanted = [endpoint for endpoint, due in _due() for _ in range(due)]
     if wanted:
-        for endpoint in wanted[: max(0, IN_FLIGHT_IN_ALL - _waiting())]:
+        # There shall not be more and more tasks that no worker has taken.
+        for endpoint in wanted[: max(0, IN_FLIGHT_IN_ALL - queues.waiting(QUEUE))]:
             task = "spotify_auth.deliver_webhooks"
             current_app.send_task(task, args=[str(endpoint)], retry=False)
 
@@ -75,10 +74,3 @@ def _due() -> list[tuple[UUID, int]]:
     with limited() as cursor:
         cursor.execute(_DUE, [IN_FLIGHT])
         return [(endpoint, due) for endpoint, due in cursor.fetchall()]
-
-
-def _waiting() -> int:
-    """Tasks that no worker has taken: there shall not be more and more of them."""
-    with current_app.pool.acquire(block=True) as broker:
-        channel = cast(Connection, broker).default_channel
-        return int(cast(Channel, channel).queue_declare(QUEUE).message_count)

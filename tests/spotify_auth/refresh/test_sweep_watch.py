@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from pytest_django import Settings
 
 from config.celery import app
-from spotify_auth import chores, freshness, tasks, time_limit  # noqa: F401  (registers the chores)
+from spotify_auth import chores, freshness, queues, tasks, time_limit  # noqa: F401  (registers the chores)
 from spotify_auth.lost_servers import LOST
 from spotify_auth.models import Chore
 from spotify_auth.refresh import lanes, sweep_watch
@@ -107,7 +107,7 @@ def test_sweeps_that_fail_are_one_line(
 ) -> None:
     connect()
     with monkeypatch.context() as patch:
-        patch.setattr(lanes, "current_app", lost_broker)
+        patch.setattr(queues, "current_app", lost_broker)
         for _ in range(3):
             sweep_watch.sweep()
 
@@ -126,7 +126,7 @@ def test_a_sweep_that_fails_is_no_sign_that_tokens_are_renewed(
     Chore.objects.update(done_at=Now() - timedelta(seconds=60))
 
     with monkeypatch.context() as patch:
-        patch.setattr(lanes, "current_app", lost_broker)
+        patch.setattr(queues, "current_app", lost_broker)
         sweep_watch.sweep()
         with pytest.raises(LOST):
             wait_for(watch.look, what="a sweep of its own", seconds=5)
