@@ -31,6 +31,7 @@ from spotify_auth.models import SpotifyToken
 from spotify_auth.refresh.process import process
 from spotify_auth.sandbox.worlds import World
 from spotify_auth.web_api import pause, transport
+from tests.support import warm_python
 from tests.support.admin import QUICK
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Connect, Elsewhere, forget, grant_of, make_due
@@ -113,6 +114,13 @@ def _other_sessions() -> list[tuple[object, ...]]:
         )
         sessions: list[tuple[object, ...]] = cursor.fetchall()
     return sessions
+
+
+@pytest.fixture(autouse=True, scope="session")
+def libraries_are_imported_once() -> Iterator[None]:
+    """The service's processes are forks of one interpreter, which has imported no code of ours."""
+    with warm_python.shared():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,9 @@ import pytest
 from config import settings
 from dev.process import ROOT
 from spotify_auth.encryption import Cipher
+from tests.support import warm_python
 from tests.support.keys import from_a_kms
 from tests.support.processes import celery_command
-from tests.support.warm_python import WarmPython
 
 REQUIRED = {
     "SECRET_KEY": "a-secret-key-for-this-test-that-is-long-enough-to-pass-000",
@@ -38,15 +38,8 @@ Start = Callable[..., Ended]
 BARE = {"PATH": os.environ["PATH"], "ENV_FILE": "/dev/null", "PORT": "0"}
 
 
-@pytest.fixture(scope="module")
-def start() -> Iterator[Start]:
-    """Run one of the commands with an environment; libraries are imported once for all of them."""
-    with WarmPython() as python:
-        yield lambda command, **environment: python.run(command[1:], env={**BARE, **environment})
-
-
 def start_cold(command: list[str], **environment: str) -> Ended:
-    """The same, by the operating system alone."""
+    """Run one of the commands with an environment, as a shell does."""
     return subprocess.run(
         command,
         env={**BARE, **environment},
@@ -56,6 +49,20 @@ def start_cold(command: list[str], **environment: str) -> Ended:
         timeout=60,
         check=False,
     )
+
+
+@pytest.fixture
+def start() -> Start:
+    """The same, with libraries that were imported before."""
+    python = warm_python.of_the_run()
+
+    def start_warm(command: list[str], **environment: str) -> Ended:
+        env = {**BARE, **environment}
+        if python and warm_python.can_be_warm(command, env=env, cwd=ROOT):
+            return python.run(command[1:], env=env)
+        return start_cold(command, **environment)
+
+    return start_warm
 
 
 def documented() -> list[str]:

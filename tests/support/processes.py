@@ -15,6 +15,8 @@ from urllib.parse import quote
 from django.db import connection
 
 from dev.process import ROOT, die_with_parent
+from tests.support import warm_python
+from tests.support.warm_python import Child
 
 
 class LocalProcess:
@@ -37,7 +39,7 @@ class LocalProcess:
         self._env = dict(env)
         self._ready_when = ready_when
         self._log = Path(tempfile.mkstemp(prefix=f"{name}-", suffix=".log")[1])
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Child | None = None
         self.start()
 
     @property
@@ -57,7 +59,16 @@ class LocalProcess:
         return "running" if self._process and self._process.poll() is None else "exited"
 
     def start(self) -> None:
-        """Start the process; its output is appended to the log."""
+        """Start the process; its output is appended to the log.
+
+        Python is not started afresh where a fork of one that has the libraries does the same.
+        """
+        python = warm_python.of_the_run()
+        if python and warm_python.can_be_warm(self._command, env=self._env, cwd=self._cwd):
+            self._process = python.start(
+                self._command[1:], env=self._env, output=self._log, errors=self._log
+            )
+            return
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,

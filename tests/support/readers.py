@@ -17,7 +17,7 @@ class Readers(Background):
     """
 
     def __init__(self, user_ids: Sequence[int], sandbox: Sandbox, *, threads: int = 2) -> None:
-        super().__init__(threads=threads, pause=0.002)
+        super().__init__(threads=threads, pause=0.02)
         self.reads: Counter[str] = Counter()
         self.web_api: Counter[int] = Counter()
         self._sandbox = sandbox

@@ -1,9 +1,11 @@
-"""Many short runs of Python programs, without importing the same libraries for each.
+"""Many runs of Python programs, without importing the same libraries for each.
 
 One interpreter imports the libraries, and each program runs in a fork of it: a process of its own,
-with its own environment and output. What is ours, the program imports.
+with its own environment, session and output. What is ours, the program imports.
 """
 
+import atexit
+import ctypes
 import gc
 import importlib
 import json
@@ -12,13 +14,17 @@ import runpy
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from signal import SIGTERM
 from types import TracebackType
 from typing import NoReturn, Self
 
-from dev.process import ROOT
+from dev.process import ROOT, die_with_parent
 
 _LIBRARIES = (
     "celery.apps.worker",
@@ -30,25 +36,24 @@ _LIBRARIES = (
     "django.db.backends.postgresql.base",
     "django.test",
     "gunicorn.app.wsgiapp",
+    "gunicorn.workers.gthread",
     "kombu.transport.redis",
     "redis.asyncio",
     "requests",
 )
 """What the service's programs import, and what needs no settings for it."""
 
+_PR_SET_CHILD_SUBREAPER = 36
+
 
 class WarmPython:
-    """The interpreter; use it as a context manager. Its programs run one after the other."""
+    """The interpreter, which starts with its first program; use it as a context manager."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
-        self._files = tempfile.TemporaryDirectory()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
         return self
 
     def __exit__(
@@ -57,23 +62,105 @@ class WarmPython:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._process.communicate()
-        self._files.cleanup()
+        if self._process:
+            self._process.communicate()
+
+    def start(
+        self, arguments: Sequence[str], *, env: Mapping[str, str], output: Path, errors: Path
+    ) -> "Child":
+        """Start `python ARGUMENTS` (a script, `-m MODULE …` or `-c CODE`) as a child of this one.
+
+        What it writes is appended to the two files, which may be one.
+        """
+        request = [os.getpid(), list(arguments), dict(env), str(output), str(errors)]
+        with self._lock:
+            process = self._process = self._process or _interpreter()
+            assert process.stdin
+            assert process.stdout
+            # The fork of a fork, whose parent ends at once, becomes this process's child.
+            _adopt(True)
+            try:
+                process.stdin.write(f"{json.dumps(request)}\n")
+                process.stdin.flush()
+                return Child(int(process.stdout.readline()))
+            finally:
+                _adopt(False)
 
     def run(
         self, arguments: Sequence[str], *, env: Mapping[str, str]
     ) -> subprocess.CompletedProcess[str]:
-        """Run `python ARGUMENTS`: a script, `-m MODULE …` or `-c CODE`."""
-        assert self._process.stdin
-        assert self._process.stdout
-        output, errors = (Path(self._files.name, name) for name in ("output", "errors"))
-        request = [list(arguments), dict(env), str(output), str(errors)]
-        self._process.stdin.write(f"{json.dumps(request)}\n")
-        self._process.stdin.flush()
-        status = int(self._process.stdout.readline())
-        return subprocess.CompletedProcess(
-            arguments, status, output.read_text(), errors.read_text()
-        )
+        """Run `python ARGUMENTS` to its end, for a minute at most."""
+        with tempfile.TemporaryDirectory() as directory:
+            output, errors = (Path(directory, name) for name in ("output", "errors"))
+            child = self.start(arguments, env=env, output=output, errors=errors)
+            return subprocess.CompletedProcess(
+                arguments, child.wait(60), output.read_text(), errors.read_text()
+            )
+
+
+class Child:
+    """A process that was started so, with what `subprocess.Popen` has too."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._status: int | None = None
+
+    def poll(self) -> int | None:
+        """The exit status; None while it runs."""
+        if self._status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self._status = os.waitstatus_to_exitcode(status)
+        return self._status
+
+    def wait(self, timeout: float) -> int:
+        """The exit status. Raises subprocess.TimeoutExpired after so many seconds."""
+        give_up = time.monotonic() + timeout
+        while (status := self.poll()) is None:
+            if time.monotonic() > give_up:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout)
+            time.sleep(0.01)
+        return status
+
+
+_of_the_run: list[WarmPython] = []
+
+
+@contextmanager
+def shared() -> Iterator[None]:
+    """Let `of_the_run` be an interpreter until the end of the block."""
+    with WarmPython() as python:
+        _of_the_run.append(python)
+        yield
+        _of_the_run.remove(python)
+
+
+def of_the_run() -> WarmPython | None:
+    """The interpreter of the whole test run. Benchmarks have none: they measure processes."""
+    return _of_the_run[0] if _of_the_run else None
+
+
+def can_be_warm(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> bool:
+    """Whether a fork does the same as the command: our Python, this code, the usual paths."""
+    linux = sys.platform == "linux"
+    return linux and command[0] == sys.executable and "PYTHONPATH" not in env and cwd == ROOT
+
+
+def _interpreter() -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", __name__],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for the tests, which end it
+        preexec_fn=lambda: die_with_parent(SIGTERM),
+    )
+
+
+def _adopt(switch: bool) -> None:
+    """Whether orphans among this process's descendants become its children."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(switch))
 
 
 def _serve() -> None:
@@ -81,20 +168,41 @@ def _serve() -> None:
         importlib.import_module(name)
     gc.freeze()  # a fork's collections leave the libraries' pages alone
     for line in sys.stdin:
-        pid = os.fork()
-        if not pid:
-            _become(*json.loads(line))
-        sys.stdout.write(f"{os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}\n")
+        reads, writes = os.pipe()
+        if not (between := os.fork()):
+            if os.fork():
+                os._exit(0)
+            parent, *program = json.loads(line)
+            _belong_to(parent)
+            os.write(writes, str(os.getpid()).encode())
+            os.close(reads)
+            os.close(writes)
+            _become(*program)
+        os.close(writes)
+        os.waitpid(between, 0)
+        with open(reads) as pipe:
+            sys.stdout.write(f"{pipe.read()}\n")
         sys.stdout.flush()
+
+
+def _belong_to(parent: int) -> None:
+    """Be in a session of one's own, and in the care of the process that asked for the program."""
+    os.setsid()
+    while os.getppid() != parent:
+        time.sleep(0.001)
+    # Nothing is left when a process of pytest-xdist is ended half way.
+    die_with_parent(SIGTERM)
 
 
 def _become(arguments: list[str], env: dict[str, str], output: str, errors: str) -> NoReturn:
     """Run the program in this process, and end with it."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, path in ((1, output), (2, errors)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
     os.environ.clear()
     os.environ.update(env)
+    if "PYTHONUNBUFFERED" in env:
+        sys.stdout.reconfigure(write_through=True)  # type: ignore[union-attr]
     status: object = 0
     try:
         _run(arguments)
@@ -105,9 +213,11 @@ def _become(arguments: list[str], env: dict[str, str], output: str, errors: str)
         status = 1
     if isinstance(status, str):
         sys.stderr.write(f"{status}\n")
+    # As the interpreter ends, but for taking all modules apart: that takes longer than all this.
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Taking the libraries apart, as the interpreter does at its end, takes longer than all this.
     os._exit(status if isinstance(status, int) else int(status is not None))
 
 
