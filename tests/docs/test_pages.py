@@ -11,6 +11,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.http import HttpResponse
 from django.template import Context, Template
 from django.test import RequestFactory
@@ -23,7 +24,7 @@ from dev.process import ROOT
 from spotify_auth.sentences import why_reconnect
 from spotify_auth.webhooks import signing
 from tests.support.sandbox_client import SCOPES
-from tests.support.tokens import Connect
+from tests.support.tokens import Connect, make_due
 
 pytestmark = pytest.mark.django_db
 
@@ -62,6 +63,20 @@ def test_the_views_work(user: User, name: str, shows: str) -> None:
     assert answer.status_code == 200
     assert f'"{shows}": '.encode() in answer.content
     assert b'"failed": {"' not in answer.content
+
+
+def test_the_async_view_works(user: User) -> None:
+    request = RequestFactory().get("/")
+
+    async def auser() -> User:
+        return user
+
+    request.auser = auser
+    player = view("player", page="docs/how-to/read-in-async-views.md")
+
+    assert json.loads(async_to_sync(player)(request).content)["state"] == "connected"
+    make_due(user, expired=True)
+    assert json.loads(async_to_sync(player)(request).content)["state"] == "reconnecting"
 
 
 def test_the_template_works(user: User) -> None:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from asgiref.sync import async_to_sync
 from celery import Celery
 from django.contrib.auth.models import AnonymousUser
 from django.db import connection as database
@@ -94,6 +95,21 @@ def test_a_token_without_enough_life_is_stale(
             tokens.access_token_for(user.pk, minimum_seconds=asked)
     else:
         assert tokens.access_token_for(user.pk, minimum_seconds=asked).generation == 1
+
+
+def test_an_async_view_reads_the_same(connect: Connect) -> None:
+    user = connect(due=False)
+
+    token = async_to_sync(tokens.aaccess_token_for)(user, minimum_seconds=60)
+
+    assert token == tokens.access_token_for(user)
+
+
+def test_an_async_view_meets_the_same_errors(connect: Connect) -> None:
+    user = connect(due=False)
+
+    with pytest.raises(tokens.TokenStale):
+        async_to_sync(tokens.aaccess_token_for)(user, minimum_seconds=7200)
 
 
 def test_who_never_connected_is_not_connected() -> None:
