@@ -29,7 +29,7 @@ test-fast: $(INSTALLED) ## the tests without worker processes, browser and long 
 lint: $(INSTALLED) ## ruff, mypy, import-linter, migrations, system checks, bandit, pip-audit
 	@exec $(VENV_PYTHON) -m dev.lint
 
-bench: $(INSTALLED) ## run the benchmarks, a quarter of an hour; ARGS="reading burst" for some of them
+bench: $(INSTALLED) ## run the benchmarks, ten minutes; ARGS="reading burst" for some of them
 	@exec $(VENV_PYTHON) -m dev.bench $(ARGS)
 
 soak: $(INSTALLED) ## inject failures under load for 15 minutes; ARGS="--minutes 5 --users 200 --seed 7"

@@ -16,39 +16,39 @@ from multiprocessing import get_context
 from django.core.management import call_command
 
 from benchmarks import report
-from benchmarks.measurement import Row
-from benchmarks.suite import LONG_PARTS, PARTS, run_part, title_of
+from benchmarks.peers import environment
+from benchmarks.suite import LONG_PARTS, PARTS, Result, run_part
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the named parts, or all; only a run of all parts writes a page."""
     options = _options(arguments)
     call_command("migrate", verbosity=0)
+    if not options.parts and not options.long:
+        environment.install()  # no part of what is measured
     started, load = time.monotonic(), report.load_average()
-    results: dict[str, tuple[str, list[Row]]] = {}
-    for name, rows in _run(options):
-        results[name] = (title_of(name), rows)
-        report.print_rows(rows)
+    results: list[Result] = []
+    for result in _run(options):
+        results.append(result)
+        report.print_rows(result.rows)
     minutes = (time.monotonic() - started) / 60
     facts = [
         *report.machine_facts(),
-        f"load average before the run {load}; the run took {minutes:.0f} minutes",
+        f"load average before the run {load}; the run took {minutes:.1f} minutes",
     ]
     print("\n".join(facts))
     if not options.parts:
         print(f"Written to {report.write_page(results, facts=facts, long=options.long)}.")
 
 
-def _run(options: "_Options") -> Iterable[tuple[str, list[Row]]]:
-    """Each part and its rows, as they are measured."""
+def _run(options: "_Options") -> Iterable[Result]:
+    """The result of each part, as they are measured."""
     if options.parts or not options.long:
-        names = options.parts or PARTS
-        return ((name, run_part(name, long=options.long)) for name in names)
+        return (run_part(name, long=options.long) for name in options.parts or PARTS)
     # An hour of the one and an hour of the other: the first lets a worker work and the
     # second PostgreSQL, each with a floor that has the same company.
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        rows = pool.map(partial(run_part, long=True), LONG_PARTS)
-        return list(zip(LONG_PARTS, rows, strict=True))
+        return list(pool.map(partial(run_part, long=True), LONG_PARTS))
 
 
 class _Options:

@@ -34,9 +34,9 @@ from spotify_auth.refresh.transaction import ClaimTransaction
 TITLE = "Claiming among a million tokens"
 FEW, MANY = 10_000, 1_000_000
 NAMES = {FEW: "bench_few", MANY: "bench_many"}
-HOURS, LONG_HOURS = 0.5, 24
+HOURS, LONG_HOURS = 0.25, 24
 """Simulated hours of refreshing."""
-CLAIMS, CLAIMS_FROM_START = 3000, 1000
+CLAIMS, CLAIMS_FROM_START = 2000, 500
 HANGING = timedelta(seconds=24)
 """Two deadlines of the token endpoint: the longest that a lane's transaction may last."""
 MOST = 1.3
@@ -77,7 +77,7 @@ def run(*, long: bool) -> list[Row]:
     """Before and after the simulated hours; the sweep at last, when nothing is due."""
     hours = LONG_HOURS if long else HOURS
     now = database_now()
-    begin = now - timedelta(hours=hours, minutes=10)
+    begin = now - timedelta(hours=hours, minutes=2)
     with databases(NAMES.values()):
         fill(NAMES[FEW], tokens=FEW, now=now - timedelta(hours=2))
         fill(NAMES[MANY], tokens=MANY, now=begin)
@@ -86,7 +86,7 @@ def run(*, long: bool) -> list[Row]:
             with database_of(NAMES[MANY]):
                 refreshing = Refreshing(clock=begin)
                 curve = _refresh(refreshing, sessions, minutes=round(hours * 60))
-                # Half an hour's pages in a minute: writing them is no part of a claim.
+                # A quarter of an hour's pages in seconds: writing them is no part of a claim.
                 _checkpoint()
                 after = _measure(sessions)
                 hanging = _while_one_hangs(refreshing, sessions)

@@ -17,7 +17,7 @@ from tests.support.sandbox_client import Sandbox
 
 TITLE = "The dashboard's data"
 LATENCY_SECONDS = 0.1
-ROUNDS = 50
+ROUNDS = 30
 MOST = 1.3
 """Times one bare call: what the whole answer may take."""
 

@@ -8,13 +8,11 @@ from datetime import timedelta
 from django.db import connection
 
 from benchmarks.measurement import Row, milli, per_second
-from benchmarks.million import database_of, databases, fill
+from benchmarks.million import million_tokens
 from spotify_auth import presence
-from spotify_auth.connections import database_now
 from spotify_auth.figures import counts, roll_up, samples, statuses, summary
 
 TITLE = "Figures for operators"
-TOKENS = 1_000_000
 EVENTS = 200_000
 TURNS = 30
 _DATABASE = "bench_figures"
@@ -57,11 +55,8 @@ SELECT 1 + n %% 100000, now() - make_interval(secs => n / 300.0), 'schedule', 'r
 
 def run(*, long: bool) -> list[Row]:
     """Each question alone, all of them together, and counting the history."""
-    with databases([_DATABASE]):
-        # Nobody refreshes meanwhile: none falls due while this part runs.
-        fill(_DATABASE, tokens=TOKENS, now=database_now() + timedelta(minutes=15))
-        with database_of(_DATABASE):
-            return _rows(turns=TURNS * (5 if long else 1))
+    with million_tokens(_DATABASE):
+        return _rows(turns=TURNS * (5 if long else 1))
 
 
 def _rows(*, turns: int) -> list[Row]:

@@ -1,4 +1,4 @@
-"""All processes were down for two hours, and 20,000 tokens have expired.
+"""All processes were down for two hours, and 6,000 tokens have expired.
 
 First the steady throughput of one worker, as the floor. Then no process runs while the
 tokens age by two hours; then worker and beat start as usual. Readers read throughout. The
@@ -27,7 +27,7 @@ from tests.support.processes import beat_process, teardown_together, wait_for, w
 from tests.support.sandbox_client import Sandbox
 
 TITLE = "Recovery after two hours without any process"
-PEOPLE = 20_000
+PEOPLE = 6_000
 LANES = 64
 LIFETIME = 3600
 TURN_MINUTES = statistics.mean(REFRESH_WINDOW) * LIFETIME / 60

@@ -1,15 +1,16 @@
 """Refreshes a second and the CPU of each, by real workers, beside bare calls.
 
-The token endpoint takes 200 ms, but for one lane alone: there it answers at once, so that the
-CPU of a refresh is seen without that of threads which wait for each other; and there no
-refresh writes its line into the log. The CPU is the worker's, not PostgreSQL's. A turn measures the
-bare calls, in processes of their own, and then the workers, both after a warm-up: a lane's first
-claim connects to PostgreSQL, which costs milliseconds and is no part of a refresh.
+The token endpoint takes 200 ms, give or take half of it: so lanes / 200 ms is the ceiling. A turn
+measures the bare calls, in processes of their own and with as many threads, and then the workers,
+both after a warm-up: a lane's first claim connects to PostgreSQL, which costs milliseconds and is
+no part of a refresh. Everything shares the cores of one machine, so the bare calls tell what these
+can carry: they cost neither PostgreSQL nor Redis anything.
 
 The floor of the rates is a lean session (`benchmarks.baseline`). That of the CPU is
 `session.post` as requests comes; the lean one stands beside it.
 """
 
+import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from benchmarks.baseline import bare_calls
 from benchmarks.bulk_users import connect_people, make_all_due, make_none_due
 from benchmarks.charts import Chart
 from benchmarks.measurement import Row, micro, per_second
-from benchmarks.meters import Window, watch
+from benchmarks.meters import Window, postgresql, redis_server, watch
 from benchmarks.service import (
     LATENCY_SECONDS,
     let_spotify_take_its_time,
@@ -33,13 +34,21 @@ from tests.support.processes import LocalProcess
 from tests.support.sandbox_client import Sandbox
 
 TITLE = "Refreshing"
-WARM_UP_SECONDS = 1.5
-WINDOW_SECONDS = 3.5
-MOST = 2.0
-"""Times the CPU of a bare call."""
-PEOPLE = 9000
+WARM_UP_SECONDS = 1.2
+WINDOW_SECONDS = 2.5
+TURNS = 2
+SHARE = 0.97
+"""Of the ceiling."""
+MOST_CPU = 900e-6
+"""Seconds of worker, PostgreSQL and Redis together."""
+MOST_OF_ONE = 0.52
+"""Of the refreshes of two workers."""
+PEOPLE = 8000
 """More than are refreshed in a turn."""
 BARE = [f"user-{PEOPLE + n}" for n in range(256)]
+
+_REFRESHED = re.compile(r"\brefreshed user_id=")
+_SERVERS = {"PostgreSQL": postgresql, "Redis": redis_server}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +61,13 @@ class Turns:
     """Empty, unless the CPU is asked for."""
     lean: Sequence[Window]
     ours: Sequence[Window]
+    by_worker: Sequence[int]
+    """How many refreshes each worker has logged."""
+
+    @property
+    def ceiling(self) -> float:
+        """Refreshes a second, if lanes did nothing but wait for the endpoint."""
+        return self.lanes / LATENCY_SECONDS
 
     @property
     def rates(self) -> tuple[float, float]:
@@ -70,38 +86,38 @@ class Turns:
             statistics.median(window.cpu_each for window in self.ours),
         )
 
+    def cpu_of(self, server: str) -> float:
+        """Median: CPU seconds that a refresh costs this server."""
+        return statistics.median(window.others[server] / window.done for window in self.ours)
+
     @property
     def name(self) -> str:
         """For the table."""
         processes = "one worker" if self.processes == 1 else f"{self.processes} workers"
-        return f"{processes}, {self.lanes} lane{'' if self.lanes == 1 else 's'}"
+        return f"{processes}, {self.lanes} lanes"
 
 
 def run(*, long: bool) -> list[Row]:
-    """Throughput below a full core and at it, and the CPU of a refresh."""
+    """Throughput of one worker and of two, and the CPU of a refresh."""
     with Sandbox(access_token_lifetime=3600) as sandbox:
         sandbox.faults("no_rotation", users=BARE)
         bare_tokens = [answer["refresh_token"] for answer in sandbox.connect(BARE).values()]
         connect_people(sandbox, PEOPLE)
         let_spotify_take_its_time(sandbox)
-        measure = partial(_turns, sandbox, bare_tokens)
-        few = measure(lanes=32, turns=1)
-        usual = measure(lanes=64, turns=3, plain=True)
-        many = measure(lanes=128, turns=3)
-        two = measure(lanes=200, processes=2, turns=3)
-        # Last: lanes are opened by the latency of the latest exchanges.
-        sandbox.clear()
-        sandbox.faults("no_rotation", users=BARE)
-        alone = measure(lanes=1, turns=5, plain=True, LOG_LEVEL="WARNING")
+        measure = partial(_turns, sandbox, bare_tokens, turns=TURNS * (3 if long else 1))
+        usual = measure(lanes=64, plain=True)
+        many = measure(lanes=128)
+        two = measure(lanes=128, processes=2)
+        two_full = measure(lanes=256, processes=2)
         reuses = sandbox.summary()["totals"]["reuses_of_dead_token"]
     SpotifyToken.objects.all().delete()
+    all_turns = [usual, many, two, two_full]
     return [
-        _waiting(few),
-        _waiting(usual),
-        _full(many, wanted=400),
-        _full(two, wanted=600, chart=_chart([few, usual, many, two])),
-        _cpu(alone, what="without its line in the log, endpoint at 0 ms"),
-        _cpu(usual, what="with its line in the log"),
+        *map(_rate, all_turns[:-1]),
+        _rate(two_full, chart=_chart(all_turns)),
+        _evenness(two),
+        _cpu_together(usual),
+        _cpu(usual),
         Row(
             what="dead refresh tokens presented meanwhile",
             target="0",
@@ -136,7 +152,15 @@ def _turns(
                 plain_windows.append(bare(session="plain"))
             lean.append(bare(session="lean"))
             ours.append(refreshing(sandbox, running))
-    return Turns(lanes=lanes, processes=processes, plain=plain_windows, lean=lean, ours=ours)
+        by_worker = [len(_REFRESHED.findall(worker.logs())) for worker in running]
+    return Turns(
+        lanes=lanes,
+        processes=processes,
+        plain=plain_windows,
+        lean=lean,
+        ours=ours,
+        by_worker=by_worker,
+    )
 
 
 def refreshing(sandbox: Sandbox, running: Sequence[LocalProcess]) -> Window:
@@ -145,7 +169,7 @@ def refreshing(sandbox: Sandbox, running: Sequence[LocalProcess]) -> Window:
     sweep()
     before = refreshes(sandbox)
     watch(running, lambda: 0, seconds=WARM_UP_SECONDS)
-    window = watch(running, lambda: refreshes(sandbox), seconds=WINDOW_SECONDS)
+    window = watch(running, lambda: refreshes(sandbox), seconds=WINDOW_SECONDS, others=_SERVERS)
     done = refreshes(sandbox) - before
     make_none_due()
     wait_until_idle(sandbox)
@@ -154,53 +178,64 @@ def refreshing(sandbox: Sandbox, running: Sequence[LocalProcess]) -> Window:
     return window
 
 
-def _waiting(turns: Turns) -> Row:
-    """Below a full core, lanes do nothing but wait for the endpoint."""
+def _rate(turns: Turns, *, chart: Chart | None = None) -> Row:
     bare, ours = turns.rates
-    ideal = turns.lanes / LATENCY_SECONDS
+    floor, share = bare / turns.ceiling, ours / turns.ceiling
     return Row(
         what=f"refreshes, {turns.name}",
-        target=f"{per_second(0.9 * ideal)}: 90 % of lanes / latency",
-        figure=f"{per_second(ours)}: {ours / ideal:.0%}",
-        floor=f"{per_second(bare)} bare and lean, same threads",
-        met=ours >= 0.9 * ideal,
-    )
-
-
-def _full(turns: Turns, *, wanted: float, chart: Chart | None = None) -> Row:
-    bare, ours = turns.rates
-    met = ours >= wanted
-    return Row(
-        what=f"refreshes, {turns.name}",
-        target=f"{per_second(wanted)}, where the floor allows",
-        figure=per_second(ours),
-        floor=f"{per_second(bare)} bare and lean, same threads and processes",
-        # The issue's yardstick is bare requests.post: where that cannot reach the figure, a
-        # refresh cannot be expected to either.
-        met=True if met else (False if bare >= wanted else None),
+        target=f"{SHARE:.0%} of the ceiling, which is {per_second(turns.ceiling)}",
+        figure=f"{per_second(ours)}: {share:.1%}",
+        floor=f"{per_second(bare)}: {floor:.1%}, bare and lean, same threads and processes",
+        # Where bare calls do not come so far, this machine is too small.
+        met=True if share >= SHARE else (False if floor >= SHARE else None),
         chart=chart,
     )
 
 
-def _cpu(turns: Turns, *, what: str) -> Row:
+def _evenness(turns: Turns) -> Row:
+    most, total = max(turns.by_worker), sum(turns.by_worker)
+    return Row(
+        what=f"share of the busier process, {turns.name}",
+        target=f"at most {MOST_OF_ONE:.0%}",
+        figure=f"{most / total:.1%}: {' and '.join(f'{n:,}' for n in turns.by_worker)} refreshes",
+        floor=f"{1 / turns.processes:.0%}",
+        met=most / total <= MOST_OF_ONE,
+    )
+
+
+def _cpu_together(turns: Turns) -> Row:
+    worker = turns.cpu[2]
+    servers = {name: turns.cpu_of(name) for name in _SERVERS}
+    together = worker + sum(servers.values())
+    each = ", ".join(f"{name} {micro(seconds)}" for name, seconds in servers.items())
+    return Row(
+        what=f"a refresh, CPU of worker, PostgreSQL and Redis: {turns.name}",
+        target=f"at most {micro(MOST_CPU)}",
+        figure=f"{micro(together)}: worker {micro(worker)}, {each}",
+        met=together <= MOST_CPU,
+    )
+
+
+def _cpu(turns: Turns) -> Row:
     plain, lean, ours = turns.cpu
     return Row(
-        what=f"a refresh, worker's CPU, {what}: {turns.name}",
-        target=f"at most {MOST} x bare",
+        what=f"a refresh, worker's CPU, with its line in the log: {turns.name}",
+        target="below one bare call",
         figure=f"{micro(ours)}: {ours / plain:.2f} x ({ours / lean:.2f} x the lean call)",
         floor=f"{micro(plain)} bare session.post ({micro(lean)} lean: without proxies and .netrc)",
-        met=ours / plain <= MOST,
+        met=ours < plain,
     )
 
 
 def _chart(all_turns: Sequence[Turns]) -> Chart:
     return Chart(
         name="refreshing",
-        title="Refreshes a second, token endpoint with 200 ms latency",
+        title="Refreshes a second, token endpoint with 200 ms latency, give or take half",
         unit="per second",
         labels=[turns.name for turns in all_turns],
         series={
             "bare session.post, lean": [turns.rates[0] for turns in all_turns],
             "refreshes, claim to commit": [turns.rates[1] for turns in all_turns],
+            "ceiling": [turns.ceiling for turns in all_turns],
         },
     )

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +12,7 @@ from django.db import connection
 
 from benchmarks.charts import svg
 from benchmarks.measurement import Row
+from benchmarks.suite import Result
 from dev.process import ROOT
 
 DOCS = ROOT / "docs/measurements"
@@ -21,10 +22,11 @@ _PACKAGES = ("django", "celery", "psycopg", "requests", "redis", "gunicorn")
 _INTRODUCTION = """# Benchmarks
 
 Written by `make bench`; do not edit. Every ratio has its floor measured in the same run, in turns
-with the figure, and both are medians of the turns, with these exceptions: 32 lanes and each of the
-stampedes have one turn; the steady throughput beside the recovery was measured once, before it;
-the peers come one after the other. PostgreSQL (which flushes each commit to disk), Redis, the
-sandbox Spotify, the worker processes and the measuring itself share the cores named below.
+with the figure, and both are medians of the turns, with these exceptions: each of the stampedes has
+one turn; the steady throughput beside the recovery was measured before it; views under ASGI have a
+server each; the peers come three at a time. PostgreSQL (which flushes each commit to disk), Redis,
+the sandbox Spotify, the worker processes and the measuring itself share the cores named below. A
+target that was missed says NO; a dash says that there is none, or that the floor misses it too.
 """
 _LONG_INTRODUCTION = """# Benchmarks that take an hour
 
@@ -53,18 +55,17 @@ def print_rows(rows: Sequence[Row]) -> None:
     print(flush=True)
 
 
-def write_page(
-    parts: Mapping[str, tuple[str, Sequence[Row]]], *, facts: Sequence[str], long: bool
-) -> Path:
-    """Write the page and its charts. `parts` maps a part's name to its title and rows."""
+def write_page(parts: Sequence[Result], *, facts: Sequence[str], long: bool) -> Path:
+    """Write the page and its charts."""
     suffix = "-long" if long else ""
     page = DOCS / f"benchmarks{suffix}.md"
     introduction = _LONG_INTRODUCTION if long else _INTRODUCTION
     lines = [introduction, *(f"- {fact}" for fact in facts), ""]
-    for title, rows in parts.values():
-        lines += [f"## {title}", "", _markdown(_HEADINGS), "|---" * len(_HEADINGS) + "|"]
-        lines += [_markdown(_cells(row)) for row in rows] + [""]
-        for chart in (row.chart for row in rows if row.chart):
+    for part in parts:
+        lines += [f"## {part.title}", "", f"Took {part.seconds:.0f} s.", ""]
+        lines += [_markdown(_HEADINGS), "|---" * len(_HEADINGS) + "|"]
+        lines += [_markdown(_cells(row)) for row in part.rows] + [""]
+        for chart in (row.chart for row in part.rows if row.chart):
             name = f"bench-{chart.name}{suffix}.svg"
             (DOCS / "images" / name).write_text(svg(chart))
             lines += [f"![{chart.title}](images/{name})", ""]

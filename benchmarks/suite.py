@@ -1,6 +1,9 @@
 """The parts of the benchmarks, each run in this process or in a separate one."""
 
 import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any
@@ -29,12 +32,22 @@ PARTS = (
 LONG_PARTS = ("claiming", "footprint")
 
 
-def run_part(name: str, *, long: bool) -> list[Row]:
-    """Its rows. `long` measures for hours instead of minutes."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """What one part has measured, and how many seconds it took."""
+
+    title: str
+    rows: Sequence[Row]
+    seconds: float
+
+
+def run_part(name: str, *, long: bool) -> Result:
+    """Measure one part. `long` measures for hours instead of minutes."""
     logging.disable(logging.INFO)  # of this process; workers log as they always do
     print(f"{datetime.now(UTC):%H:%M:%S}  {title_of(name)}", flush=True)
+    started = time.monotonic()
     rows: list[Row] = _module(name).run(long=long)
-    return rows
+    return Result(title=title_of(name), rows=rows, seconds=time.monotonic() - started)
 
 
 def title_of(name: str) -> str:

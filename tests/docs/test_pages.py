@@ -72,7 +72,7 @@ def test_the_async_view_works(user: User) -> None:
         return user
 
     request.auser = auser
-    player = view("player", page="docs/how-to/read-in-async-views.md")
+    player: Any = view("player", page="docs/how-to/read-in-async-views.md")
 
     assert json.loads(async_to_sync(player)(request).content)["state"] == "connected"
     make_due(user, expired=True)
