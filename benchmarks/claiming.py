@@ -160,9 +160,8 @@ def _claim(claiming: ClaimTransaction) -> tuple[float, claims.Claim]:
 
 def _pages() -> int:
     """Pages that the claim's statement touches, by EXPLAIN (ANALYZE, BUFFERS)."""
-    select = claims.FROM_START.split(";", 1)[1]
     with transaction.atomic(), database.cursor() as cursor:
-        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {select}", {})
+        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {claims.FROM_START}", {})
         plan = cursor.fetchone()[0][0]["Plan"]
         transaction.set_rollback(True)
     return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])

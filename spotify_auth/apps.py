@@ -1,6 +1,9 @@
 """The spotify_auth application."""
 
+from typing import Any
+
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class SpotifyAuthConfig(AppConfig):
@@ -10,7 +13,15 @@ class SpotifyAuthConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks."""
+        """Register the system checks, and what `migrate` does at its end."""
         from spotify_auth import checks
 
         checks.register_all()
+        post_migrate.connect(_make_functions, sender=self)
+
+
+def _make_functions(**arguments: Any) -> None:
+    # Not before: whoever needs no database, as a page's process at its start, loads no lanes.
+    from spotify_auth.maintenance import functions
+
+    functions.make_after_migrations(**arguments)

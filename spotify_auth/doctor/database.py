@@ -10,6 +10,7 @@ from spotify_auth import health
 from spotify_auth.checks import connections_allowed
 from spotify_auth.conf import settings
 from spotify_auth.doctor.findings import Finding, ok, problem, warning
+from spotify_auth.maintenance import functions
 
 CLOCKS_MAY_DIFFER = 2.0
 """Seconds between PostgreSQL's clock and this host's."""
@@ -108,6 +109,12 @@ def look_at_migrations() -> Iterator[Finding]:
     found = health.MigrationCheck()()
     if found.ok:
         yield ok("All migrations are applied.")
+        if functions.missing():
+            yield warning(
+                "The functions that keep the plans of refreshes are missing: each refresh costs "
+                "PostgreSQL twice as much.",
+                "Run `manage.py migrate` as a role that may create functions.",
+            )
     else:
         yield problem(
             f"Migrations: {found.detail.partition(':')[0]}.",

@@ -14,15 +14,18 @@ from django.contrib.auth import get_user_model
 from spotify_auth import service_pause
 from spotify_auth.conf import settings
 from spotify_auth.models import Cause, SpotifyToken, UserId
+from spotify_auth.refresh.plans import KeptStatement, kept
 from spotify_auth.refresh.process import process
 from spotify_auth.refresh.transaction import ClaimTransaction
 from spotify_auth.schedule import STATEMENT_SECONDS, longest_exchange
 
-# One message. The bounds end with the transaction, so they do no harm behind a pooler.
-# The second ends the lock of a worker that hangs in its exchange.
+# In the claim's message. They end with the transaction, so they do no harm behind a pooler. The
+# second ends the lock of a worker that hangs in its exchange. In milliseconds.
+_BOUNDS = (
+    "SET LOCAL statement_timeout = {statement:.0f}; "
+    "SET LOCAL idle_in_transaction_session_timeout = {exchange:.0f}; "
+)
 _CLAIM = """
-SELECT set_config('statement_timeout', %(statement)s, true),
-       set_config('idle_in_transaction_session_timeout', %(exchange)s, true);
 SELECT user_id, generation, refresh_token, due_cause,
        -- A worker of the version before 0002 leaves an old name beside its "schedule".
        CASE WHEN due_cause = 'schedule' THEN '' ELSE asked_by END,
@@ -70,6 +73,30 @@ def _quoted(name: str) -> str:
 
 FROM_START = _sql()
 FROM_CURSOR = _sql("AND due_at >= %(due_from)s::timestamptz")
+# Nearly all claims of a service with much to do.
+KEPT_FROM_CURSOR = KeptStatement(
+    purpose="claim",
+    text=FROM_CURSOR,
+    columns=(
+        ("user_id", "key"),
+        ("generation", "integer"),
+        ("refresh_token", "bytea"),
+        ("due_cause", "varchar"),
+        ("asked_by", "varchar"),
+        ("failures", "integer"),
+        ("suspected_for", "double precision"),
+        ("status", "varchar"),
+        ("appeals", "smallint"),
+        ("last_error", "varchar"),
+        ("lifetime", "double precision"),
+        ("lifetime_used", "double precision"),
+        ("claimed_at", "text"),
+        ("six_months_over", "boolean"),
+        ("deactivated", "boolean"),
+        ("waited", "double precision"),
+        ("due_at", "text"),
+    ),
+)
 OF_USER = _sql("AND user_id = %(user_id)s")
 # A token with a failure of its own would tell nothing about everybody else's.
 _FOR_PROBE = _sql("AND suspected_at IS NULL AND failures = 0")
@@ -140,7 +167,8 @@ def most_urgent(transaction: ClaimTransaction) -> Claim | None:
     position = process.due.position()
     claim = None
     if position is not None:
-        claim = _claim(transaction, FROM_CURSOR, due_from=position)
+        with kept():
+            claim = _claim(transaction, KEPT_FROM_CURSOR.sql, due_from=position)
     scanned = claim is None
     if scanned:
         claim = _claim(transaction, FROM_START)
@@ -166,8 +194,8 @@ def for_appeal(transaction: ClaimTransaction) -> Claim | None:
 
 def _claim(transaction: ClaimTransaction, sql: str, **parameters: Any) -> Claim | None:
     exchange = longest_exchange(settings.TOKEN_ENDPOINT_DEADLINE_SECONDS)
-    bounds = {"statement": f"{STATEMENT_SECONDS}s", "exchange": f"{exchange}s"}
-    row = transaction.claim(sql, {**bounds, **parameters})
+    bounds = _BOUNDS.format(statement=STATEMENT_SECONDS * 1000, exchange=exchange * 1000)
+    row = transaction.claim(f"{bounds}{sql}", parameters)
     if row is None:
         return None
     user_id, generation, refresh_token, cause, requested_by, failures, suspected_for = row[:7]

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 FULL_SCAN_SECONDS = 1.0
 """How often this process scans the due index from its start, instead of from the token that
 it claimed last."""
+DISTRUST_SECONDS = 60.0
+"""For how long no function is called that was missed."""
 
 
 class DueCursor:
@@ -53,6 +55,21 @@ class OncePerMinute:
         return True
 
 
+class Functions:
+    """Whether PostgreSQL has the functions that keep plans (`plans`)."""
+
+    def __init__(self) -> None:
+        self._asked_again = 0.0
+
+    def usable(self) -> bool:
+        """Until one is missed; and then again, in case `migrate` has made them meanwhile."""
+        return time.monotonic() >= self._asked_again
+
+    def distrust(self) -> None:
+        """One was missed."""
+        self._asked_again = time.monotonic() + DISTRUST_SECONDS
+
+
 class Running:
     """How many lanes of this process run at the moment."""
 
@@ -85,6 +102,7 @@ class Process:
         self.due = DueCursor()
         self.mass_refusal = OncePerMinute()
         self.running = Running()
+        self.functions = Functions()
         self.stopping = threading.Event()
         """Set when this process has been told to stop: lanes finish the exchange in hand."""
 

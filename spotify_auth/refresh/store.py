@@ -19,6 +19,7 @@ from spotify_auth.notices.models import Kind
 from spotify_auth.notices.outbox import Draft, Written
 from spotify_auth.refresh.claims import Claim
 from spotify_auth.refresh.decisions import Decision, Postpone, PutOff, StoreFailure, StoreGrant
+from spotify_auth.refresh.plans import KeptStatement, kept
 from spotify_auth.refresh.transaction import ClaimTransaction
 from spotify_auth.secrecy import forgets_variables
 from spotify_auth.sentences import why_reconnect, why_recovered, why_suspected
@@ -92,6 +93,18 @@ _STORE_GRANT = f"""
 """  # noqa: S608  (every value is a parameter)
 _STORE_GRANT_OF_ANYBODY = _STORE_GRANT.format(due_at=_DUE)
 _STORE_GRANT_UNLESS_DORMANT = _STORE_GRANT.format(due_at=_DUE_UNLESS_DORMANT)
+# Routine refreshes. A row says that the fence let the write through.
+KEPT = {
+    change: KeptStatement(
+        purpose=purpose,
+        text=f"{_ALONE.format(change=change)} RETURNING 1",
+        columns=(("stored", "integer"),),
+    )
+    for purpose, change in (
+        ("store", _STORE_GRANT_OF_ANYBODY),
+        ("store_unless_dormant", _STORE_GRANT_UNLESS_DORMANT),
+    )
+}
 _STORE_FAILURE = f"""
     UPDATE spotify_auth_spotifytoken
     SET status = %(status)s,
@@ -198,7 +211,10 @@ def _statement(form: str, change: str) -> str:
 def _commit(
     transaction: ClaimTransaction, change: str, parameters: dict[str, Any], draft: Draft | None
 ) -> Applied:
-    if draft is None:  # a routine refresh
+    if draft is None and change in KEPT:  # a routine refresh
+        with kept():
+            return Applied(transaction.commit_returning(KEPT[change].sql, parameters) is not None)
+    if draft is None:
         return Applied(transaction.commit(_statement(_ALONE, change), parameters) == 1)
     parameters |= {**draft.parameters, "notice_status": draft.arguments["status"]}
     row = transaction.commit_returning(_statement(_WITH_NOTICE, change), parameters)

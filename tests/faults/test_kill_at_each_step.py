@@ -115,7 +115,7 @@ class Round:
             "SELECT FROM spotify_auth_spotifytoken WHERE user_id = %s FOR UPDATE", [not_claimed.pk]
         )
         wait_for(lambda: is_due(not_claimed), what="a row to be due")
-        stack.proxy.hold_the_commit_after(f"WHERE user_id = {committed.pk} AND".encode())
+        stack.proxy.hold_the_commit_after(f"_store_[0-9a-f]+\\({committed.pk}, ")
         make_due(committed)
         wait_for(lambda: stack.proxy.held == 1, what="a COMMIT to stand")
         # Now quickly: a lane's statement and its calls may not last for long.

@@ -63,7 +63,7 @@ def test_a_worker_killed_after_its_commit_loses_no_webhook(
     (user,) = connect_users(stack.sandbox, 1)
     wait_for(lambda: all_delivered(1), what="the first webhook")
     stack.sandbox.faults("false_invalid_grant", times=1)
-    stack.proxy.hold_the_commit_after(f"WHERE user_id = {user.pk} AND".encode())
+    stack.proxy.hold_the_commit_after(f"WHERE user_id = {user.pk} AND")
     make_due(user)
     wait_for(lambda: stack.proxy.held == 1, what="a COMMIT to stand")
 

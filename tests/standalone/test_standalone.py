@@ -21,6 +21,12 @@ pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("standalone")]
 # What does not depend on the kind of user is tried with the one whose keys are no numbers.
 with_uuid_keys = pytest.mark.parametrize("project", ["members.Member"], indirect=True)
 
+FUNCTIONS_TAKE_THE_KEY = """
+SELECT bool_and(proargtypes[array_position(proargnames, 'p_user_id') - 1] = atttypid)
+FROM pg_proc, pg_attribute
+WHERE proname ~ '^spotify_auth_kept_store' AND attname = 'user_id'
+  AND attrelid = 'spotify_auth_spotifytoken'::regclass
+"""
 TOKEN = "SELECT {} FROM spotify_auth_spotifytoken WHERE user_id = %s"
 
 
@@ -86,6 +92,9 @@ def test_a_connected_user_is_kept_fresh_and_seen(project: Project) -> None:
     account_id = project.sandbox.stats("user-1")["account_id"]
     assert project.row(TOKEN.format("account_id"), user_id) == (account_id,)
     assert project.sandbox.stats("user-1")["reuses_of_dead_token"] == 0
+    # By functions of PostgreSQL that fit the project's users.
+    assert project.row(FUNCTIONS_TAKE_THE_KEY) == (True,)
+    assert "functions_missing" not in project.processes["worker"].logs()
 
 
 @with_uuid_keys

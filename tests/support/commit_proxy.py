@@ -4,6 +4,7 @@ So a test can stand where no client can see: the transaction is durable, and the
 asked for it does not know.
 """
 
+import re
 import socket
 import struct
 import threading
@@ -17,15 +18,15 @@ class CommitProxy:
 
     def __init__(self, server_port: int) -> None:
         self._server_port = server_port
-        self._wanted: set[bytes] = set()
+        self._wanted: set[re.Pattern[bytes]] = set()
         self._held: list[threading.Event] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def hold_the_commit_after(self, statement: bytes) -> None:
-        """Hold the answer to the COMMIT that follows a statement with these bytes in it."""
-        self._wanted.add(statement)
+    def hold_the_commit_after(self, statement: str) -> None:
+        """Hold the answer to the COMMIT that follows a statement in which this pattern is found."""
+        self._wanted.add(re.compile(statement.encode()))
 
     @property
     def held(self) -> int:
@@ -69,10 +70,10 @@ class _Link:
             threading.Thread(target=pump, daemon=True).start()
 
     def _ask(self) -> None:
-        wanted: bytes | None = None
+        wanted: re.Pattern[bytes] | None = None
         with suppress(OSError):
             while data := self._client.recv(65536):
-                wanted = wanted or next((w for w in self._proxy._wanted if w in data), None)
+                wanted = wanted or next((w for w in self._proxy._wanted if w.search(data)), None)
                 if wanted and b"COMMIT" in data:
                     self._proxy._wanted.discard(wanted)
                     self._holding, wanted = True, None

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from pytest_django import Settings
 
 from spotify_auth.checks import connections_allowed
+from spotify_auth.maintenance import functions
 from tests.support.doctor import diagnose
 from tests.support.keys import NEW, OLD, keys
 from tests.support.tokens import Connect
@@ -77,6 +79,20 @@ def test_a_database_that_is_not_migrated() -> None:
 
     words = "Migrations: 1 are missing."
     assert (said.bad, said.code) == ([("problem", words)], 1)
+
+
+def test_functions_that_are_missing() -> None:
+    with connection.cursor() as cursor:
+        for statement in functions.wanted():
+            cursor.execute(f"DROP FUNCTION {statement.name}")
+    try:
+        said = diagnose("migrations")
+    finally:
+        call_command("migrate", verbosity=0)
+
+    assert (said.code, [level for level, _ in said.bad]) == (0, ["warning"])
+    assert said.bad[0][1].startswith("The functions that keep the plans of refreshes are missing")
+    assert diagnose("migrations").bad == []
 
 
 def test_rows_whose_key_is_missing_and_rows_under_an_older_one(connect: Connect) -> None:

@@ -62,7 +62,7 @@ def test_no_lane_claims_anything_after_the_commit_and_exchanges_in_hand_are_stor
 
 @pytest.mark.parametrize("sql", ["FROM_START", "FROM_CURSOR", "OF_USER", "_FOR_PROBE", "_APPEAL"])
 def test_each_claim_looks_for_the_pause_once_for_the_statement(sql: str) -> None:
-    statement = getattr(claims, sql).split(";")[1]
+    statement = getattr(claims, sql)
     parameters: dict[str, str | int] = {
         "due_from": str(connections.database_now()),
         "user_id": 1,
