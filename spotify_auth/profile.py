@@ -6,8 +6,9 @@ from typing import Any
 
 import requests
 
-from spotify_auth.http_client import retry_after, session_of_this_thread
+from spotify_auth.http_client import session_of_this_thread
 from spotify_auth.login_failures import LoginFailed, Reason
+from spotify_auth.retry_after import retry_after
 from spotify_auth.secrecy import forgets_variables
 from spotify_auth.text import for_the_log, storable
 from spotify_auth.web_api import NotAllowed, Unavailable, transport

@@ -5,7 +5,7 @@ import hashlib
 import secrets
 from urllib.parse import urlencode
 
-from spotify_auth.accounts_service import token_endpoint
+from spotify_auth.accounts_service import token_endpoint, transport
 from spotify_auth.accounts_service.answers import Unreadable
 from spotify_auth.accounts_service.errors import AccountsServiceError, grant_of
 from spotify_auth.accounts_service.grant import Grant
@@ -61,7 +61,7 @@ def exchange_code(*, code: str, code_verifier: str) -> Grant:
     }
     answer = token_endpoint.post(
         form,
-        token_endpoint.session_of_this_thread(),
+        transport.of_this_thread(),
         lifetime=settings.ACCESS_TOKEN_LIFETIME_SECONDS,
     )
     grant = grant_of(answer)

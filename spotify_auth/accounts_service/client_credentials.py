@@ -3,7 +3,7 @@
 Only the management command `doctor` may import this.
 """
 
-from spotify_auth.accounts_service import token_endpoint
+from spotify_auth.accounts_service import token_endpoint, transport
 from spotify_auth.accounts_service.answers import Answer
 from spotify_auth.conf import settings
 from spotify_auth.secrecy import forgets_variables
@@ -17,6 +17,6 @@ def ask() -> Answer:
     """
     return token_endpoint.post(
         {"grant_type": "client_credentials"},
-        token_endpoint.session_of_this_thread(),
+        transport.of_this_thread(),
         lifetime=settings.ACCESS_TOKEN_LIFETIME_SECONDS,
     )

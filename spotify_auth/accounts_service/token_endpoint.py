@@ -1,22 +1,14 @@
-"""One POST to the token endpoint, and what it is answered."""
+"""One grant request at the token endpoint, and what it is answered."""
 
-import functools
 import json
 import logging
 from collections.abc import Mapping
-from ssl import SSLCertVerificationError
 from typing import Any, TypeGuard
 from urllib.parse import urlencode
 
-import requests
-from requests.utils import default_headers
-from urllib3.exceptions import HTTPError, NewConnectionError, ProxyError, SSLError
-
-from spotify_auth import http_client
 from spotify_auth.accounts_service.answers import (
     CLIENT_ERRORS,
     Answer,
-    AnswerLost,
     ClientRefused,
     Granted,
     RateLimited,
@@ -25,80 +17,30 @@ from spotify_auth.accounts_service.answers import (
     Unreadable,
 )
 from spotify_auth.accounts_service.grant import Grant
-from spotify_auth.conf import settings
+from spotify_auth.accounts_service.transport import Response, Transport
 from spotify_auth.failure_codes import FailureCode
-from spotify_auth.http_client import BoundedSession, HandshakeFailed, retry_after
+from spotify_auth.retry_after import retry_after
 
 logger = logging.getLogger(__name__)
 
-ANSWER_BYTES = 64 * 1024
 LONGEST_LIFETIME = 24 * 3600
 LONGEST_DESCRIPTION = 500
 
 
-def session_of_this_thread() -> BoundedSession:
-    """This thread's HTTP session for calls of TOKEN_ENDPOINT_DEADLINE_SECONDS at most."""
-    return http_client.session_of_this_thread(
-        total_seconds=settings.TOKEN_ENDPOINT_DEADLINE_SECONDS
-    )
-
-
-def post(form: Mapping[str, str], http: BoundedSession, *, lifetime: float) -> Answer:
+def post(form: Mapping[str, str], transport: Transport, *, lifetime: float) -> Answer:
     """Send one grant request, authenticated as this client, and classify the answer.
 
     Never tries twice, never follows a redirect, and raises nothing for whatever Spotify
     or the network does. `lifetime` in seconds stands in for an `expires_in` that is missing
     or makes no sense: RFC 6749, section 5.1, only recommends to send one.
     """
-    request = _prepared(
-        settings.SPOTIFY_ACCOUNTS_URL, settings.SPOTIFY_CLIENT_ID, settings.SPOTIFY_CLIENT_SECRET
-    ).copy()
-    request.body = urlencode(form)
-    request.headers["Content-Length"] = str(len(request.body))
-    try:
-        response = http.send(request, stream=True)
-    except requests.RequestException as error:
-        return _no_answer(error)
-    with response:
-        try:
-            body = response.raw.read(ANSWER_BYTES + 1, decode_content=True)
-        except (HTTPError, OSError):
-            return AnswerLost(FailureCode.ANSWER_CUT_SHORT)
-        if len(body) > ANSWER_BYTES:
-            unusable = Unreadable if response.status_code == 200 else Unavailable
-            return unusable(FailureCode.ANSWER_TOO_LARGE)
-        return _classify(response.status_code, response.headers, body, lifetime)
-
-
-@functools.cache
-def _prepared(accounts_url: str, client_id: str, client_secret: str) -> requests.PreparedRequest:
-    """All of the request but its body: preparing it anew would cost a fifth of a call."""
-    return requests.Request(
-        "POST",
-        f"{accounts_url}/api/token",
-        headers={
-            **default_headers(),
-            "Accept": "application/json",
-            "Content-Type": "application/x-www-form-urlencoded",
-        },
-        auth=(client_id, client_secret),
-    ).prepare()
-
-
-def _no_answer(error: requests.RequestException) -> AnswerLost | Unavailable:
-    """Tell a request that never left from one that may have been carried out."""
-    if isinstance(error, requests.ConnectTimeout):
-        return Unavailable(FailureCode.CONNECT_TIMEOUT)
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    if isinstance(reason, HandshakeFailed):
-        return Unavailable(FailureCode.HANDSHAKE_FAILED)
-    if isinstance(reason, NewConnectionError | ProxyError):
-        return Unavailable(FailureCode.CONNECTION_REFUSED)
-    if isinstance(reason, SSLError) and isinstance(reason.args[0], SSLCertVerificationError):
-        return Unavailable(FailureCode.CERTIFICATE_REFUSED)
-    if isinstance(error, requests.Timeout):
-        return AnswerLost(FailureCode.TIMEOUT)
-    return AnswerLost(FailureCode.CONNECTION_CUT)
+    response = transport.post(urlencode(form).encode())
+    if not isinstance(response, Response):
+        return response
+    if response.body is None:
+        unusable = Unreadable if response.status == 200 else Unavailable
+        return unusable(FailureCode.ANSWER_TOO_LARGE)
+    return _classify(response.status, response.headers, response.body, lifetime)
 
 
 def _classify(status: int, headers: Mapping[str, str], body: bytes, lifetime: float) -> Answer:

@@ -1,20 +1,20 @@
-"""What one lane owns: its HTTP session, and its attempts in Redis."""
+"""What one lane owns: its connection to the token endpoint, and its attempts in Redis."""
 
 from types import TracebackType
 from typing import Self
 
-from spotify_auth.accounts_service import token_endpoint
+from spotify_auth.accounts_service import transport
 from spotify_auth.refresh.attempts import Attempts
 
 
 class Lane:
     """A lane of this thread, from its first claim to its last commit.
 
-    The HTTP session is the thread's, so that its connection outlives the lane.
+    The connection is the thread's: it outlives the lane.
     """
 
     def __init__(self) -> None:
-        self.http = token_endpoint.session_of_this_thread()
+        self.transport = transport.of_this_thread()
         self.attempts = Attempts()
 
     def __enter__(self) -> Self:

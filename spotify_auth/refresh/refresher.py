@@ -16,8 +16,8 @@ from django.db import DataError, IntegrityError, InterfaceError, InternalError, 
 from spotify_auth import cooldown
 from spotify_auth.accounts_service import refreshing
 from spotify_auth.accounts_service.answers import Answer, AnswerLost, ClientRefused
+from spotify_auth.accounts_service.transport import Transport
 from spotify_auth.encryption import DecryptionError
-from spotify_auth.http_client import BoundedSession
 from spotify_auth.models import Outcome, UserId
 from spotify_auth.notices import pauses
 from spotify_auth.refresh import claims, history, store
@@ -97,7 +97,7 @@ def _refresh(find: Find, lane: Lane) -> Outcome | None:
                 answer = (
                     attempt.known_answer
                     or (Deactivated() if claim.deactivated else None)
-                    or ask(claim, attempt, transaction, lane.http)
+                    or ask(claim, attempt, transaction, lane.transport)
                 )
                 seen = history.evidence(
                     claim,
@@ -148,7 +148,7 @@ def _refresh(find: Find, lane: Lane) -> Outcome | None:
 
 @forgets_variables
 def ask(
-    claim: Claim, attempt: Attempt, transaction: ClaimTransaction, http: BoundedSession
+    claim: Claim, attempt: Attempt, transaction: ClaimTransaction, transport: Transport
 ) -> Answer | Undecryptable:
     """Exchange the refresh token, once more if the answer was lost. An answer is a value.
 
@@ -161,12 +161,12 @@ def ask(
         logger.error("undecryptable user_id=%s reason=%s", claim.user_id, error)
         return Undecryptable()
     transaction.verify_lock()
-    answer = refreshing.refresh(refresh_token, http, lifetime=claim.lifetime)
+    answer = refreshing.refresh(refresh_token, transport, lifetime=claim.lifetime)
     attempt.received(answer)
     if isinstance(answer, AnswerLost):
         # A server with a grace window still takes the old token.
         transaction.verify_lock()
-        answer = refreshing.refresh(refresh_token, http, lifetime=claim.lifetime)
+        answer = refreshing.refresh(refresh_token, transport, lifetime=claim.lifetime)
         attempt.received(answer)
     if isinstance(answer, ClientRefused):
         logger.error("client_refused error=%s", answer.code)

@@ -4,8 +4,9 @@ import asyncio
 import errno
 import os
 import signal
+import ssl
 import sys
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 
 import uvloop
@@ -38,7 +39,7 @@ def main() -> int:
         reuse_revokes_grant=revokes,
     )
     try:
-        uvloop.run(_serve(settings, options.host, options.port, options.memory))
+        uvloop.run(_serve(settings, options))
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
@@ -47,7 +48,8 @@ def main() -> int:
     return 0
 
 
-async def _serve(settings: Settings, host: str, port: int, memory: Path | None) -> None:
+async def _serve(settings: Settings, options: Namespace) -> None:
+    host, memory = options.host, options.memory
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -58,8 +60,15 @@ async def _serve(settings: Settings, host: str, port: int, memory: Path | None) 
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, backlog=1024).start()
-        print(f"ready on http://{host}:{runner.addresses[0][1]}", flush=True)
+        await web.TCPSite(runner, host, options.port, backlog=1024).start()
+        if options.certificate:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(options.certificate)
+            await web.TCPSite(runner, host, 0, backlog=1024, ssl_context=tls).start()
+        ports = [address[1] for address in runner.addresses]
+        print(f"ready on http://{host}:{ports[0]}", flush=True)
+        if options.certificate:
+            print(f"and on https://{host}:{ports[1]}", flush=True)
         print(f"world {settings.world}: {settings.world.habit}", flush=True)
         await stopped.wait()
     finally:
@@ -99,6 +108,11 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument(
         "--memory", type=Path, help="a file that keeps the grants from one start to the next"
+    )
+    parser.add_argument(
+        "--certificate",
+        type=Path,
+        help="a PEM file with a key and its certificate: serve https too, on a port of its own",
     )
     parser.add_argument(
         "--redirect-uri", action="append", help="a registered redirect URI; may be repeated"

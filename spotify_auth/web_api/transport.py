@@ -9,12 +9,8 @@ from urllib.parse import urlencode
 import requests
 
 from spotify_auth.conf import settings
-from spotify_auth.http_client import (
-    AnswerTooLarge,
-    read_body,
-    retry_after,
-    session_of_this_thread,
-)
+from spotify_auth.http_client import AnswerTooLarge, read_body, session_of_this_thread
+from spotify_auth.retry_after import retry_after
 from spotify_auth.secrecy import forgets_variables
 from spotify_auth.web_api import pause
 from spotify_auth.web_api.endpoints import endpoint_of

@@ -9,8 +9,8 @@ from typing import Any
 import requests
 from urllib3.exceptions import HTTPError, NewConnectionError
 
-from spotify_auth.http_client import (
-    BoundedSession,
+from spotify_auth.http_client import BoundedSession
+from spotify_auth.http_connections import (
     DeadlineAdapter,
     PlainConnection,
     PlainPool,

@@ -22,9 +22,8 @@ from accounts.sessions import SessionStore
 from config.wsgi import application
 from dev.process import ROOT, free_port
 from spotify_auth import tasks, web_api
-from spotify_auth.accounts_service import authorization, refreshing
+from spotify_auth.accounts_service import authorization, refreshing, transport
 from spotify_auth.accounts_service.grant import Grant
-from spotify_auth.http_client import session_of_this_thread
 from spotify_auth.models import SpotifyToken
 from spotify_auth.refresh import claims, saved_grants
 from spotify_auth.refresh.decisions import SavedGrant
@@ -38,6 +37,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 NETWORK = "urllib3.connectionpool.HTTPConnectionPool._make_request"
 """The innermost call of requests: below it all is bytes."""
+EXCHANGE = "spotify_auth.accounts_service.transport._Incoming"
+"""Made with the form in hand; below it is libcurl."""
 
 
 class Unexpected(Exception):
@@ -145,15 +146,27 @@ def test_an_exception_below_a_refresh(
     connect: Connect, sentry: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = token_of(connect())
-    http = session_of_this_thread(total_seconds=2.0)
-    monkeypatch.setattr(NETWORK, fail)
+    known = transport.of_this_thread()
+    monkeypatch.setattr(EXCHANGE, fail)
 
-    report(Quietly(refreshing.refresh, token.refresh_token, http, lifetime=3600))
+    report(Quietly(refreshing.refresh, token.refresh_token, known, lifetime=3600))
 
     hides(sentry, token.refresh_token)
 
 
-@pytest.mark.parametrize("broken", [NETWORK, "secrets.token_bytes", "json.loads"])
+def test_an_exception_while_a_connection_is_prepared(
+    sentry: Kept, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the client's secret and the proxy's password in hand."""
+    settings.OUTBOUND_PROXY_URL = "http://user:password-of-the-proxy@127.0.0.1:9"
+    monkeypatch.setattr("spotify_auth.tcp.options", fail)
+
+    report(Quietly(transport.of_this_thread))
+
+    hides(sentry, "password-of-the-proxy")
+
+
+@pytest.mark.parametrize("broken", [EXCHANGE, "secrets.token_bytes", "json.loads"])
 def test_an_exception_in_a_worker(
     connect: Connect,
     spotify: Sandbox,
@@ -239,7 +252,7 @@ def test_an_exception_below_the_login_exchange(
 ) -> None:
     given = {"code": "code-" + "d" * 40, "code_verifier": "verifier-" + "e" * 40}
     call = Quietly(authorization.exchange_code, **given)
-    monkeypatch.setattr(NETWORK, fail)
+    monkeypatch.setattr(EXCHANGE, fail)
     error = raised_by(call)
 
     sentry_sdk.capture_exception(error)
@@ -267,7 +280,9 @@ def test_an_exception_while_a_login_begins(
     hides(sentry, "known-of-32-bytes", "known-of-48-bytes")  # the state and the code verifier
 
 
-@pytest.mark.parametrize("broken", [NETWORK, "secrets.token_bytes", "django.http.QueryDict.get"])
+@pytest.mark.parametrize(
+    "broken", [EXCHANGE, NETWORK, "secrets.token_bytes", "django.http.QueryDict.get"]
+)
 def test_an_exception_in_the_callback(
     spotify: Sandbox, sentry: Kept, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:

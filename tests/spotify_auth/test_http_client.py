@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from spotify_auth import http_client
+from spotify_auth import tcp
 from spotify_auth.http_client import BoundedSession
 from tests.support.servers import speaking
 
@@ -166,7 +166,7 @@ def test_a_connection_that_rested_is_not_used_again(
 ) -> None:
     with forgetful(stay_silent) as server:
         call(session, server.url)
-        monkeypatch.setattr(http_client, "LONGEST_REST_SECONDS", -1.0)  # a minute passes
+        monkeypatch.setattr(tcp, "LONGEST_REST_SECONDS", -1.0)  # a minute passes
 
         assert call(session, server.url).ok
         assert call(session, server.url, "POST").ok

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -34,8 +35,12 @@ class Sandbox:
         access_token_lifetime: int = 120,
         world: World = World.ROTATING,
         options: Iterable[str] = (),
+        certificate: Path | None = None,
     ) -> None:
-        """`options` are further command line arguments, e.g. `["--code-lifetime", "1"]`."""
+        """`options` are further command line arguments, e.g. `["--code-lifetime", "1"]`.
+
+        With a certificate it serves https too, on `tls_url`.
+        """
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "spotify_auth.sandbox"),
@@ -44,6 +49,7 @@ class Sandbox:
                 *("--world", world),
                 *("--client-id", self.client_id),
                 *("--client-secret", self.client_secret),
+                *(("--certificate", str(certificate)) if certificate else ()),
                 *options,
             ],
             stdout=subprocess.PIPE,
@@ -56,6 +62,9 @@ class Sandbox:
             self.process.stdout.close()
             raise SandboxError(f"exit status {self.process.wait(TIMEOUT_SECONDS)}: {ready!r}")
         self.url = ready.removeprefix("ready on ").strip()
+        self.tls_url = ""
+        if certificate:
+            self.tls_url = self.process.stdout.readline().removeprefix("and on ").strip()
         self.session = requests.Session()
         self.session.trust_env = False
 

@@ -158,10 +158,16 @@ class Authority:
         self.file = home / "authority.pem"
         self.file.write_bytes(_pem(certificate.sign(self._key, hashes.SHA256())))
 
-    def server_context(
+    def server_context(self, **certificate: Any) -> ssl.SSLContext:
+        """What a server shows: a certificate as `certify` makes it."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certify(**certificate))
+        return context
+
+    def certify(
         self, *, host: str = "127.0.0.1", days_left: int = 1, self_signed: bool = False
-    ) -> ssl.SSLContext:
-        """What a server shows: a certificate for this host, a name or an address."""
+    ) -> Path:
+        """A file with a key and a certificate for this host, a name or an address."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = _name(host)
         alternative: x509.GeneralName
@@ -182,9 +188,7 @@ class Authority:
             )
             + _pem(signed)
         )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        return context
+        return file
 
 
 def _name(common_name: str) -> x509.Name:

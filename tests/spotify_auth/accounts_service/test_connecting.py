@@ -6,38 +6,36 @@ Whatever goes wrong here, Spotify cannot have rotated: it is `Unavailable`, neve
 
 import socket
 import struct
-import threading
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from pytest_django import Settings
 
+from dev.process import ROOT
 from spotify_auth.accounts_service import answers
 from spotify_auth.accounts_service.errors import grant_of
-from spotify_auth.http_client import session_of_this_thread
 from tests.support.exchanges import refresh
-from tests.support.servers import Authority, serving, speaking
+from tests.support.servers import WHOLE, Authority, serving, speaking
 
 DEADLINE_SECONDS = 2.25
-"""Of these tests alone, so that the session which trusts their authority is theirs."""
 
 
 @pytest.fixture
-def authority(tmp_path: Path, settings: Settings) -> Iterator[Authority]:
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
     """An authority that the client trusts, as it trusts those of the public web."""
-    settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = DEADLINE_SECONDS
-    session = session_of_this_thread(total_seconds=DEADLINE_SECONDS)
     authority = Authority(tmp_path)
-    session.verify = str(authority.file)
-    yield authority
-    session.verify = True
-    session.close()
+    monkeypatch.setattr(certifi, "where", lambda: str(authority.file))
+    return authority
 
 
 def test_a_certificate_that_holds_is_accepted(authority: Authority, settings: Settings) -> None:
-    with serving(tls=authority.server_context()) as server:
+    whole = {"Content-Length": str(len(WHOLE))}
+    with serving(tls=authority.server_context(), headers=whole) as server:
         settings.SPOTIFY_ACCOUNTS_URL = server.url
 
         assert grant_of(refresh("any")).access_token == "a"
@@ -67,9 +65,12 @@ def test_a_certificate_that_does_not_hold_is_refused_before_anything_is_sent(
 
 
 def test_an_authority_that_nobody_knows_is_refused(
-    authority: Authority, settings: Settings
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session_of_this_thread(total_seconds=DEADLINE_SECONDS).verify = True
+    """Whatever the environment says: it stands for nothing here."""
+    authority = Authority(tmp_path)
+    for name in ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.setenv(name, str(authority.file))
     with serving(tls=authority.server_context()) as server:
         settings.SPOTIFY_ACCOUNTS_URL = server.url
 
@@ -120,22 +121,39 @@ def test_a_handshake_that_fails_means_nothing_was_sent(
     assert got.code == code
 
 
-def test_nothing_is_sent_when_looking_up_the_host_took_too_long(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No time-out bounds a look-up. After the deadline the row lock may be somebody else's."""
-    settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = 0.2
-    look_up = socket.getaddrinfo
-    looked_up = threading.Event()
+# On a host of its own, whose name service takes each question and says nothing.
+_LOOKING_UP = """
+import fcntl, socket, struct
+with socket.socket() as any_socket:
+    fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh", b"lo", 0x49))  # up
+names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+names.bind(("127.0.0.1", 53))
+from django.conf import settings
+settings.configure(
+    SPOTIFY_ACCOUNTS_URL="http://accounts.invalid",
+    SPOTIFY_CLIENT_ID="any", SPOTIFY_CLIENT_SECRET="any", TOKEN_ENDPOINT_DEADLINE_SECONDS=0.4,
+)
+from spotify_auth.accounts_service import transport
+code = transport.of_this_thread().post(b"a=b").code
+print(code, names.recv(99)[12:])
+"""
 
-    def look_up_slowly(*how: Any) -> Any:
-        looked_up.wait(timeout=0.3)  # nobody sets it: the answer is late
-        return look_up(*how)
 
-    with serving() as server:
-        settings.SPOTIFY_ACCOUNTS_URL = server.url
-        monkeypatch.setattr(socket, "getaddrinfo", look_up_slowly)
+def test_looking_up_the_host_is_part_of_the_deadline(tmp_path: Path) -> None:
+    """A look-up that was waited for would end as `connection_refused`."""
+    (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+    mount = f"mount --bind {tmp_path}/resolv.conf /etc/resolv.conf"
+    of_its_own = ["unshare", "--user", "--map-root-user", "--net", "--mount", "sh", "-c"]
+    made = subprocess.run([*of_its_own, mount], check=False, capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"no host of its own: {made.stderr}")
 
-        assert refresh("any") == answers.Unavailable("connect_timeout")
+    looked_up = subprocess.run(
+        [*of_its_own, f'{mount} && exec "$0" -c "$1"', sys.executable, _LOOKING_UP],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
 
-        assert server.requests == 0
+    assert looked_up.stdout.startswith("connect_timeout b'\\x08accounts\\x07invalid")

@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-import requests
 from pytest_django import Settings
 
 from dev.process import free_port
@@ -12,10 +11,8 @@ from spotify_auth.accounts_service import answers, errors
 from spotify_auth.accounts_service.answers import Answer
 from spotify_auth.accounts_service.errors import grant_of
 from spotify_auth.accounts_service.grant import Grant
-from spotify_auth.http_client import session_of_this_thread
 from tests.support.exchanges import refresh
 from tests.support.sandbox_client import Sandbox
-from tests.support.servers import serving
 from tests.support.worlds import in_rotating
 
 WHOLE = (
@@ -234,14 +231,3 @@ def test_for_a_login_each_failure_is_an_exception(
 
     assert type(caught.value) is error
     assert (caught.value.answer, caught.value.code) == (answer, answer.code)
-
-
-def test_cookies_of_one_user_do_not_stick_to_the_next() -> None:
-    session = session_of_this_thread(total_seconds=5)
-    with serving(headers={"Set-Cookie": "persona=one"}) as server:
-        request = requests.Request("POST", server.url, data={"any": "form"})
-        answer = session.send(session.prepare_request(request))
-        next_one = session.prepare_request(request)
-
-    assert "Set-Cookie" in answer.headers
-    assert "Cookie" not in next_one.headers

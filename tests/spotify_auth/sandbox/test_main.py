@@ -6,11 +6,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import requests
 
 from tests.support.sandbox_client import Sandbox, SandboxError
+from tests.support.servers import Authority
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -117,3 +119,13 @@ def test_ends_at_once_though_an_answer_is_held() -> None:
 def test_the_client_reports_a_sandbox_that_does_not_start(used_port: int) -> None:
     with pytest.raises(SandboxError, match="exit status 1"):
         Sandbox(port=used_port)
+
+
+def test_serves_https_too_with_a_certificate(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    with Sandbox(certificate=authority.certify()) as sandbox:
+        token = sandbox.connect(["user-1"])["user-1"]["access_token"]
+        sandbox.session.verify = str(authority.file)
+        sandbox.url = sandbox.tls_url
+
+        assert sandbox.get("/v1/me", token).json()["account_id"]

@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from accounts.models import User
 from spotify_auth import web_api
-from spotify_auth.accounts_service import answers, token_endpoint
+from spotify_auth.accounts_service import answers, token_endpoint, transport
 from spotify_auth.http_client import LARGEST_ANSWER_BYTES
 from spotify_auth.login_failures import LoginFailed, Reason
 from spotify_auth.profile import account_of
@@ -107,9 +107,9 @@ def test_the_profile_of_a_login_is_no_answer(large: LoopbackServer) -> None:
 
 def test_the_token_endpoint_is_unreadable(large: LoopbackServer) -> None:
     got: list[answers.Answer] = []
-    http = token_endpoint.session_of_this_thread()
+    known = transport.of_this_thread()
 
-    most = grown(lambda: got.append(token_endpoint.post({}, http, lifetime=3600)))
+    most = grown(lambda: got.append(token_endpoint.post({}, known, lifetime=3600)))
 
     assert got == [answers.Unreadable("answer_too_large")]
     assert most < MEMORY
