@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from spotify_auth import cooldown, service_pause
 from spotify_auth.failure_codes import FailureCode
+from spotify_auth.history.unfolding import unfold
 from spotify_auth.models import SpotifyToken, TokenEvent
 from spotify_auth.timeline import Timeline, timeline
 
@@ -75,7 +76,7 @@ def content_version(state: str, delay_reason: str) -> str:
 def connection_of(user_id: int) -> Connection:
     """The state of a user's connection, without the tokens themselves."""
     token, now = _token_and_now(user_id)
-    events = list(TokenEvent.objects.filter(user_id=user_id)[:EVENTS_DRAWN])
+    events = unfold(TokenEvent.objects.filter(user_id=user_id)[:EVENTS_DRAWN])[:EVENTS_DRAWN]
     state = _state(token, now=now) if token else "not_connected"
     connected = token if state != "not_connected" else None
     return Connection(

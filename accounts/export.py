@@ -16,6 +16,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts.models import LoginSession, ReconnectReminder, User
 from spotify_auth.connections import database_now
+from spotify_auth.history.unfolding import unfold
 from spotify_auth.models import LastSeen, Notice, SpotifyToken, TokenEvent
 
 AT_ONCE = 500
@@ -38,6 +39,7 @@ FIELDS: Mapping[type[Model], tuple[str, ...]] = {
     TokenEvent: (
         *("at", "cause", "asked_by", "reason", "outcome", "generation_before", "generation_after"),
         *("rotated", "lifetime_granted", "lifetime_used", "duration_ms", "error"),
+        "ended_trouble",
     ),
     Notice: ("at", "kind", "data"),
     LogEntry: ("action_time", "object_repr", "action_flag", "change_message"),
@@ -139,13 +141,13 @@ def _list(model: type[Model], rows: QuerySet[Any]) -> Iterator[str]:
         page = (
             rows.order_by("-pk") if before is None else rows.order_by("-pk").filter(pk__lt=before)
         )
-        found = list(page.values("pk", *FIELDS[model])[:AT_ONCE])
-        for row in found:
-            before = row.pop("pk")
-            yield separator + _json(row)
+        found = list(page[:AT_ONCE])
+        for each in unfold(found) if model is TokenEvent else found:
+            yield separator + _json({name: getattr(each, name) for name in FIELDS[model]})
             separator = ", "
         if len(found) < AT_ONCE:
             return
+        before = found[-1].pk
 
 
 def _json(value: object) -> str:

@@ -69,7 +69,7 @@ class Environment:
             expected="words separated by commas or spaces",
         )
 
-    def flag(self, name: str, default: bool) -> bool:
+    def flag(self, name: str, default: bool | None = None) -> bool:
         """A yes or no; a word that is neither is a problem, not a no."""
         return self._read(
             name,

@@ -6,6 +6,9 @@ says "sweep", and each sweep enqueues the chores that are due.
 """
 
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from celery import current_app
@@ -84,3 +87,15 @@ def give_back(name: str, *, done_at: datetime | None = None) -> None:
     """
     with connection.cursor() as cursor:
         cursor.execute(_GIVE_BACK, [done_at, name])
+
+
+@contextmanager
+def unhurried() -> Iterator[None]:
+    """Do one step of a long work, then rest four times as long: lanes have the server meanwhile.
+
+    Much that is left, after a week without workers, then takes a fifth of a core and no more. The
+    rest ends when this process is told to stop.
+    """
+    begun = time.monotonic()
+    yield
+    stopping.wait(4 * (time.monotonic() - begun))

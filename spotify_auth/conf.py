@@ -67,8 +67,12 @@ DEFAULTS: Final[dict[str, Any]] = {
     # Whose X-Forwarded-For is believed: how many proxies stand before the site, or their
     # addresses and networks, with commas or in a list. 0: nobody's.
     "TRUSTED_PROXIES": "0",
-    # Days for which the history of a token is kept.
-    "TOKEN_EVENT_RETENTION_DAYS": 90,
+    # Days for which the history of a token is kept; and the part of it that is routine, refreshes
+    # that succeeded when they were due (`history.tables.IS_ROUTINE`).
+    "TOKEN_EVENT_RETENTION_DAYS": 400,
+    "ROUTINE_EVENT_RETENTION_DAYS": 7,
+    # Keep that part in a table for each day, to be dropped whole, instead of folding it.
+    "ROUTINE_EVENT_DAILY_TABLES": False,
     # Limits in a minute; 0 is none. Logins that one address begins, and with which it comes back;
     # pages and data that one address asks for; dashboards, and access tokens for a player, that one
     # user asks for.
@@ -128,6 +132,8 @@ class Settings:
     WORKER_MAX_MEMORY_MIB: int
     TRUSTED_PROXIES: str | int | list[str]
     TOKEN_EVENT_RETENTION_DAYS: int
+    ROUTINE_EVENT_RETENTION_DAYS: int
+    ROUTINE_EVENT_DAILY_TABLES: bool
     MOST_DATABASE_CONNECTIONS: int
     DOCTOR_CHECKS: list[str]
     AFTER_REVOKING: str

@@ -1,18 +1,19 @@
 """Deleting what has outlived its use. Ages are measured by PostgreSQL's clock."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from importlib import import_module
 
 from django.conf import settings as django_settings
 from django.core.management import call_command
-from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from spotify_auth import bulk, chores, login, presence
-from spotify_auth.conf import settings
 from spotify_auth.figures import roll_up, samples
 from spotify_auth.figures.tables import EventCount, FreshnessSample
-from spotify_auth.models import Notice, Presence, TokenEvent
+from spotify_auth.history import pruning
+from spotify_auth.models import Notice, Presence
 from spotify_auth.refresh import saved_grants
 
 AT_ONCE = 5000
@@ -28,16 +29,21 @@ def delete_expired() -> bool:
 
     False if this process was told to stop in the middle.
     """
-    for delete_some in (
-        _delete_some_events,
+    roll_up.roll_up()  # only what is counted is deleted
+    steps: tuple[Callable[[], bool], ...] = (
+        *(partial(_prune_some, part) for part in pruning.PARTS),
         _delete_some_notices,
         _delete_some_sessions,
         _delete_some_logins,
         _delete_some_minutes,
         _delete_some_samples,
-    ):
-        while delete_some():
-            if chores.stopping.is_set():
+    )
+    for delete_some in steps:
+        more = True
+        while more:
+            with chores.unhurried():
+                more = delete_some()
+            if more and chores.stopping.is_set():
                 return False
     Presence.objects.filter(seen_at__lt=Now() - presence.KEPT).delete()
     bulk.forget_old()
@@ -46,27 +52,10 @@ def delete_expired() -> bool:
     return True
 
 
-def _delete_some_events() -> bool:
-    """Delete the oldest events that are too old; whether there may be more."""
-    return delete_old_events(older_than=settings.TOKEN_EVENT_RETENTION_DAYS) == AT_ONCE
-
-
-def delete_old_events(*, older_than: float) -> int:
-    """Delete the oldest events that are older than so many days, AT_ONCE at most; how many.
-
-    Fewer than AT_ONCE: there are no more that PostgreSQL lets go.
-    """
-    old = old_events(older_than=older_than).order_by("at").values_list("pk", flat=True)
-    found = list(old[:AT_ONCE])
-    # PostgreSQL may keep some of them (docs/how-to/make-the-history-append-only.md): counting what
-    # was found would go on for ever.
-    deleted, _ = TokenEvent.objects.filter(pk__in=found).delete()
-    return deleted
-
-
-def old_events(*, older_than: float) -> QuerySet[TokenEvent]:
-    """The events that are older than so many days."""
-    return TokenEvent.objects.filter(at__lt=Now() - timedelta(days=older_than))
+def _prune_some(part: pruning.Part) -> bool:
+    """Delete some of the oldest events; whether there may be more that are too old."""
+    _, more = pruning.prune_some(part)
+    return more
 
 
 def _delete_some_notices() -> bool:

@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 
 from spotify_auth.fields import EncryptedTextField
 from spotify_auth.figures.tables import EventCount, FreshnessSample, RolledUp, StatusCount
+from spotify_auth.history.tables import HistoryMark
 from spotify_auth.notices.models import AnnouncedPause, Notice
 from spotify_auth.secrecy import forgets_variables
 from spotify_auth.webhooks.models import WebhookDelivery, WebhookEndpoint
@@ -19,6 +20,7 @@ __all__ = (
     "AnnouncedPause",
     "EventCount",
     "FreshnessSample",
+    "HistoryMark",
     "Notice",
     "RolledUp",
     "StatusCount",
@@ -226,10 +228,17 @@ class SpotifyToken(models.Model):
 
 
 class TokenEvent(models.Model):
-    """One thing that happened to a token: never its value, but everything else."""
+    """One thing that happened to a token: never its value, but everything else.
+
+    Routine successes lie in tables that inherit from this one (`spotify_auth.history`): they are
+    read, and deleted, through it.
+    """
 
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="token_events"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="token_events",
+        db_index=False,  # `event_of_user` begins with it
     )
     at = models.DateTimeField(db_default=Now())
     cause = models.CharField(max_length=20, choices=Cause.choices)
@@ -258,8 +267,13 @@ class TokenEvent(models.Model):
     duration_ms = models.PositiveIntegerField(
         null=True, help_text="Length of the exchange in milliseconds."
     )
-    worker = models.CharField(max_length=100, blank=True)
+    worker = models.CharField(
+        max_length=100, blank=True, help_text="Not of routine successes: they are too many."
+    )
     error = models.CharField(max_length=100, blank=True)
+    ended_trouble = models.BooleanField(
+        db_default=False, help_text="Whether this refresh came after failures, and ended them."
+    )
 
     class Meta:
         ordering = ("-id",)

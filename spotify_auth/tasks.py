@@ -17,6 +17,7 @@ from celery.signals import (
 from spotify_auth import bulk, chores, housekeeping, presence
 from spotify_auth.database_faults import leave_standby
 from spotify_auth.figures import roll_up, statuses
+from spotify_auth.history import daily_tables, folding
 from spotify_auth.models import Presence, UserId
 from spotify_auth.notices import reconnect_due
 from spotify_auth.refresh import lanes, refresher, sweep_watch
@@ -53,6 +54,14 @@ def count() -> None:
     """Count what is new in the history, if some seconds have passed."""
     if chores.take(count.name):
         roll_up.roll_up()
+
+
+@shared_task(name="spotify_auth.fold_history")
+def fold_history() -> None:
+    """Fold routine events, or put their table aside at midnight, if a minute has passed."""
+    if chores.take(fold_history.name):
+        daily_tables.turn()
+        folding.fold()
 
 
 @shared_task(name="spotify_auth.count_tokens")
@@ -93,6 +102,7 @@ def deliver_webhooks(endpoint_id: str) -> None:
 
 chores.register(house_keeping.name, every=timedelta(hours=1))
 chores.register(count.name, every=timedelta(seconds=5))
+chores.register(fold_history.name, every=timedelta(minutes=1))
 chores.register(count_tokens.name, every=timedelta(minutes=1))
 chores.register(notice_reconnect_due.name, every=timedelta(hours=1))
 

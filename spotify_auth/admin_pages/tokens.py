@@ -18,6 +18,7 @@ from spotify_auth.admin_pages.events import age_of, pair_of
 from spotify_auth.admin_pages.filters import KeyFilter, LastErrorFilter, NeedFilter
 from spotify_auth.admin_pages.needs import MOST_COUNTED, NEEDS, Need
 from spotify_auth.connections import database_now
+from spotify_auth.history.unfolding import unfold
 from spotify_auth.models import SpotifyToken, TokenEvent
 from spotify_auth.timeline import timeline
 
@@ -112,7 +113,7 @@ class TokenPages(TokenColumns, _ModelAdmin):
         """The facts of one token, between what they mean and what has happened to it."""
         token = context["original"]
         token.user_page_is_open = self._may_look_at(token.user, request)
-        events = list(TokenEvent.objects.filter(user_id=token.pk)[:EVENTS_DRAWN])
+        events = unfold(TokenEvent.objects.filter(user_id=token.pk)[:EVENTS_DRAWN])[:EVENTS_DRAWN]
         for event in events:
             event.__dict__ |= {
                 "in_words": outcome_in_words(event),

@@ -1,5 +1,7 @@
 """The history, counted into `EventCount` as it grows: each event exactly once.
 
+Routine successes lie in a table of their own (`history`), with ids from the same sequence.
+
 An event gets its id before it is committed, so a higher id may be seen before a lower one.
 Whoever inserts one holds a lock on the table from before it gets the id until its commit.
 So a step first picks the last id that it sees, then waits until everybody is gone who held
@@ -18,6 +20,7 @@ from django.db import connection, transaction
 
 from spotify_auth import chores
 from spotify_auth.figures.latency import BOUNDS_MS
+from spotify_auth.history.tables import EVENTS, ROUTINE
 
 STEP = 50_000
 """Events that one transaction counts, at most: after a night without workers it takes many."""
@@ -26,22 +29,22 @@ WAIT_SECONDS = 2.0
 MINUTES_KEPT = timedelta(days=7)
 """For how long counts by the minute are kept. Those by the hour are kept for ever."""
 
-_TABLE = "spotify_auth_tokenevent"
+_WRITTEN_TO = f"'{EVENTS}'::regclass, '{ROUTINE}'::regclass"
 _FIRST = "INSERT INTO spotify_auth_rolledup (id) VALUES (1) ON CONFLICT DO NOTHING"
 _PICK = f"""
 SELECT max(id) FROM (
-    SELECT id FROM {_TABLE} WHERE id > (SELECT event_id FROM spotify_auth_rolledup)
+    SELECT id FROM {EVENTS} WHERE id > (SELECT counted_to FROM spotify_auth_rolledup)
     ORDER BY id LIMIT %s
 ) AS next_ones
 """  # noqa: S608  (a constant)
 # Neither readers nor a vacuum hold this lock.
 _WRITERS = f"""
 SELECT virtualtransaction FROM pg_locks
-WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND relation = '{_TABLE}'::regclass
+WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND relation IN ({_WRITTEN_TO})
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND granted AND pid IS DISTINCT FROM pg_backend_pid()
 """  # noqa: S608
-_MARK = "SELECT event_id FROM spotify_auth_rolledup FOR UPDATE SKIP LOCKED"
+_MARK = "SELECT counted_to FROM spotify_auth_rolledup FOR UPDATE SKIP LOCKED"
 _BUCKETS = ", ".join(
     f"coalesce(sum(exchanges) FILTER (WHERE bucket = {place}), 0)"
     for place in range(len(BOUNDS_MS) + 1)
@@ -53,7 +56,7 @@ WITH by_minute AS (
     SELECT date_trunc('minute', at, 'UTC') AS minute, outcome, bucket, count(*) AS events,
            count(*) FILTER (WHERE rotated) AS rotated, count(bucket) AS exchanges,
            coalesce(sum(duration_ms) FILTER (WHERE bucket IS NOT NULL), 0) AS milliseconds
-    FROM {_TABLE}, LATERAL (
+    FROM {EVENTS}, LATERAL (
         SELECT CASE WHEN cause <> 'rescue' AND error <> 'undecryptable'
                     THEN width_bucket(duration_ms - 1, %(bounds)s::int[]) END
     ) AS timed (bucket)
@@ -79,7 +82,7 @@ ON CONFLICT (span, begins_at, outcome) DO UPDATE SET
     buckets = (SELECT array_agg(old + new ORDER BY place)
                FROM unnest(known.buckets, excluded.buckets) WITH ORDINALITY AS b (old, new, place))
 """  # noqa: S608
-_MOVE = "UPDATE spotify_auth_rolledup SET event_id = %s"
+_MOVE = "UPDATE spotify_auth_rolledup SET counted_to = %s"
 _NOTHING_LEFT = "UPDATE spotify_auth_rolledup SET at = clock_timestamp()"
 
 

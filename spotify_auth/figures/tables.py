@@ -45,14 +45,21 @@ class RolledUp(models.Model):
     """How far the history is counted: one row, which is also the lock of whoever counts."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
-    event_id = models.BigIntegerField(db_default=0, help_text="All events up to this are counted.")
+    counted_to = models.BigIntegerField(
+        db_default=0, help_text="All events up to this are counted."
+    )
+    # The previous version would miss events that lanes are writing into a table it does not know
+    # (`roll_up`). For it, all are counted.
+    event_id = models.BigIntegerField(
+        db_default=9223372036854775807, help_text="The same for the previous version: beyond all."
+    )
     at = models.DateTimeField(null=True, help_text="When nothing was left to count.")
 
     class Meta:
         constraints = (models.CheckConstraint(condition=Q(id=1), name="rolled_up_one_row"),)
 
     def __str__(self) -> str:
-        return f"Counted up to event {self.event_id}"
+        return f"Counted up to event {self.counted_to}"
 
 
 class StatusCount(models.Model):

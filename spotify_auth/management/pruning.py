@@ -5,8 +5,9 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser, OutputWrapper
 
-from spotify_auth import housekeeping
 from spotify_auth.conf import settings
+from spotify_auth.figures import roll_up
+from spotify_auth.history import pruning
 from spotify_auth.management.acting import PARTLY, confirm
 from spotify_auth.management.subcommands import Progress, gentle_end
 
@@ -25,27 +26,38 @@ class PruneCommand:
             "--older-than",
             type=int,
             metavar="DAYS",
-            help="by default TOKEN_EVENT_RETENTION_DAYS",
+            help="of all events, instead of TOKEN_EVENT_RETENTION_DAYS and, for routine "
+            "successes, ROUTINE_EVENT_RETENTION_DAYS",
         )
         parser.add_argument("--no-input", action="store_true", help="do not ask")
 
     def handle(self, out: OutputWrapper, options: Mapping[str, Any]) -> None:
         days = options["older_than"]
-        if days is None:
-            days = settings.TOKEN_EVENT_RETENTION_DAYS
-        if days < 1:
+        if days is not None and days < 1:
             raise CommandError("--older-than must be a day or more.", returncode=2)
-        total = housekeeping.old_events(older_than=days).count()
+        roll_up.roll_up()  # only what is counted is deleted
+        total = sum(pruning.count_old(part, older_than=days) for part in pruning.PARTS)
         if not total:
-            out.write(f"No event is older than {days} days.")
+            out.write(f"No event is {_age(days)}.")
             return
-        confirm(options, f"{total} events that are older than {days} days are deleted.")
-        progress, deleted, some = Progress(out, self.name, total), 0, housekeeping.AT_ONCE
+        confirm(options, f"{total} events that are {_age(days)} are deleted.")
+        progress, deleted = Progress(out, self.name, total), 0
         with gentle_end() as stopping, progress.shown():
-            while some == housekeeping.AT_ONCE and not stopping.is_set():
-                some = housekeeping.delete_old_events(older_than=days)
-                deleted += some
-                progress.advance(some)
+            for part in pruning.PARTS:
+                more = True
+                while more and not stopping.is_set():
+                    some, more = pruning.prune_some(part, older_than=days)
+                    deleted += some
+                    progress.advance(some)
         if stopping.is_set():
             raise CommandError(f"Stopped. {deleted} events are deleted.", returncode=PARTLY)
         out.write(f"Done. {deleted} events are deleted.")
+
+
+def _age(days: int | None) -> str:
+    if days is not None:
+        return f"older than {days} days"
+    return (
+        f"older than {settings.TOKEN_EVENT_RETENTION_DAYS} days, or routine and older than "
+        f"{settings.ROUTINE_EVENT_RETENTION_DAYS} days"
+    )

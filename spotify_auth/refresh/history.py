@@ -19,6 +19,8 @@ from spotify_auth.accounts_service.answers import (
     Unreadable,
 )
 from spotify_auth.conf import settings
+from spotify_auth.history.moments import last_event_at
+from spotify_auth.history.tables import EVENTS
 from spotify_auth.refresh.claims import Claim
 
 SAMPLE = 500
@@ -38,20 +40,25 @@ CLIENT_REFUSED_HOURS = 6
 # Users and not events count: a user who removed the app is refused again and again. Refusals
 # that our own record expects and appeals against old verdicts are no sign of an outage. Nor is
 # what has no duration: Spotify was not asked, but an operator has judged the token.
-_REFUSALS = """
+# Failures lie in the parent table alone (`spotify_auth.history`); successes in its children too.
+_REFUSALS = f"""
 WITH token AS (
     SELECT coalesce(suspected_at, now()) AS refused_at FROM spotify_auth_spotifytoken
     WHERE user_id = %(user_id)s
+), refusal AS (
+    SELECT refused_at, {last_event_at("refused_at")} AS event_id FROM token
+), newest AS (
+    SELECT * FROM {EVENTS} ORDER BY id DESC LIMIT %(sample)s
+), after AS (
+    SELECT * FROM {EVENTS} WHERE id > (SELECT event_id FROM refusal) ORDER BY id LIMIT %(sample)s
+), before AS (
+    SELECT * FROM {EVENTS} WHERE id <= (SELECT event_id FROM refusal)
+    ORDER BY id DESC LIMIT %(sample)s
 ), sample AS (
-    (SELECT id, user_id, outcome, error, cause, duration_ms FROM spotify_auth_tokenevent, token
-     WHERE at > refused_at - make_interval(secs => %(before)s) ORDER BY at DESC LIMIT %(sample)s)
-    UNION
-    (SELECT id, user_id, outcome, error, cause, duration_ms FROM spotify_auth_tokenevent, token
-     WHERE at > refused_at ORDER BY at LIMIT %(sample)s)
-    UNION
-    (SELECT id, user_id, outcome, error, cause, duration_ms FROM spotify_auth_tokenevent, token
-     WHERE at > refused_at - make_interval(secs => %(before)s) AND at <= refused_at
-     ORDER BY at DESC LIMIT %(sample)s)
+    SELECT id, user_id, outcome, error, cause, duration_ms FROM refusal, (
+        SELECT * FROM newest UNION ALL SELECT * FROM after UNION ALL SELECT * FROM before
+    ) AS events
+    WHERE at > refused_at - make_interval(secs => %(before)s)
 ), answers AS (
     SELECT user_id, outcome <> 'refreshed' AS refused FROM sample
     WHERE user_id <> %(user_id)s AND error <> 'six_months_over' AND cause <> 'appeal'
@@ -59,38 +66,42 @@ WITH token AS (
       AND outcome IN ('refreshed', 'suspected', 'reconnect_required')
 )
 SELECT count(DISTINCT user_id) FILTER (WHERE refused), count(DISTINCT user_id),
-       (SELECT count(*) FROM spotify_auth_tokenevent, token
+       (SELECT count(*) FROM ONLY {EVENTS}, token
         WHERE user_id = %(user_id)s AND outcome = 'suspected' AND at >= refused_at)
 FROM answers
-"""
-_LATEST = """
+"""  # noqa: S608  (constants of this app)
+_LATEST = f"""
 SELECT count(*) FROM (
-    SELECT outcome, at FROM spotify_auth_tokenevent
+    SELECT outcome, at FROM {EVENTS}
     WHERE duration_ms IS NOT NULL
     ORDER BY id DESC
     LIMIT %s
 ) AS latest
 WHERE outcome IN ('retry', 'answer_unknown') AND at > now() - interval '1 minute'
-"""
-_AN_ANSWER_WAS_LOST = """
-SELECT EXISTS (SELECT FROM spotify_auth_tokenevent
+"""  # noqa: S608  (constants of this app)
+_AN_ANSWER_WAS_LOST = f"""
+SELECT EXISTS (SELECT FROM ONLY {EVENTS}
                WHERE user_id = %s AND generation_before = %s
                  AND (outcome = 'answer_unknown' OR error = 'answer_lost'))
-"""
-_CLIENTS_REFUSED = """
-SELECT user_id, outcome = 'refreshed', error = ANY(%s)
-FROM spotify_auth_tokenevent
-WHERE duration_ms IS NOT NULL AND at > now() - interval '1 minute'
+"""  # noqa: S608  (constants of this app)
+_CLIENTS_REFUSED = f"""
+SELECT user_id, outcome = 'refreshed', error = ANY(%s) FROM (
+    SELECT id, user_id, outcome, error, at FROM {EVENTS}
+    WHERE duration_ms IS NOT NULL
+    ORDER BY id DESC
+    LIMIT 50
+) AS latest
+WHERE at > now() - interval '1 minute'
 ORDER BY id DESC
-LIMIT 50
-"""
-_CLIENT_REFUSED_FOR = """
+"""  # noqa: S608  (constants of this app)
+_CLIENT_REFUSED_FOR = f"""
 SELECT extract(epoch FROM now() - min(mine.at))::float,
-       EXISTS (SELECT FROM spotify_auth_tokenevent AS other
-               WHERE other.at > now() - interval '10 minutes' AND other.outcome = 'refreshed')
-FROM spotify_auth_tokenevent AS mine
+       EXISTS (SELECT FROM {EVENTS} AS other
+               WHERE other.id > {last_event_at("now() - interval '10 minutes'")}
+                 AND other.outcome = 'refreshed')
+FROM ONLY {EVENTS} AS mine
 WHERE mine.user_id = %s AND mine.generation_before = %s AND mine.error = ANY(%s)
-"""
+"""  # noqa: S608  (constants of this app)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from spotify_auth.conf import settings
 from spotify_auth.encryption import DecryptionError, cipher
 from spotify_auth.failure_codes import FailureCode
+from spotify_auth.history.tables import EVENTS, ROUTINE
 from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenColumn
 from spotify_auth.notices import outbox
 from spotify_auth.notices.models import Kind
@@ -24,15 +25,24 @@ from spotify_auth.refresh.transaction import ClaimTransaction
 from spotify_auth.secrecy import forgets_variables
 from spotify_auth.sentences import why_reconnect, why_recovered, why_suspected
 
-_EVENT = """
-INSERT INTO spotify_auth_tokenevent (
+_EVENT = f"""
+INSERT INTO {EVENTS} (
     user_id, at, cause, asked_by, outcome, generation_before, generation_after, rotated,
-    lifetime_granted, lifetime_used, duration_ms, worker, error)
+    lifetime_granted, lifetime_used, duration_ms, worker, error, ended_trouble)
 SELECT user_id, clock_timestamp(), %(cause)s, %(requested_by)s, %(outcome)s, %(generation)s,
        generation, %(rotated)s, %(expires_in)s, %(lifetime_used)s, %(duration_ms)s, %(worker)s,
-       %(error)s
+       %(error)s, %(ended_trouble)s
 FROM written
-"""
+"""  # noqa: S608  (every value is a parameter)
+# Its defaults say the rest: see `history.tables.IS_ROUTINE`.
+_ROUTINE_EVENT = f"""
+INSERT INTO {ROUTINE} (
+    user_id, generation_before, generation_after, rotated, lifetime_granted, lifetime_used,
+    duration_ms)
+SELECT user_id, %(generation)s, generation, %(rotated)s, %(expires_in)s, %(lifetime_used)s,
+       %(duration_ms)s
+FROM written
+"""  # noqa: S608  (every value is a parameter)
 _FENCE = "user_id = %(user_id)s AND generation = %(generation)s AND status = %(claimed_status)s"
 # What an administrator has ordered while a lane held a grant without its lock, both servers away.
 STAYS = f"(status = 'paused' OR last_error = '{FailureCode.REQUIRED_BY_ADMIN}')"
@@ -56,6 +66,7 @@ CASE WHEN coalesce(
 
 # What is changed, and its event.
 _ALONE = f"WITH written AS ({{change}}) {_EVENT}"
+_ROUTINE = f"WITH written AS ({{change}}) {_ROUTINE_EVENT}"
 # The same with a notice, for a change of state. A suspicion may have begun after the claim whose
 # grant is stored late: its notice says so, unless an operator has ended it since. A token that an
 # administrator has paused, or judged, stays as it is: it has not recovered.
@@ -93,11 +104,11 @@ _STORE_GRANT = f"""
 """  # noqa: S608  (every value is a parameter)
 _STORE_GRANT_OF_ANYBODY = _STORE_GRANT.format(due_at=_DUE)
 _STORE_GRANT_UNLESS_DORMANT = _STORE_GRANT.format(due_at=_DUE_UNLESS_DORMANT)
-# Routine refreshes. A row says that the fence let the write through.
+# Routine refreshes (`history.tables.IS_ROUTINE`). A row says that the fence let the write through.
 KEPT = {
     change: KeptStatement(
         purpose=purpose,
-        text=f"{_ALONE.format(change=change)} RETURNING 1",
+        text=f"{_ROUTINE.format(change=change)} RETURNING 1",
         columns=(("stored", "integer"),),
     )
     for purpose, change in (
@@ -177,6 +188,11 @@ def apply(
             unless_dormant = settings.REFRESH_DORMANT_AFTER
             change = _STORE_GRANT_UNLESS_DORMANT if unless_dormant else _STORE_GRANT_OF_ANYBODY
             parameters = {**fence, **event, **_pair(claim, write)}
+            if claim.is_healthy and write.cause == Cause.SCHEDULE:
+                with kept():
+                    row = transaction.commit_returning(KEPT[change].sql, parameters)
+                return Applied(row is not None)
+            parameters["ended_trouble"] = not claim.is_healthy
             parameters["notice_sure"] = claim.suspected or claim.is_appeal
             return _commit(transaction, change, parameters, _recovery(claim, write))
         case StoreFailure() as write:
@@ -211,9 +227,6 @@ def _statement(form: str, change: str) -> str:
 def _commit(
     transaction: ClaimTransaction, change: str, parameters: dict[str, Any], draft: Draft | None
 ) -> Applied:
-    if draft is None and change in KEPT:  # a routine refresh
-        with kept():
-            return Applied(transaction.commit_returning(KEPT[change].sql, parameters) is not None)
     if draft is None:
         return Applied(transaction.commit(_statement(_ALONE, change), parameters) == 1)
     parameters |= {**draft.parameters, "notice_status": draft.arguments["status"]}
@@ -303,5 +316,6 @@ def _failure(write: StoreFailure, decision: Decision) -> dict[str, Any]:
         "appeal_in": write.appeal_in,
         "rotated": False,
         "expires_in": None,
+        "ended_trouble": False,
         "error": write.error,
     }

@@ -16,7 +16,8 @@ from accounts.deletion import delete_account
 from accounts.models import User
 from dev.process import ROOT
 from spotify_auth import connections, housekeeping, verbs
-from spotify_auth.models import Outcome, TokenEvent
+from spotify_auth.history import pruning
+from spotify_auth.models import HistoryMark, Outcome, TokenEvent
 from spotify_auth.verbs import Operator
 from tests.support.admin import enter_admin
 from tests.support.lanes import refresh_next
@@ -117,11 +118,13 @@ def test_house_keeping_prunes_what_is_too_old_and_ends(
     second_role: None, connect: Connect, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user = connect()
-    for days in (91, 91, 50, 50):
+    # Ids rise with time: the one of the login is the newest, and was looked at.
+    HistoryMark.objects.update_or_create(defaults={"all_to": TokenEvent.objects.get().pk})
+    for days in (401, 401, 50, 50):
         TokenEvent.objects.create(
             user=user, at=Now() - timedelta(days=days), cause="login", outcome="connected"
         )
-    monkeypatch.setattr(housekeeping, "AT_ONCE", 2)
+    monkeypatch.setattr(pruning, "STEP", 2)
     settings.TOKEN_EVENT_RETENTION_DAYS = 40  # fewer than the policy says
 
     assert housekeeping.delete_expired()

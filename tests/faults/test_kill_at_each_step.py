@@ -348,6 +348,8 @@ def rounds(django_db_blocker: DjangoDbBlocker) -> Iterator[Rounds]:
                 BEGIN PERFORM pg_advisory_xact_lock_shared(NEW.user_id); RETURN NEW; END $$;
                 CREATE TRIGGER stand BEFORE INSERT ON spotify_auth_tokenevent
                 FOR EACH ROW EXECUTE FUNCTION stand();
+                CREATE TRIGGER stand BEFORE INSERT ON spotify_auth_routineevent
+                FOR EACH ROW EXECUTE FUNCTION stand();
                 """
             )
         yield Rounds(stack)

@@ -11,6 +11,8 @@ from django.db.models.functions import Now
 
 from spotify_auth import chores, connections, housekeeping, tasks
 from spotify_auth.accounts_service.grant import Grant
+from spotify_auth.figures import roll_up
+from spotify_auth.history import pruning
 from spotify_auth.housekeeping import delete_expired
 from spotify_auth.models import Presence, SpotifyToken, TokenEvent, UsedLogin
 from spotify_auth.presence import Sign
@@ -24,8 +26,8 @@ pytestmark = pytest.mark.django_db
 
 def test_deletes_events_past_their_retention(connect: Connect) -> None:
     old, recent = connect("user-1"), connect("user-2")
-    old.token_events.update(at=Now() - timedelta(days=91))
-    recent.token_events.update(at=Now() - timedelta(days=89))
+    old.token_events.update(at=Now() - timedelta(days=401))
+    recent.token_events.update(at=Now() - timedelta(days=399))
 
     delete_expired()
 
@@ -35,10 +37,10 @@ def test_deletes_events_past_their_retention(connect: Connect) -> None:
 def test_deletes_many_events_in_several_transactions(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(housekeeping, "AT_ONCE", 2)
+    monkeypatch.setattr(pruning, "STEP", 2)
     for n in range(5):
         connect(f"user-{n}")
-    TokenEvent.objects.update(at=Now() - timedelta(days=91))
+    TokenEvent.objects.update(at=Now() - timedelta(days=401))
 
     delete_expired()
 
@@ -97,11 +99,12 @@ def test_deletes_expired_sessions() -> None:
 def test_ends_between_two_steps_when_the_worker_stops(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(housekeeping, "AT_ONCE", 1)
+    monkeypatch.setattr(pruning, "STEP", 1)
     monkeypatch.setattr(chores, "stopping", Event())
     for n in range(3):
         connect(f"user-{n}")
-    TokenEvent.objects.update(at=Now() - timedelta(days=91))
+    TokenEvent.objects.update(at=Now() - timedelta(days=401))
+    roll_up.roll_up()
     chores.stopping.set()
 
     tasks.house_keeping()
@@ -115,7 +118,7 @@ def test_ends_between_two_steps_when_the_worker_stops(
 def test_keeps_house_once_an_hour(connect: Connect) -> None:
     tasks.house_keeping()
     connect("user-1")
-    TokenEvent.objects.update(at=Now() - timedelta(days=91))
+    TokenEvent.objects.update(at=Now() - timedelta(days=401))
 
     tasks.house_keeping()
 

@@ -18,8 +18,9 @@ from pytest_django import Settings
 
 from accounts.models import User
 from dev.process import ROOT
-from spotify_auth import cooldown, housekeeping, service_pause, verbs
+from spotify_auth import cooldown, service_pause, verbs
 from spotify_auth.cooldown import Reason
+from spotify_auth.history import pruning
 from spotify_auth.management import acting
 from spotify_auth.management.pipes import READER_LEFT
 from spotify_auth.models import SpotifyToken, TokenEvent
@@ -248,11 +249,12 @@ def test_old_history_is_deleted_in_batches(
     connect: Connect, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     user = connect()
-    for days in (400, 91, 91, 50, 1):
+    user.token_events.all().delete()  # ids rise with time
+    for days in (400, 91, 91, 50, 1, 0):
         TokenEvent.objects.create(
             user=user, at=Now() - timedelta(days=days), cause="login", outcome="connected"
         )
-    monkeypatch.setattr(housekeeping, "AT_ONCE", 2)
+    monkeypatch.setattr(pruning, "STEP", 2)
     settings.TOKEN_EVENT_RETENTION_DAYS = 90
 
     assert "older than 500 days" in tokens("prune", "--older-than", "500")
@@ -279,6 +281,10 @@ def test_no_query_reads_a_whole_table(connect: Connect) -> None:
             INSERT INTO spotify_auth_tokenevent (user_id, cause, outcome, rotated, worker, error)
             SELECT 1000000 + n, 'schedule', 'refreshed', false, '', ''
             FROM generate_series(1, 100000) AS n;
+            INSERT INTO spotify_auth_routineevent (user_id, rotated)
+            SELECT 1000000 + n, false FROM generate_series(1, 100000) AS n;
+            INSERT INTO spotify_auth_foldedevent (id, user_id, rotated, began_at, refreshes)
+            SELECT n, 1000000 + n, false, now(), '{0, 200}' FROM generate_series(1, 100000) AS n;
             ANALYZE spotify_auth_spotifytoken, spotify_auth_tokenevent
             """
         )
@@ -293,7 +299,7 @@ def test_no_query_reads_a_whole_table(connect: Connect) -> None:
         tokens("prune", "--older-than", "30")
 
     # Not for the sake of speed: a table as small as these is read whole.
-    small = ("spotify_auth_servicepause", "spotify_auth_chore", "accounts_user")
+    small = ("servicepause", "chore", "accounts_user", "rolledup", "historymark")
     with database.cursor() as cursor:
         for query in queries.captured_queries:
             if query["sql"].startswith(("SELECT", "WITH", "\nWITH")):
