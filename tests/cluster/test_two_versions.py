@@ -98,9 +98,20 @@ def test_the_migrations_can_be_taken_back_without_losing_a_token(
     fast_sandbox: Sandbox, transactional_db: None
 ) -> None:
     (user,) = connect_users(fast_sandbox, count=1)
+    with database.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO spotify_auth_routineevent (user_id, rotated) VALUES (%s, true)", [user.pk]
+        )
+        cursor.execute(
+            "INSERT INTO spotify_auth_foldedevent (id, user_id, rotated, began_at, refreshes) "
+            "VALUES (1000000, %s, true, now(), '{0, 1}')",
+            [user.pk],
+        )
     try:
         call_command("migrate", "spotify_auth", "0001", verbosity=0)
         with database.cursor() as cursor:
+            cursor.execute("SELECT outcome FROM spotify_auth_tokenevent ORDER BY outcome")
+            assert cursor.fetchall() == [("connected",), ("refreshed",), ("refreshed",)]
             cursor.execute("SELECT generation FROM spotify_auth_spotifytoken")
             assert cursor.fetchall() == [(1,)]
     finally:

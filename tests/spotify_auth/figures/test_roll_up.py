@@ -9,10 +9,12 @@ from django.db import Error, transaction
 from django.db import connection as database
 from django.db.models.functions import Now
 
+from accounts.models import User
 from spotify_auth import chores
 from spotify_auth.figures import counts, roll_up
 from spotify_auth.figures.latency import BOUNDS_MS
-from spotify_auth.figures.tables import EventCount
+from spotify_auth.figures.tables import EventCount, RolledUp
+from spotify_auth.history.tables import ROUTINE
 from spotify_auth.models import TokenEvent
 from tests.spotify_auth.figures.conftest import Happen, sessions_waiting, total
 from tests.support.processes import wait_for
@@ -105,15 +107,27 @@ class _SetAfterTwo(Event):
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("routine", [False, True])
 def test_an_event_that_commits_late_is_counted(
-    happen: Happen, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+    user: User,
+    happen: Happen,
+    elsewhere: Elsewhere,
+    monkeypatch: pytest.MonkeyPatch,
+    routine: bool,
 ) -> None:
     """Its id is lower than one that is seen already."""
     inserted, may_commit = Event(), Event()
 
     def commit_late() -> None:
         with transaction.atomic():
-            happen()
+            if routine:
+                with database.cursor() as cursor:
+                    cursor.execute(
+                        f"INSERT INTO {ROUTINE} (user_id, rotated) VALUES (%s, true)",  # noqa: S608
+                        [user.pk],
+                    )
+            else:
+                happen()
             inserted.set()
             assert may_commit.wait(20)
 
@@ -131,6 +145,7 @@ def test_an_event_that_commits_late_is_counted(
 
     assert counted.result(20)
     assert total() == 2
+    assert RolledUp.objects.get().event_id == 2**63 - 1  # the previous version counts none of them
 
 
 @pytest.mark.django_db(transaction=True)
