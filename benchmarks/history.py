@@ -5,9 +5,10 @@ folded ones of a week and evidence of 400 days. Then tokens fall due and are cla
 the statements of a lane, without Spotify, while the chores count, fold and prune as a worker does;
 autovacuum runs by itself. The CPU is that of processes, their children of PostgreSQL included.
 
-`--long` does so for an hour at 370 refreshes a second, what a million users need. The short form
-has a twentieth of the history, as many refreshes a second as it can, and begins a round of folding
-in the middle, as the clock would.
+`--long` does so for an hour at 370 refreshes a second, what a million users need: a whole round of
+folding falls into it, so that it costs six times its share. The short form has a twentieth of the
+history, as many refreshes a second as it can, and a vacuum at the end, since autovacuum looks once
+a minute.
 """
 
 import random
