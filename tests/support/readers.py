@@ -17,6 +17,7 @@ class Readers(Background):
     """
 
     def __init__(self, user_ids: Sequence[int], sandbox: Sandbox, *, threads: int = 2) -> None:
+        # Each of fifty tokens twice a second: without a pause the readers take a core.
         super().__init__(threads=threads, pause=0.02)
         self.reads: Counter[str] = Counter()
         self.web_api: Counter[int] = Counter()
