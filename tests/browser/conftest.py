@@ -9,7 +9,7 @@ import redis
 from django.conf import settings
 from django.contrib.admin.models import LogEntry
 from django.db import connection as database
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from accounts.models import User
 from dev.process import free_port
@@ -42,6 +42,8 @@ def chromium() -> Iterator[Browser]:
     # Playwright leaves its event loop running in this thread, where Django then takes
     # every query for one from asynchronous code.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    # Five seconds by default: a busy machine takes longer for a page.
+    expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
         # Root cannot use Chromium's own sandbox; the pages it opens are ours.
         arguments = [

@@ -211,7 +211,9 @@ class Victims:
     def strike(self) -> None:
         for name, case in CASES.items():
             strike(self._stack, case, self._users[name])
-        wait_for(self._all_have_come_to_their_end, what="what the faults come to", seconds=60)
+        wait_for(
+            self._all_have_come_to_their_end, what="what the faults come to", seconds=60, every=0.5
+        )
 
     def _all_have_come_to_their_end(self) -> bool:
         for name, case in CASES.items():

@@ -138,13 +138,18 @@ def teardown_together(processes: Iterable[LocalProcess]) -> None:
         process.teardown()
 
 
-def wait_for(condition: Callable[[], object], *, what: str, seconds: float = 30) -> None:
-    """Poll until the condition holds. Raises TimeoutError naming what did not come."""
+def wait_for(
+    condition: Callable[[], object], *, what: str, seconds: float = 60, every: float = 0.05
+) -> None:
+    """Poll until the condition holds. Raises TimeoutError naming what did not come.
+
+    `every` is the pause between two looks, in seconds: longer for a look that costs much.
+    """
     give_up = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > give_up:
             raise TimeoutError(f"waited {seconds:g} s for {what}")
-        time.sleep(0.05)
+        time.sleep(every)
 
 
 def service_environment(*, spotify_url: str, redis_url: str, **overrides: str) -> dict[str, str]:
