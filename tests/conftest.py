@@ -1,5 +1,6 @@
 """Fixtures that several rooms share: the sandbox Spotify, and people connected to it."""
 
+import gc
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -67,6 +68,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         _keep_with_its_group(item)
     items.sort(key=_place_in_the_queue)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was collected out of the garbage collector's full rounds.
+
+    Each of them looked at four thousand tests, in 0.4 s: a sixth of the time of a test process.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _keep_with_its_group(item: pytest.Item) -> None:

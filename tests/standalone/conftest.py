@@ -71,6 +71,7 @@ def project(
             broker=broker,
         )
         project.manage("migrate", "--verbosity", "0")
+        project.make_users()
         processes = project.processes
         stack.callback(lambda: teardown_together(processes.values()))
         for name, (command, ready_when) in _commands(port).items():

@@ -31,8 +31,8 @@ TOKEN = "SELECT {} FROM spotify_auth_spotifytoken WHERE user_id = %s"
 
 
 def connected(project: Project, name: str) -> tuple[str, Browser]:
-    """A new user who has connected Spotify: the primary key, and the browser."""
-    user_id, browser = project.new_user(name), project.browser(name)
+    """A user who has connected Spotify: the primary key, and the browser."""
+    user_id, browser = project.users[name], project.browser(name)
     answer = browser.connect(name, "/music/")
     assert (answer.status_code, answer.headers.get("Location")) == (302, "/music/"), answer.text
     return user_id, browser
@@ -70,8 +70,6 @@ def test_a_missing_setting_is_named_in_one_line(project: Project) -> None:
 
 @with_uuid_keys
 def test_a_user_who_is_not_connected_is_offered_to(project: Project) -> None:
-    project.new_user("eve")
-
     page = project.browser("eve").get("/music/")
 
     assert (page.status_code, "Spotify is not connected" in page.text) == (200, True)
@@ -115,7 +113,6 @@ def test_a_page_that_waits_goes_on_by_itself(project: Project) -> None:
 
 def test_an_administrator_finds_and_refreshes_a_token(project: Project) -> None:
     user_id, _ = connected(project, "user-3")
-    project.new_user("root", superuser=True)
     root = project.browser("root")
     operations = root.get("/admin/spotify_auth/operations/").text
     assert "Do users have what they need?" in operations
@@ -165,8 +162,6 @@ def test_disconnecting_erases_the_tokens(project: Project) -> None:
 
 @with_uuid_keys
 def test_a_failed_login_has_a_page(project: Project) -> None:
-    project.new_user("mallory")
-
     page = project.browser("mallory").get("/spotify/callback/?state=x&code=y")
 
     assert page.status_code == 400
@@ -186,7 +181,6 @@ def rows_of(project: Project, user_id: str) -> list[int]:
 
 def test_a_user_is_deleted_in_the_admin_with_the_token(project: Project) -> None:
     user_id, _ = connected(project, "user-5")
-    project.new_user("admin", superuser=True)
     model = project.user_model.lower().replace(".", "/")
     assert 0 not in rows_of(project, user_id)
 

@@ -17,6 +17,8 @@ from tests.support.processes import LocalProcess
 from tests.support.sandbox_client import Sandbox
 
 PASSWORD = "correct horse battery staple"
+USERS = ("eve", "mallory", *(f"user-{number}" for number in range(1, 10)))
+ADMINISTRATORS = ("root", "admin")
 TIMEOUT_SECONDS = 20
 
 
@@ -31,6 +33,8 @@ class Project:
     sandbox: Sandbox
     broker: redis.Redis
     processes: dict[str, LocalProcess] = field(default_factory=dict)
+    users: dict[str, str] = field(default_factory=dict)
+    """The primary key of each user, as text."""
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run Python in the project's directory."""
@@ -64,16 +68,20 @@ class Project:
             done = session.execute(statement.encode(), parameters)
             return done.fetchone() if done.description is not None else None
 
-    def new_user(self, name: str, *, superuser: bool = False) -> str:
-        """Make a user with PASSWORD; the primary key as text."""
-        kind = "superuser" if superuser else "user"
-        own = f'"{name}@example.com", password="{PASSWORD}"'
-        arguments = own if self.user_model == "members.Member" else f'"{name}", {own}'
+    def make_users(self) -> None:
+        """Make everybody whom the tests need, with PASSWORD, in one process."""
+        takes_name = self.user_model != "members.Member"
         code = (
-            "from django.contrib.auth import get_user_model as model;"
-            f"print(model().objects.create_{kind}({arguments}).pk)"
+            "import json; from django.contrib.auth import get_user_model as model\n"
+            "def made(kind, name):\n"
+            "    make = getattr(model().objects, f'create_{kind}')\n"
+            f"    own = (name,) if {takes_name} else ()\n"
+            f"    return str(make(*own, f'{{name}}@example.com', password={PASSWORD!r}).pk)\n"
+            f"users = {{name: made('user', name) for name in {USERS}}}\n"
+            f"users |= {{name: made('superuser', name) for name in {ADMINISTRATORS}}}\n"
+            "print(json.dumps(users))"
         )
-        return self.manage("shell", "--no-imports", "-c", code).strip()
+        self.users = json.loads(self.manage("shell", "--no-imports", "-c", code))
 
     def login_name(self, name: str) -> str:
         """What a user of this name types into the login form."""
