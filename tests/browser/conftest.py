@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 import redis
-from django.conf import settings
+from django.conf import global_settings, settings
 from django.contrib.admin.models import LogEntry
 from django.db import connection as database
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from pytest_django import Settings
 
 from accounts.models import User
 from dev.process import free_port
@@ -97,8 +98,12 @@ def processes(django_db_setup: None) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def stack(processes: Stack, transactional_db: None, no_cooldown: None) -> Iterator[Stack]:
+def stack(
+    processes: Stack, transactional_db: None, no_cooldown: None, settings: Settings
+) -> Iterator[Stack]:
     """The module's processes, for one test: an empty database and a new sandbox."""
+    # As the web server hashes: it would hash others again, which ends a user's sessions.
+    settings.PASSWORD_HASHERS = global_settings.PASSWORD_HASHERS
     processes.sandbox.reset()
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         forget(client, "accounts:tries:*")
