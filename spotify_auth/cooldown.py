@@ -86,6 +86,8 @@ class Admission(StrEnum):
     PROBE = "probe"
     """Go, as the only lane, to find out whether the cool-down is over."""
     PAUSED = "paused"
+    WAIT = "wait"
+    """The pace has no permit left at this moment."""
     FULL = "full"
     """As many lanes as REFRESH_LANES allows are asking already."""
 

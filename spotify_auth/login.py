@@ -10,12 +10,13 @@ it or for nobody, if nobody was logged in, and for what it was begun for. It is 
 
 import logging
 import secrets
+import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from spotify_auth import cooldown, login_attempts, login_rows, rate_limits
+from spotify_auth import cooldown, login_attempts, login_rows, pace, rate_limits
 from spotify_auth.accounts_service import answers, authorization
 from spotify_auth.accounts_service.errors import AccountsServiceError
 from spotify_auth.accounts_service.grant import Grant
@@ -160,9 +161,13 @@ def complete(
     issued_at = login_attempts.use(attempt, lifetime=lifetime)
     if issued_at is None:
         raise LoginFailed(Reason.UNKNOWN_STATE)
+    pace.count_login()
+    began = time.monotonic()
     try:
         grant = authorization.exchange_code(code=code, code_verifier=attempt.code_verifier)
     except AccountsServiceError as failure:
+        if isinstance(failure.answer, answers.RateLimited):
+            _pause_all(failure.answer, began=began)
         raise _failed_exchange(failure) from None
     account = account_of(grant.access_token)
     return Completed(
@@ -225,6 +230,15 @@ def _take_turn() -> None:
             wait = limited.retry_after
     if wait:
         raise LoginFailed(Reason.PAUSED, retry_after=wait, keeps_attempt=True)
+
+
+def _pause_all(limited: answers.RateLimited, *, began: float) -> None:
+    """Spotify limits the application, not the login: everybody pauses, and the pace is learned."""
+    seconds = cooldown.RATE_LIMITED_SECONDS
+    if limited.retry_after is not None:
+        seconds = limited.retry_after
+    seconds = pace.refused_or_unshared(began=time.monotonic() - began, retry_after=seconds)
+    cooldown.start(cooldown.Reason.RATE_LIMITED, seconds=seconds)
 
 
 def _reason_of(error: str) -> Reason:

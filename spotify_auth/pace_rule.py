@@ -42,8 +42,7 @@ FAR_BELOW: Final = 0.5
 STRAY_SECONDS: Final = 300.0
 """A second 429 within so much after a stray one is believed."""
 EVIDENCE: Final = 10
-"""If it came after so many exchanges; a probe that is refused says only that Retry-After was short.
-"""
+"""So many exchanges tell a limit. A probe that is refused says only that Retry-After was short."""
 LONGEST_PROBE_SECONDS: Final = 5.0
 """A probe that is refused makes the next pause twice as long, up to this or to Retry-After."""
 BEST_SECONDS: Final = 3600.0
@@ -121,22 +120,18 @@ def after_refusal(
 
     `retry_after` is for how long everybody pauses now. `carried` does not count this exchange.
     """
-    if pace.rate is not None and pace.refused_at is not None and begun_at <= pace.refused_at:
-        return _one_less(pace, pace.rate)
-    if pace.rate is not None and carried.since_refusal < EVIDENCE and _is_recent(pace, now):
-        # Retry-After was short, or the limit is a tiny one.
-        if not carried.since_refusal:
-            return replace(pace, refused_at=now, evidence=0, probes=pace.probes + 1)
-        return replace(
-            pace, refused_at=now, evidence=0, rate=max(AGAIN_SHARE * pace.rate, LOWEST), probes=0
-        )
-    rate, evidence = _learned(pace, now, carried)
+    if pace.refused_at is not None and begun_at <= pace.refused_at:
+        return _one_less(pace)
+    is_recent = pace.refused_at is not None and now - pace.refused_at <= STRAY_SECONDS
+    if is_recent and not carried.since_refusal:
+        return replace(pace, refused_at=now, evidence=0, probes=pace.probes + 1)
+    rate, evidence = _learned(pace, now, carried, is_recent=is_recent)
     # Only at first: a pace that was kept to and is refused is not too low.
     is_burst = pace.rate is None and carried.densest > BURST * carried.rate
     is_dear = retry_after > CHEAP_PAUSE_SECONDS
     return replace(
         pace,
-        rate=max(rate, LOWEST),
+        rate=None if rate is None else max(rate, LOWEST),
         refused_at=now,
         evidence=evidence,
         probes=0,
@@ -145,10 +140,6 @@ def after_refusal(
         doubted_to=carried.densest if is_burst else 0.0,
         doubted_from=DEAR_DOUBT_SECONDS if is_dear else 0.0,
     )
-
-
-def _is_recent(pace: Pace, now: float) -> bool:
-    return pace.refused_at is not None and now - pace.refused_at <= STRAY_SECONDS
 
 
 def pause_after(pace: Pace, *, retry_after: float) -> float:
@@ -160,27 +151,34 @@ def pause_after(pace: Pace, *, retry_after: float) -> float:
     return min(retry_after * 2.0 ** min(pace.probes, 10), longest)
 
 
-def _one_less(pace: Pace, rate: float) -> Pace:
+def _one_less(pace: Pace) -> Pace:
     """It was under way when the first 429 came: the same refusal, and one carried less."""
-    if not pace.evidence:
+    if pace.rate is None or not pace.evidence:
         return pace
     evidence = pace.evidence - 1
-    return replace(
-        pace, evidence=evidence, rate=max(min(rate, _little_less_than(evidence)), LOWEST)
-    )
+    rate = min(pace.rate, _little_less_than(evidence))
+    return replace(pace, evidence=evidence, rate=max(rate, LOWEST))
 
 
-def _learned(pace: Pace, now: float, carried: Carried) -> tuple[float, int]:
+def _learned(
+    pace: Pace, now: float, carried: Carried, *, is_recent: bool
+) -> tuple[float | None, int]:
     """The new rate, and the exchanges that it was learned from."""
     told = _little_less_than(carried.window)
-    if pace.rate is None or pace.refused_at is None:
+    if pace.rate is None:
         if carried.rate < FAR_BELOW * pace.best:
             return KEPT_SHARE * pace.best, 0
+        if carried.window < EVIDENCE and not is_recent:
+            return None, 0
         return told, carried.window
-    if carried.rate < FAR_BELOW * pace.rate and not _is_recent(pace, now):
+    if carried.rate < FAR_BELOW * pace.rate and not is_recent:
         return pace.rate, 0
+    if is_recent and carried.since_refusal < EVIDENCE:
+        return AGAIN_SHARE * pace.rate, 0
     # Within the window there may be more than the pace has let through since.
-    kept = AGAIN_SHARE if now - pace.refused_at >= WINDOW_SECONDS else 1.0
+    kept = 1.0
+    if pace.refused_at is None or now - pace.refused_at >= WINDOW_SECONDS:
+        kept = AGAIN_SHARE
     if told <= kept * pace.rate:
         return told, carried.window
     return kept * pace.rate, 0
@@ -209,3 +207,14 @@ def after_a_while(pace: Pace, *, now: float, carried: Carried, waited: bool) -> 
         a_minute = RISE_PER_MINUTE * 2 ** (pace.tried_for / RISE_DOUBLES_SECONDS)
         rate = pace.rate * (1 + min(a_minute, FASTEST_RISE_PER_MINUTE)) ** (seconds / 60)
     return replace(pace, rate=rate, looked_at=now, tried_for=pace.tried_for + seconds)
+
+
+def agreed(pace: Pace, remembered: float | None, *, now: float) -> Pace:
+    """What holds when a process remembers a rate: the stricter one.
+
+    A pace that is too low rises again; one that is too high costs a pause of everybody.
+    """
+    if remembered is None or (pace.rate is not None and pace.rate <= remembered):
+        return pace
+    refused_at = now if pace.refused_at is None else pace.refused_at
+    return replace(pace, rate=max(remembered, LOWEST), refused_at=refused_at, looked_at=now)

@@ -12,14 +12,15 @@ process only, so:
     row is postponed briefly.
 
 The question that leaves the mark also asks for permission: whether all refreshing pauses
-(`cooldown`), and whether fewer than REFRESH_LANES lanes are asking. It is one script, and
-it cleans up after the lane's last attempt.
+(`cooldown`), whether fewer than REFRESH_LANES lanes are asking, and whether the `pace` has a
+permit. It is one script, and it cleans up after the lane's last attempt.
 
 Redis holds no truth. While it is away, refreshing goes on without the hints.
 """
 
 import logging
 import os
+import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
@@ -27,7 +28,7 @@ from uuid import uuid4
 
 import redis
 
-from spotify_auth import cooldown, redis_client
+from spotify_auth import cooldown, pace, redis_client
 from spotify_auth.accounts_service.answers import Answer, AnswerLost, Granted, Unreadable
 from spotify_auth.conf import settings
 from spotify_auth.cooldown import Admission
@@ -41,6 +42,8 @@ from spotify_auth.refresh.decisions import (
     StoreGrant,
     Unresolved,
 )
+from spotify_auth.refresh.permits import Permit
+from spotify_auth.refresh.process import process
 from spotify_auth.schedule import longest_exchange
 
 logger = logging.getLogger(__name__)
@@ -57,23 +60,28 @@ for i = {first_key}, #KEYS, 2 do
 end
 """
 # Returns the admission, the saved grant, the state of an earlier attempt and whether that is
-# unresolved, and marks this attempt if it is not. All ages are by Redis's clock. Any further
-# keys are those of this lane's earlier attempts. The script may run twice.
+# unresolved, and what the pace says; marks this attempt if it is not. All ages are by Redis's
+# clock. Any further keys are those of this lane's earlier attempts. The script may run twice.
 START = f"""
 {cooldown.ADMIT}
-{LEAVE.format(first_key=7, first_argument=8)}
+{pace.PERMIT}
+{LEAVE.format(first_key=9, first_argument=10)}
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', now)
 if not redis.call('ZSCORE', KEYS[6], ARGV[4])
         and redis.call('ZCARD', KEYS[6]) >= tonumber(ARGV[5]) then
-    return {{'full', '', '', 0}}
+    return {{'full', '', '', 0, ''}}
 end
 redis.call('ZADD', KEYS[6], now + ARGV[6], ARGV[4])
 
 local admission = admit(KEYS[3], KEYS[4], KEYS[5], ARGV[4], ARGV[6])
-if admission == 'paused' then return {{admission, '', '', 0}} end
+if admission == 'paused' then return {{admission, '', '', 0, ''}} end
+local go, paced = permit(
+    KEYS[7], KEYS[8], KEYS[6], now, tonumber(ARGV[7]), ARGV[8] == '1', admission == 'probe'
+)
+if not go then return {{'wait', '', '', 0, paced}} end
 
 local saved = redis.call('GET', KEYS[2])
 local earlier = redis.call('GET', KEYS[1])
@@ -82,7 +90,7 @@ local age = 0
 if earlier then age = ARGV[2] - redis.call('PTTL', KEYS[1]) end
 local unresolved = earlier and string.sub(earlier, 1, 5) == 'begun' and age < tonumber(ARGV[3])
 if not unresolved then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
-return {{admission, saved or '', earlier or '', unresolved and 1 or 0}}
+return {{admission, saved or '', earlier or '', unresolved and 1 or 0, paced}}
 """
 # If this lane lost its lock, the mark may be another attempt's by now.
 _SETTLE = """
@@ -92,8 +100,10 @@ if ARGV[2] == '' then redis.call('DEL', KEYS[1])
 else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
 """
 _FLUSH = f"""
-{LEAVE.format(first_key=2, first_argument=3)}
+{pace.GIVE_BACK}
+{LEAVE.format(first_key=3, first_argument=4)}
 redis.call('ZREM', KEYS[1], ARGV[1])
+if ARGV[2] == '1' then give_back(KEYS[2]) end
 """
 
 
@@ -120,6 +130,7 @@ class Attempt:
         self._grant: SavedGrant | None = None
         self._settled = False
         self._is_unresolved = False
+        self._began = time.monotonic()
 
     @property
     def admitted(self) -> bool:
@@ -135,9 +146,9 @@ class Attempt:
         claim, lane = self._claim, self._lane
         exchange = longest_exchange(settings.TOKEN_ENDPOINT_DEADLINE_SECONDS)
         try:
-            admission, sealed, earlier, unresolved = redis_client.run(
+            admission, sealed, earlier, unresolved, paced = redis_client.run(
                 START,
-                keys=[*keys_of(claim), *cooldown.KEYS, IN_FLIGHT, *lane.stored],
+                keys=[*keys_of(claim), *cooldown.KEYS, IN_FLIGHT, *pace.KEYS, *lane.stored],
                 args=[
                     self._mark,
                     saved_grants.KEPT_MILLISECONDS,
@@ -145,16 +156,21 @@ class Attempt:
                     lane.name,
                     settings.REFRESH_LANES,
                     int(exchange * 1000),
+                    lane.permit.kept,
+                    int(lane.permit.may_wait),
                     saved_grants.STORED_MILLISECONDS,
                     *lane.stored_grants,
                 ],
             )
         except redis.RedisError as error:
             logger.warning("attempt_not_marked reason=%s", type(error).__name__)
+            if not lane.permit.taken_alone():
+                self.admission = Admission.WAIT
             return self
         finally:
             lane.forget_stored()
         self.admission = Admission(admission.decode())
+        lane.permit.told(paced, goes=self.admitted)
         state = earlier.decode()
         self.lost_before = state == _UNANSWERED or (state.startswith(_BEGUN) and not unresolved)
         # A saved grant is the answer that an unresolved attempt may still save.
@@ -164,6 +180,16 @@ class Attempt:
             self.known_answer = Unresolved()
         self._is_unresolved = bool(unresolved)
         return self
+
+    def refused(self, *, retry_after: float) -> float:
+        """Spotify answered 429: learn from it; for how many seconds everybody pauses."""
+        began = time.monotonic() - self._began
+        try:
+            return pace.refused(began=began, retry_after=retry_after)
+        except redis.RedisError as error:
+            logger.warning("pace_not_shared reason=%s", type(error).__name__)
+            process.own_pace.refused(began=began, retry_after=retry_after)
+            return retry_after
 
     def received(self, answer: Answer) -> None:
         """Take charge of Spotify's answer: from here to the commit a grant exists here only."""
@@ -213,8 +239,9 @@ class Attempt:
 class Attempts:
     """The attempts of one lane, and its place among the lanes that are asking."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, may_wait: bool = False) -> None:
         self.name = f"{uuid4()}:{os.getpid()}"
+        self.permit = Permit(may_wait=may_wait)
         self.stored: list[str] = []
         """Keys of generations that this lane has replaced: the next attempt cleans them up."""
         self.stored_grants: list[bytes] = []
@@ -239,11 +266,12 @@ class Attempts:
         """Clean up what the attempts left, and give the lane's place away: the lane ends."""
         arguments: tuple[str | float | bytes, ...] = (
             self.name,
+            int(self.permit.kept > 0),
             saved_grants.STORED_MILLISECONDS,
             *self.stored_grants,
         )
         try:
-            redis_client.run(_FLUSH, keys=[IN_FLIGHT, *self.stored], args=arguments)
+            redis_client.run(_FLUSH, keys=[IN_FLIGHT, pace.KEYS[0], *self.stored], args=arguments)
         except redis.RedisError as error:
             logger.warning("attempt_flush_failed reason=%s", type(error).__name__)
         finally:

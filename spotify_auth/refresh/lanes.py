@@ -18,7 +18,7 @@ from spotify_auth.conf import settings
 from spotify_auth.refresh import memory_limit
 from spotify_auth.refresh.lane import Lane
 from spotify_auth.refresh.process import process
-from spotify_auth.refresh.refresher import refresh_next
+from spotify_auth.refresh.refresher import PermitComes, refresh_next
 from spotify_auth.service_pause import NOT_PAUSED
 
 logger = logging.getLogger(__name__)
@@ -71,9 +71,15 @@ def run_lane() -> int:
     """
     taken, turn_ends = 0, _end_of_turn()
     try:
-        with process.running.one_more(), Lane() as lane:
-            while not process.stopping.is_set() and refresh_next(lane) is not None:
-                taken += 1
+        with process.running.one_more(), Lane(may_wait=True) as lane:
+            while not process.stopping.is_set():
+                try:
+                    if refresh_next(lane) is None:
+                        break
+                    taken += 1
+                except PermitComes:
+                    pass  # it waits for it, and then takes the token that is most urgent by then
+                lane.rest(process.stopping)
                 if time.monotonic() > turn_ends:
                     if _enqueued_another():
                         break

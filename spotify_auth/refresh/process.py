@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from spotify_auth.refresh.own_pace import OwnPace
+
 FULL_SCAN_SECONDS = 1.0
 """How often this process scans the due index from its start, instead of from the token that
 it claimed last."""
@@ -103,6 +105,7 @@ class Process:
         self.mass_refusal = OncePerMinute()
         self.running = Running()
         self.functions = Functions()
+        self.own_pace = OwnPace()
         self.stopping = threading.Event()
         """Set when this process has been told to stop: lanes finish the exchange in hand."""
 

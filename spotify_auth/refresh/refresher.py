@@ -42,6 +42,10 @@ from spotify_auth.secrecy import forgets_variables
 logger = logging.getLogger(__name__)
 
 
+class PermitComes(Exception):
+    """The pace has no permit at this moment; the lane knows when its own will come."""
+
+
 class ProbeTellsNothing(Exception):
     """The claimed token has a failure of its own, so it cannot tell whether a fault is over."""
 
@@ -49,8 +53,8 @@ class ProbeTellsNothing(Exception):
 def refresh_next(lane: Lane) -> Outcome | None:
     """Refresh the most urgent due token that no other lane holds.
 
-    None ends the lane: no token is due, or the lane may not ask Spotify now. Raises
-    django.db.Error when PostgreSQL fails.
+    None ends the lane: no token is due, or the lane may not ask Spotify now. Raises PermitComes
+    when it may soon, and django.db.Error when PostgreSQL fails.
     """
     try:
         return refresh(claims.most_urgent, lane) or refresh(claims.for_appeal, lane)
@@ -91,6 +95,8 @@ def _refresh(find: Find, lane: Lane) -> Outcome | None:
             with lane.attempts.track(claim) as attempt:
                 if not attempt.admitted:
                     process.due.rewind()
+                    if lane.attempts.permit.comes:
+                        raise PermitComes
                     return None
                 if attempt.is_probe and not claim.is_healthy:
                     raise ProbeTellsNothing
@@ -107,14 +113,22 @@ def _refresh(find: Find, lane: Lane) -> Outcome | None:
                 )
                 decision = decide(claim, answer, seen, attempt.is_probe, random.random())  # noqa: S311
                 if decision.pause:
-                    pause_changed = cooldown.start(
-                        decision.pause.reason, seconds=decision.pause.seconds
-                    )
+                    seconds = decision.pause.seconds
+                    if decision.pause.reason is cooldown.Reason.RATE_LIMITED:
+                        seconds = attempt.refused(retry_after=seconds)
+                    pause_changed = cooldown.start(decision.pause.reason, seconds=seconds)
                 duration = time.monotonic() - began
                 applied = store.apply(transaction, claim, decision, duration=duration)
                 attempt.settle(decision, stored=applied.stored)
             pause_changed |= attempt.closed_pause
-    except (ProbeTellsNothing, NotKept, OperationalError, InterfaceError, InternalError):
+    except (
+        PermitComes,
+        ProbeTellsNothing,
+        NotKept,
+        OperationalError,
+        InterfaceError,
+        InternalError,
+    ):
         raise  # this claim was the wrong one, or PostgreSQL has ended the session
     except Exception as error:
         if claim is None:

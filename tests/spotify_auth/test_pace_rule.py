@@ -68,7 +68,10 @@ def test_a_stray_429_in_a_quiet_hour_teaches_no_less_than_what_was_carried_befor
     assert refused(busy, 1000, carried(3)).rate == pytest.approx(20 * pace_rule.KEPT_SHARE)
     # What was carried hours ago tells nothing.
     later = after_a_while(busy, now=5000, carried=carried(3), waited=False)
-    assert refused(later, 5001, carried(3)).rate == pace_rule.LOWEST
+    alone = refused(later, 5001, carried(3, since_refusal=3))
+    assert alone.rate is None
+    # A second one within minutes is believed.
+    assert refused(alone, 5040, carried(3, since_refusal=3)).rate == pace_rule.LOWEST
 
 
 def test_exchanges_under_way_at_a_429_are_the_same_refusal() -> None:

@@ -8,7 +8,7 @@ import redis
 from pytest_django import Settings
 
 from dev.process import free_port
-from spotify_auth import cooldown, redis_client
+from spotify_auth import cooldown, pace, redis_client
 from spotify_auth.accounts_service.answers import AnswerLost
 from spotify_auth.cooldown import Admission
 from spotify_auth.figures.traffic import IN_FLIGHT
@@ -40,10 +40,10 @@ def test_a_connection_that_was_closed_while_idle_costs_no_mark(
 def test_a_question_that_is_sent_twice_does_not_doubt_itself() -> None:
     # The connection may be lost after Redis has run the script; it is then sent again.
     def send(mark: str) -> list[object]:
-        keys = [MARK, "spotify_auth:rescued:7:1", *cooldown.KEYS, IN_FLIGHT]
-        arguments: list[str | float] = [mark, 60_000, 29_000, "lane", 1, 29_000]
+        keys = [MARK, "spotify_auth:rescued:7:1", *cooldown.KEYS, IN_FLIGHT, *pace.KEYS]
+        arguments: list[str | float] = [mark, 60_000, 29_000, "lane", 1, 29_000, 0, 0]
         answer: list[object] = redis_client.run(attempts.START, keys=keys, args=arguments)
-        return answer
+        return answer[:4]
 
     assert send("begun one") == [b"go", b"", b"", 0]
     assert send("begun one") == [b"go", b"", b"", 0]

@@ -1,0 +1,159 @@
+"""The pace that all processes share, on a real Redis and beside limits of the sandbox."""
+
+from datetime import timedelta
+
+import pytest
+import redis
+from django.db.models.functions import Now
+from pytest_django import Settings
+
+from spotify_auth import cooldown, pace, pace_rule
+from spotify_auth.cooldown import Admission
+from spotify_auth.models import SpotifyToken
+from spotify_auth.refresh import lanes
+from spotify_auth.refresh.attempts import Attempts
+from tests.support.claims import begin
+from tests.support.paces import learned, plant
+from tests.support.processes import wait_for
+from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import Connect, Elsewhere, token_of
+
+DAY = pace_rule.FORGOTTEN_SECONDS
+
+
+def ask(lane: Attempts | None = None) -> Admission:
+    """What a lane is told before an exchange, which then hangs."""
+    return begin(lane=lane).admission
+
+
+@pytest.mark.django_db
+def test_unlimited_until_the_first_429_which_teaches_what_was_carried(
+    connect: Connect, spotify: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    for n in range(21):
+        connect(f"user-{n}")
+    spotify.faults("limit", calls=20, retry_after="7")
+
+    assert lanes.run_lane() == 21
+
+    seen = pace.known()
+    assert seen.pace.rate == pytest.approx(20 / 30 * pace_rule.KEPT_SHARE)
+    assert (seen.carried.window, spotify.summary()["totals"]["rate_limited"]) == (20, 1)
+    assert 0 < cooldown.left() <= 7
+    assert "pace_learned pace=0.66 before=none carried=20" in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_all_lanes_keep_the_pace_together(
+    connect: Connect, spotify: Sandbox, elsewhere: Elsewhere
+) -> None:
+    users = [connect(f"user-{n}") for n in range(30)]
+    spotify.faults("limit", kind="bucket", calls=12, seconds=1.0)
+    plant(9.0)
+
+    running = [elsewhere(lanes.run_lane) for _ in range(8)]
+    for lane in running:
+        lane.result()
+
+    assert {token_of(user).generation for user in users} == {2}
+    assert spotify.summary()["totals"]["rate_limited"] == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lane_that_waits_takes_the_token_that_is_most_urgent_then(
+    connect: Connect, elsewhere: Elsewhere
+) -> None:
+    first, second = connect("user-1"), connect("user-2")
+    urgent = connect("user-3", due=False)
+    plant(pace_rule.LOWEST)
+
+    running = elsewhere(lanes.run_lane)
+    wait_for(lambda: token_of(first).generation == 2, what="the first token")
+    SpotifyToken.objects.filter(pk=urgent.pk).update(due_at=Now() - timedelta(hours=1))
+    running.result()
+
+    refreshed = sorted([first, second, urgent], key=lambda user: token_of(user).refreshed_at)
+    assert refreshed == [first, urgent, second]
+
+
+def test_a_lane_that_would_have_to_wait_long_ends(no_cooldown: None) -> None:
+    plant(1.0)
+    lanes_of_a_worker = [Attempts(may_wait=True) for _ in range(5)]
+
+    admissions = [ask(lane) for lane in lanes_of_a_worker]
+
+    # The first has its next permit in a second, the second waits for two, and the others end.
+    assert admissions == [Admission.GO, *[Admission.WAIT] * 4]
+    assert [lane.permit.comes for lane in lanes_of_a_worker] == [True, True, False, False, False]
+
+
+def test_permits_of_lanes_that_were_killed_block_nobody(no_cooldown: None) -> None:
+    plant(2.0)
+    for _ in range(6):
+        ask(Attempts(may_wait=True))
+
+    wait_for(lambda: ask() is Admission.GO, what="a permit")
+
+
+def test_a_permit_of_a_lane_that_ends_is_anothers(no_cooldown: None) -> None:
+    plant(pace_rule.LOWEST)
+    lane, another = Attempts(may_wait=True), Attempts(may_wait=True)
+    ask(lane)
+
+    assert not (ask(another), another.permit.comes)[1]
+    lane.flush()
+    ask(another)
+    assert another.permit.comes
+
+
+@pytest.mark.parametrize(("age", "forgotten"), [(DAY - 60, False), (DAY, True)])
+def test_a_day_after_the_last_429_it_is_forgotten(
+    no_cooldown: None, settings: Settings, age: float, forgotten: bool
+) -> None:
+    plant(pace_rule.LOWEST, learned_ago=age)
+    ask()
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.hset(pace.KEYS[0], "look_at", 0)
+
+    lane = Attempts()
+    ask(lane)
+    lane.permit.look()
+
+    assert (learned() is None) is forgotten
+    assert (ask() is Admission.GO) is forgotten
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        assert client.ttl(pace.KEYS[0]) > DAY
+
+
+def test_it_rises_while_lanes_wait(no_cooldown: None, settings: Settings) -> None:
+    for waits in (False, True):
+        plant(1.0, tried_for=7200.0)
+        ask()
+        if waits:
+            ask()
+        with redis.Redis.from_url(settings.REDIS_URL) as client:
+            client.hset(pace.KEYS[0], "looked_at", pace.known().pace.looked_at - 20)
+        pace.look()
+
+        assert (learned() > 1.0) is waits  # type: ignore[operator]
+
+
+def test_a_probe_needs_no_permit(no_cooldown: None) -> None:
+    plant(pace_rule.LOWEST)
+    ask()
+    cooldown.start(cooldown.Reason.RATE_LIMITED, seconds=1)
+
+    wait_for(lambda: ask() is Admission.PROBE, what="the end of the pause")
+
+
+def test_what_is_forgotten_by_hand_stays_forgotten(no_cooldown: None) -> None:
+    plant(pace_rule.LOWEST)
+    lane = Attempts()
+    ask(lane)
+
+    assert pace.forget() == pace_rule.LOWEST
+
+    lane.permit.look()
+    assert [ask(lane) for _ in range(3)] == [Admission.GO] * 3
+    lane.permit.look()
+    assert learned() is None
