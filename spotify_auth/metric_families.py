@@ -70,6 +70,11 @@ def of_summary(found: Summary) -> Iterator[Metric]:
         "Share of connected users, sleeping ones left out, whose token is fresh.",
         found.fresh_share,
     )
+    yield _gauge(
+        "spotify_refresh_need",
+        "Refreshes a second that keep the tokens of all connected users fresh.",
+        found.need,
+    )
     if found.by_status:
         by_status = {status: found.by_status.get(status, 0) for status in SpotifyToken.Status}
         yield _gauges("spotify_tokens", "Tokens by status.", "status", by_status)
@@ -199,6 +204,11 @@ def of_traffic(found: Traffic) -> Iterator[Metric]:
         "spotify_cooldown_left_seconds",
         "Seconds until somebody may ask Spotify again.",
         found.cooldown_left,
+    )
+    yield _gauge(
+        "spotify_refresh_pace",
+        "Exchanges a second that all workers allow themselves after a 429; infinite before one.",
+        found.pace,
     )
     yield _gauge(
         "spotify_mass_refusal",

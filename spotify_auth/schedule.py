@@ -92,6 +92,11 @@ def longest_exchange(deadline: float) -> float:
     return 2 * deadline + STATEMENT_SECONDS
 
 
+def refreshes_needed(tokens: int, *, lifetime: float) -> float:
+    """How many refreshes a second keep so many tokens fresh, if they are due evenly."""
+    return tokens / (lifetime * sum(REFRESH_WINDOW) / 2)
+
+
 def lanes_needed(due: int, *, sweep: float, limit: int) -> int:
     """How many lanes refresh this many due tokens within half a sweep interval.
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import redis
 
-from spotify_auth import freshness
+from spotify_auth import freshness, schedule
+from spotify_auth.conf import settings
 from spotify_auth.figures import counts, samples, statuses, traffic
 from spotify_auth.figures.counts import Total
 from spotify_auth.figures.samples import Budget
@@ -37,6 +38,19 @@ class Summary:
     def awake(self) -> int:
         """Connected users whose tokens are to be fresh: those that sleep are let expire."""
         return max(self.freshness.connected - self.by_status.get(statuses.SLEEPING, 0), 0)
+
+    @property
+    def need(self) -> float:
+        """How many refreshes a second keep their tokens fresh."""
+        return schedule.refreshes_needed(
+            self.awake, lifetime=settings.ACCESS_TOKEN_LIFETIME_SECONDS
+        )
+
+    @property
+    def pace_is_too_low(self) -> bool:
+        """Whether the limit of the token endpoint is below the need, and tokens wait for it."""
+        traffic = self.traffic
+        return traffic is not None and traffic.pace_is_felt and traffic.pace < self.need
 
     @property
     def fresh_share(self) -> float:

@@ -99,6 +99,24 @@ def _conclude_all(out: OutputWrapper, came_of_it: Counter[Result], *, stopped: b
     out.write(f"Done for {done} of {total}.")
 
 
+class ForgetPaceCommand:
+    """Forget the learned pace."""
+
+    name = "forget-pace"
+    help = (
+        "Forget the limit that the service has learned from 429s. It learns it again if it is "
+        "there still."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_order(parser)
+
+    def handle(self, out: OutputWrapper, options: Mapping[str, Any]) -> None:
+        operator, reason = order_of(options)
+        confirm(options, "All workers ask Spotify as fast as they can, until the next 429.")
+        conclude(out, verbs.forget_pace(operator=operator, reason=reason))
+
+
 class LiftCooldownCommand:
     """End the cool-down."""
 

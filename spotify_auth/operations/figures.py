@@ -93,6 +93,23 @@ def objective(look: Looked) -> list[Figure]:
     ]
 
 
+def _pace(look: Looked) -> Figure:
+    """The pace that was learned, beside what the tokens need."""
+    found = look.summary
+    if found.traffic is None:
+        return Figure(code="pace", label="pace", value=UNKNOWN, note=NO_REDIS, tone="wait")
+    pace = found.traffic.pace
+    limited = pace != float("inf")
+    return Figure(
+        code="pace",
+        label="refreshes a second allowed",
+        value=f"{pace:.1f}" if limited else "any",
+        note=f"{found.need:.1f} are needed; "
+        + ("learned from a 429" if limited else "Spotify has shown no limit today"),
+        tone="bad" if found.pace_is_too_low else "",
+    )
+
+
 def work(look: Looked) -> list[Figure]:
     """What the workers do."""
     now, traffic = look.summary.freshness, look.summary.traffic
@@ -137,6 +154,7 @@ def work(look: Looked) -> list[Figure]:
             note=f"of {number(refreshed)} refreshes in the last hour",
         ),
         lanes,
+        _pace(look),
         Figure(
             code="failing",
             label="back off after a failure",

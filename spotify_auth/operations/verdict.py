@@ -82,18 +82,30 @@ def verdict(look: Looked) -> Verdict:
 
 
 _STOPS_ALL = {"not_running", "paused", "client_refused", "unavailable", "restoring"}
-_HOLDS_ALL_UP = {*_STOPS_ALL, "rate_limited", "no_redis"}
+_HOLDS_ALL_UP = {*_STOPS_ALL, "rate_limited", "pace_below_need", "no_redis"}
 """Tokens that wait, and failures that are not tried again yet, follow from these."""
 
 
 def causes_of(look: Looked) -> list[Cause]:
     """Everything that keeps tokens from being refreshed, what hides the rest first."""
     found = [_paused(look), _not_running(look), _cooled_down(look), _no_redis(look)]
-    found += [_mass_refusal(look)]
+    found += [_too_slow(look), _mass_refusal(look)]
     causes = [cause for cause in found if cause]
     if any(cause.code in _HOLDS_ALL_UP for cause in causes):
         return causes
     return causes + [cause for cause in (_backlog(look), _failing(look)) if cause]
+
+
+def _too_slow(look: Looked) -> Cause | None:
+    found = look.summary
+    if not found.pace_is_too_low or found.traffic is None:
+        return None
+    return Cause(
+        code="pace_below_need",
+        because=f"Spotify allows {found.traffic.pace:.1f} refreshes a second, and "
+        f"{number(found.awake)} users need {found.need:.1f}",
+        do="Stop what else uses the client ID, or ask Spotify for a higher limit.",
+    )
 
 
 def _paused(look: Looked) -> Cause | None:

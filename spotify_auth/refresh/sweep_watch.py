@@ -22,7 +22,7 @@ from spotify_auth.lost_servers import LOST
 from spotify_auth.models import Chore
 from spotify_auth.notices import pauses
 from spotify_auth.presence import Sign
-from spotify_auth.refresh import lanes
+from spotify_auth.refresh import lanes, need
 from spotify_auth.refresh.process import process
 from spotify_auth.webhooks import dispatch
 
@@ -89,6 +89,7 @@ def _sweep() -> None:
     except Error as error:  # tokens are refreshed all the same
         logger.warning("freshness_not_sampled reason=%s", type(error).__name__)
     lanes.open_lanes()
+    need.report()
     chores.enqueue_due()
     pauses.look()
     dispatch.dispatch()

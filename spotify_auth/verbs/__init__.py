@@ -21,7 +21,8 @@ Of one user's token, `verb(user_id, operator=…, reason=…)`, under the row lo
 | `believe` | active and suspected | reconnect required, as the service would say it |
 | `forgive` | active and suspected or failing; a verdict | due now; appealed now |
 
-Of the whole service, `verb(operator=…, reason=…)`: `pause_all`, `resume_all`, `lift_cooldown`.
+Of the whole service, `verb(operator=…, reason=…)`: `pause_all`, `resume_all`, `lift_cooldown`,
+`forget_pace`.
 
 Each returns a `Result`, which says what happened: done, does not apply (and why), or busy. A verb
 that is done has written one event of the token's history, and one LogEntry if the operator is an
@@ -40,13 +41,14 @@ from spotify_auth.verbs.pausing import pause, resume
 from spotify_auth.verbs.refreshing import refresh
 from spotify_auth.verbs.result import Kind, Result
 from spotify_auth.verbs.revoking import revoke
-from spotify_auth.verbs.whole_service import lift_cooldown, pause_all, resume_all
+from spotify_auth.verbs.whole_service import forget_pace, lift_cooldown, pause_all, resume_all
 
 __all__ = [
     "Kind",
     "Operator",
     "Result",
     "believe",
+    "forget_pace",
     "forgive",
     "lift_cooldown",
     "pause",

@@ -5,7 +5,7 @@ import logging
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from spotify_auth import cooldown
+from spotify_auth import cooldown, pace
 from spotify_auth.models import ServicePause
 from spotify_auth.notices import outbox, pauses
 from spotify_auth.text import for_the_log
@@ -63,6 +63,20 @@ def resume_all(*, operator: Operator, reason: str) -> Result:
             lambda: logger.warning("service_resumed asked_by=%s", for_the_log(operator.name))
         )
     return Result.done("Refreshing goes on with the next sweep.")
+
+
+def forget_pace(*, operator: Operator, reason: str) -> Result:
+    """Forget the pace that was learned from 429s: unlimited until the next one.
+
+    Raises ValueError for a blank reason, redis.RedisError.
+    """
+    reason = reason_of(reason)
+    forgotten = pace.forget()
+    if forgotten is None:
+        return Result.does_not_apply("No pace is learned.")
+    operator.note(f"Pace forgotten: {reason}", about=None, called="Pace")
+    logger.warning("pace_forgotten pace=%.2f asked_by=%s", forgotten, for_the_log(operator.name))
+    return Result.done(f"The pace of {forgotten:.1f} a second is forgotten, until the next 429.")
 
 
 def lift_cooldown(*, operator: Operator, reason: str) -> Result:

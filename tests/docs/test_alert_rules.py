@@ -40,6 +40,8 @@ def quiet(steps: int = STEPS) -> Series:
         'spotify_cooldown{reason="client_refused"}': always(0),
         'spotify_cooldown{reason="unavailable"}': always(0),
         "spotify_mass_refusal": always(0),
+        "spotify_refresh_pace": always(30),
+        "spotify_refresh_need": always(22),
         f'{refresh}{{outcome="refreshed"}}': counter(20),
         f'{refresh}{{outcome="retry"}}': [float(step // 10) for step in range(steps)],
         f'{refresh}{{outcome="answer_unknown"}}': [float(step // 20) for step in range(steps)],
@@ -102,7 +104,9 @@ NOT_COUNTED = {
     if name.startswith("spotify_token_refresh")
 }
 FROM_REDIS = {
-    name: steady(None) for name in quiet() if name.startswith(("spotify_coold", "spotify_mass"))
+    name: steady(None)
+    for name in quiet()
+    if name.startswith(("spotify_coold", "spotify_mass", "spotify_refresh_p"))
 }
 
 SCENARIOS = [
@@ -179,6 +183,15 @@ SCENARIOS = [
             fires="SpotifyRateLimited",
         )
         for share in (0.5, 0.9, 1.0)
+    ),
+    Scenario(
+        name="Spotify allows less than is needed",
+        series=with_fault(**STALE, **pauses("rate_limited", 0.1), spotify_refresh_pace=steady(20)),
+        fires="SpotifyPaceBelowNeed",
+    ),
+    Scenario(
+        name="it would, but no token waits",
+        series=with_fault(spotify_refresh_pace=steady(20)),
     ),
     *(
         Scenario(

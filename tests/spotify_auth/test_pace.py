@@ -1,17 +1,23 @@
 """The pace that all processes share, on a real Redis and beside limits of the sandbox."""
 
+import time
 from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import redis
 from django.db.models.functions import Now
 from pytest_django import Settings
 
-from spotify_auth import cooldown, pace, pace_rule
+from dev.process import free_port
+from spotify_auth import cooldown, login, pace, pace_rule
 from spotify_auth.cooldown import Admission
+from spotify_auth.figures.tables import StatusCount
+from spotify_auth.login_failures import LoginFailed
 from spotify_auth.models import SpotifyToken
-from spotify_auth.refresh import lanes
+from spotify_auth.refresh import lanes, need
 from spotify_auth.refresh.attempts import Attempts
+from spotify_auth.refresh.process import process
 from tests.support.claims import begin
 from tests.support.paces import learned, plant
 from tests.support.processes import wait_for
@@ -157,3 +163,124 @@ def test_what_is_forgotten_by_hand_stays_forgotten(no_cooldown: None) -> None:
     assert [ask(lane) for _ in range(3)] == [Admission.GO] * 3
     lane.permit.look()
     assert learned() is None
+
+
+def lose_redis(settings: Settings) -> str:
+    """Nobody listens there any more; where it was."""
+    url = str(settings.REDIS_URL)
+    settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
+    return url
+
+
+def test_without_redis_a_worker_keeps_its_share(no_cooldown: None, settings: Settings) -> None:
+    plant(10.0)
+    with process.running.one_more():
+        ask()
+        another_workers = [Attempts() for _ in range(9)]
+        for lane in another_workers:
+            ask(lane)
+        ask()  # eleven lanes, of which this process has one
+        url = lose_redis(settings)
+        lane = Attempts(may_wait=True)
+
+        assert [ask(lane), ask(lane)] == [Admission.GO, Admission.WAIT]
+
+        # Its next permit comes in a second or so, and not in a tenth of one.
+        assert lane.permit._good_at - time.monotonic() > 0.5
+    settings.REDIS_URL = url
+
+
+def test_what_was_learned_without_redis_is_shared_when_it_is_back(
+    no_cooldown: None, settings: Settings
+) -> None:
+    plant(8.0)
+    ask()
+    url = lose_redis(settings)
+    attempts = [begin() for _ in range(2)]
+    assert [attempt.admission for attempt in attempts] == [Admission.GO, Admission.WAIT]
+    attempts[0].refused(retry_after=30)
+    assert ask() is Admission.WAIT  # everybody here pauses
+
+    settings.REDIS_URL = url
+    lane = Attempts()
+    ask(lane)
+    lane.permit.look()
+
+    assert learned() == pytest.approx(8 * pace_rule.AGAIN_SHARE)
+
+
+def test_a_redis_that_lost_its_memory_is_told_what_workers_know(
+    no_cooldown: None, settings: Settings
+) -> None:
+    plant(3.0)
+    lane = Attempts()
+    ask(lane)
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.delete(*pace.KEYS)
+
+    ask(lane)
+    lane.permit.look()
+
+    assert learned() == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+def test_a_login_goes_at_once_and_the_lanes_leave_room_for_it(
+    no_cooldown: None, settings: Settings, is_away: bool
+) -> None:
+    plant(pace_rule.LOWEST)
+    url = lose_redis(settings) if is_away else settings.REDIS_URL
+
+    pace.count_login()
+    pace.count_login()
+
+    settings.REDIS_URL = url
+    assert pace.known().carried.window == (0 if is_away else 2)
+    assert (ask() is Admission.GO) is is_away
+
+
+@pytest.mark.django_db
+def test_a_429_to_a_login_teaches_and_pauses_all(spotify: Sandbox, no_cooldown: None) -> None:
+    for _ in range(20):
+        ask()
+    spotify.faults("rate_limited", retry_after="9")
+    begun = login.begin(door=login.Door.LOGIN, next_url="", user_id=None, cookie="")
+    state = parse_qs(urlsplit(begun.url).query)["state"][0]
+
+    with pytest.raises(LoginFailed):
+        login.complete(
+            state=state,
+            cookie=begun.cookie,
+            previous_cookie="",
+            code="c",
+            error="",
+            user_id=None,
+            doors=[login.Door.LOGIN],
+        )
+
+    assert learned() == pytest.approx(20 / 30 * pace_rule.KEPT_SHARE)
+    assert ask() is Admission.PAUSED
+    assert 0 < cooldown.left() <= 9
+
+
+@pytest.mark.django_db
+def test_a_pace_below_the_need_is_an_error_once_a_minute_while_tokens_wait(
+    no_cooldown: None, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    StatusCount.objects.create(status="active", tokens=27_000, counted_at=Now())
+    plant(8.0)
+    need.report()
+    assert "pace_below_need" not in caplog.text  # nobody waits
+
+    ask()
+    ask()
+    need.report()
+    need.report()
+
+    assert caplog.text.count("ERROR") == 1
+    assert "pace_below_need pace=8.00 need=10.00" in caplog.text
+    plant(11.0)
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.delete(need._REPORTED)
+    need.report()
+    assert caplog.text.count("ERROR") == 1

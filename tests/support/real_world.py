@@ -18,7 +18,7 @@ from django.db import connection as database
 
 from accounts.users import user_for_account
 from dev.process import free_port
-from spotify_auth import connections
+from spotify_auth import connections, pace
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.models import SpotifyToken
 from spotify_auth.refresh import saved_grants
@@ -222,6 +222,10 @@ class World:
     def set_redis(self, *, away: bool) -> None:
         """Whether the service reaches Redis; what Redis holds stays."""
         settings.REDIS_URL = self._no_redis_url if away else self._redis_url
+
+    def forget_pace(self) -> None:
+        """Let lanes ask as fast as they can: what 429s teach has tests of its own."""
+        self.redis.delete(*pace.KEYS)
 
     def doubt_passes(self, key: str, generation: int, seconds: float) -> None:
         """The mark of this attempt becomes older."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from spotify_auth.management.acting import VERBS, LiftCooldownCommand
+from spotify_auth.management.acting import VERBS, ForgetPaceCommand, LiftCooldownCommand
 from spotify_auth.management.after_restore import AfterRestoreCommand
 from spotify_auth.management.pipes import reader_may_leave
 from spotify_auth.management.pruning import PruneCommand
@@ -17,6 +17,7 @@ SUBCOMMANDS: tuple[Subcommand, ...] = (
     HistoryCommand(),
     *VERBS,
     LiftCooldownCommand(),
+    ForgetPaceCommand(),
     PruneCommand(),
     RotateKeysCommand(),
     AfterRestoreCommand(),

@@ -32,7 +32,15 @@ FRESH = Freshness(
     worst_left=700.0,
     worst_refused_left=None,
 )
-TRAFFIC = Traffic(lanes=3, cooldown="", cooldown_left=0.0, mass_refusal=False, reads={})
+TRAFFIC = Traffic(
+    lanes=3,
+    cooldown="",
+    cooldown_left=0.0,
+    mass_refusal=False,
+    pace=float("inf"),
+    pace_is_felt=False,
+    reads={},
+)
 SUMMARY = Summary(
     freshness=FRESH,
     by_status={},
@@ -207,6 +215,7 @@ def test_every_cause_has_its_section_in_the_guide() -> None:
         looked(paused=PAUSED, sweep_age=None, redis_is_away=True),
         looked(traffic={"mass_refusal": True}, fresh={"oldest_overdue": 99.0, "backing_off": 1}),
         looked(fresh={"backing_off": 1}, errors=[("http_503", 1)]),
+        looked(fresh={"connected": 9}, traffic={"pace": 0.0, "pace_is_felt": True}),
         *(looked(traffic={"cooldown": reason.value}) for reason in Reason),
     ]
     guides = {cause.guide for look in everything for cause in causes_of(look)}
@@ -218,3 +227,23 @@ def test_a_lost_redis_is_unknown_and_not_zero() -> None:
     values = {figure.code: figure.value for figure in figures.work(looked(redis_is_away=True))}
 
     assert values["lanes"] == "unknown"
+
+
+def test_a_pace_below_the_need_says_by_how_much() -> None:
+    look = looked(
+        fresh={"connected": 27_000, "overdue": 900}, traffic={"pace": 8.0, "pace_is_felt": True}
+    )
+
+    told = verdict(look)
+
+    assert [cause.code for cause in told.causes] == ["pace_below_need"]
+    assert "Spotify allows 8.0 refreshes a second, and 27,000 users need 10.0" in told.headline
+    pace = next(figure for figure in figures.work(look) if figure.code == "pace")
+    assert (pace.value, pace.tone) == ("8.0", "bad")
+
+
+@pytest.mark.parametrize("traffic", [{"pace": 8.0}, {"pace": 11.0, "pace_is_felt": True}])
+def test_a_pace_that_nobody_waits_for_or_that_is_enough_is_no_cause(
+    traffic: dict[str, Any],
+) -> None:
+    assert not verdict(looked(fresh={"connected": 27_000}, traffic=traffic)).causes

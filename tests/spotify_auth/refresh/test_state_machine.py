@@ -230,6 +230,7 @@ class TokenMachine(RuleBasedStateMachine):
 
     def _claim(self, key: str | None, weather: Weather) -> Flight | None:
         process.reset()  # a second has passed: the next claim scans from the start
+        self.world.forget_pace()
         due = self.world.due()
         if key is not None:
             return self.model.claim([k for k in due if k == key], weather)

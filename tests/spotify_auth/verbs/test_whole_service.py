@@ -18,6 +18,7 @@ from spotify_auth.refresh import claims, lanes
 from spotify_auth.refresh.refresher import refresh_user
 from spotify_auth.verbs import Operator
 from tests.support.lanes import refresh_next
+from tests.support.paces import learned, plant
 from tests.support.processes import wait_for
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Connect, Elsewhere, connect_users, grant_of, make_due, token_of
@@ -148,3 +149,14 @@ def test_a_lifted_cooldown_lets_every_lane_go(connect: Connect, settings: Settin
         assert not client.exists(*cooldown.KEYS)
     assert refresh_next() is Outcome.REFRESHED
     assert LogEntry.objects.get().change_message == "Cool-down lifted: Spotify called"
+
+
+def test_a_forgotten_pace_lets_every_lane_ask(no_cooldown: None) -> None:
+    root = Operator.of(User.objects.create_superuser("root"))
+    assert not verbs.forget_pace(operator=root, reason="r").is_done
+    plant(2.0)
+
+    assert verbs.forget_pace(operator=root, reason="the limit was raised").is_done
+
+    assert learned() is None
+    assert LogEntry.objects.get().change_message == "Pace forgotten: the limit was raised"
