@@ -1,0 +1,95 @@
+"""Plans that PostgreSQL keeps for the read of a token: never in the way of anybody."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.db import connection as database
+
+from accounts.models import User
+from dev import debian
+from dev.testing import temporary_directory
+from spotify_auth import tokens
+from spotify_auth.kept_plans import EXECUTIONS
+from tests.support.fault_stack import default_database
+from tests.support.pgbouncer import Pgbouncer
+from tests.support.processes import service_environment
+from tests.support.tokens import Connect, Elsewhere
+
+ENOUGH = 2 * EXECUTIONS
+
+
+@pytest.fixture
+def pgbouncer() -> Iterator[Pgbouncer]:
+    home = Path(tempfile.mkdtemp(prefix="pgbouncer-", dir=temporary_directory()))
+    home.chmod(0o755)  # root's pgbouncer, which becomes another user, passes through it
+    try:
+        pooler = Pgbouncer(home, pool_size=2)
+    except debian.Unavailable as reason:
+        shutil.rmtree(home)
+        pytest.skip(f"pgbouncer: {reason}")
+    yield pooler
+    pooler.stop()
+    shutil.rmtree(home)
+
+
+def read_often(user: User) -> None:
+    for _ in range(ENOUGH):
+        assert tokens.access_token_for(user).generation == 1
+
+
+def kept() -> int:
+    """How many plans this connection's session keeps."""
+    with database.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_prepared_statements")
+        count: int = cursor.fetchone()[0]
+    return count
+
+
+@pytest.mark.django_db
+def test_a_read_is_planned_once(connect: Connect) -> None:
+    user = connect(due=False)
+    before = kept()
+
+    read_often(user)
+    read_often(user)
+
+    assert kept() == before + 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_behind_a_pooler_no_plan_is_kept(connect: Connect, pgbouncer: Pgbouncer) -> None:
+    user = connect(due=False)
+    direct = service_environment(spotify_url="", redis_url="")["DATABASE_URL"]
+
+    with default_database(pgbouncer.through(direct)):
+        read_often(user)
+
+        assert kept() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_reads_go_on_when_a_migration_changes_the_type_of_a_column(
+    connect: Connect, elsewhere: Elsewhere
+) -> None:
+    user = connect(due=False)
+    read_often(user)
+
+    def migrate(length: int) -> None:
+        with database.cursor() as cursor:
+            for column in ("status", "last_error"):
+                cursor.execute(
+                    f"ALTER TABLE spotify_auth_spotifytoken ALTER {column} TYPE varchar({length})"
+                )
+
+    try:
+        elsewhere(migrate, 120).result()
+        read_often(user)
+    finally:
+        with database.cursor() as cursor:
+            cursor.execute("ALTER TABLE spotify_auth_spotifytoken ALTER status TYPE varchar(20)")
+            cursor.execute(
+                "ALTER TABLE spotify_auth_spotifytoken ALTER last_error TYPE varchar(100)"
+            )
