@@ -12,13 +12,13 @@ sent, PostgreSQL commits it even if this process is killed before the answer arr
 
 import select
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
 from django.db import Error, connection
 from django.db import transaction as django_transaction
+from django.db.backends.utils import CursorWrapper
 
 BELIEVED_SECONDS = 1.0
 """How long a claim is believed without asking PostgreSQL. Nobody gets a row sooner whose lane
@@ -42,6 +42,7 @@ class ClaimTransaction:
         self._savepoint = django_transaction.atomic() if connection.in_atomic_block else None
         self._begun = False
         self._claimed_at = 0.0
+        self._cursor: CursorWrapper | None = None
 
     def __enter__(self) -> Self:
         if self._savepoint:
@@ -54,6 +55,8 @@ class ClaimTransaction:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._cursor:
+            self._cursor.close()
         if self._savepoint:
             self._savepoint.__exit__(kind, error, traceback)
             return
@@ -68,10 +71,9 @@ class ClaimTransaction:
         if not self._savepoint and not self._begun:
             self._begun = True
             sql = f"BEGIN; {sql}"
-        with connection.cursor() as cursor:
-            cursor.execute(sql, parameters)
-            cursor.set_result(-1)
-            row: Row | None = cursor.fetchone()
+        cursor = self._execute(sql, parameters)
+        cursor.set_result(-1)
+        row: Row | None = cursor.fetchone()
         return row
 
     def verify_lock(self) -> None:
@@ -92,24 +94,27 @@ class ClaimTransaction:
 
         Raises django.db.Error. If the connection was lost, the write may be committed.
         """
-        with self._committing(sql, parameters) as cursor:
-            written: int = cursor.rowcount
+        written: int = self._execute_and_commit(sql, parameters).rowcount
         return written
 
     def commit_returning(self, sql: str, parameters: Mapping[str, Any]) -> Row | None:
         """The same for a statement that returns what it wrote: its first row, or None."""
-        with self._committing(sql, parameters) as cursor:
-            row: Row | None = cursor.fetchone()
+        row: Row | None = self._execute_and_commit(sql, parameters).fetchone()
         return row
 
-    @contextmanager
-    def _committing(self, sql: str, parameters: Mapping[str, Any]) -> Iterator[Any]:
+    def _execute_and_commit(self, sql: str, parameters: Mapping[str, Any]) -> Any:
         if self._begun:
             sql = f"{sql}; COMMIT"
-        with connection.cursor() as cursor:
-            cursor.execute(sql, parameters)
-            self._begun = False
-            yield cursor
+        cursor = self._execute(sql, parameters)
+        self._begun = False
+        return cursor
+
+    def _execute(self, sql: str, parameters: Mapping[str, Any]) -> Any:
+        """In one cursor for all messages: making another costs as much as a short message."""
+        if self._cursor is None:
+            self._cursor = connection.cursor()
+        self._cursor.execute(sql, parameters)
+        return self._cursor
 
     @staticmethod
     def _has_unread_data() -> bool:
