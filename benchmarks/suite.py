@@ -16,6 +16,7 @@ django.setup()
 
 PARTS = (
     "storage",
+    "history",
     "refreshing",
     "reading",
     "figures",
@@ -29,7 +30,7 @@ PARTS = (
     "comparison",
 )
 """Modules beside this one, each with a TITLE and `run(*, long: bool) -> list[Row]`."""
-LONG_PARTS = ("claiming", "footprint")
+LONG_PARTS = ("claiming", "footprint", "history")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
