@@ -18,8 +18,12 @@ SELECT count(*) FILTER (WHERE old AND status IN ('active', 'paused')),
        max(refreshed_at) FILTER (WHERE old), min(refreshed_at) FILTER (WHERE NOT old), now()
 FROM (SELECT *, refreshed_at <= %(backup_at)s AS old FROM spotify_auth_spotifytoken) AS token
 """
+# A folded event is as many refreshes as its generation rose by.
 _ROTATED = """
-SELECT count(*) FILTER (WHERE rotated), count(*) FROM spotify_auth_tokenevent
+SELECT coalesce(sum(refreshes) FILTER (WHERE rotated), 0), coalesce(sum(refreshes), 0)
+FROM spotify_auth_tokenevent, LATERAL (
+    SELECT greatest(generation_after - generation_before, 1) AS refreshes
+) AS counted
 WHERE at BETWEEN %(backup_at)s - interval '1 day' AND %(backup_at)s AND outcome = 'refreshed'
 """
 

@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from spotify_auth import freshness, service_pause
 from spotify_auth.figures.summary import look_at_redis
 from spotify_auth.figures.traffic import Traffic
+from spotify_auth.history.unfolding import unfold
 from spotify_auth.management import people
 from spotify_auth.models import SpotifyToken, TokenEvent, UserId
 from spotify_auth.text import one_line
@@ -59,11 +60,11 @@ class HistoryCommand:
         if options["limit"] < 1:
             raise CommandError("--limit must be 1 or more.", returncode=2)
         user_id = people.find(options["user"])
-        events = list(
-            TokenEvent.objects.filter(user_id=user_id)
-            .order_by("-id")
-            .values(*_OF_AN_EVENT)[: options["limit"]]
-        )
+        newest = TokenEvent.objects.filter(user_id=user_id)[: options["limit"]]
+        events = [
+            {name: getattr(event, name) for name in _OF_AN_EVENT}
+            for event in unfold(newest)[: options["limit"]]
+        ]
         if options["json"]:
             out.write(json.dumps(events, cls=DjangoJSONEncoder, indent=2))
         elif not events:
