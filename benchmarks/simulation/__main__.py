@@ -1,7 +1,7 @@
 """`python -m benchmarks.simulation [PART …]`: make every run of the parts and write their pages.
 
-`schedule` writes docs/measurements/simulation.md, `refusals` simulation-refusals.md. `--quick`
-makes the same runs with few users, and writes to another directory.
+`schedule` writes docs/measurements/simulation.md, `refusals` simulation-refusals.md, and `pace`
+simulation-pace.md. `--quick` makes the same runs with few users, and writes to another directory.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from pathlib import Path
 import django
 
 INTO = Path(__file__).resolve().parents[2] / "docs/measurements"
-PARTS = ("schedule", "refusals")
+PARTS = ("schedule", "refusals", "pace")
 SAMPLE, QUICK_SAMPLE = 200_000, 10_000
 QUICK_SIZES = (200,)
 
@@ -34,6 +34,7 @@ def main() -> None:
     django.setup()
     # The service's rules can be imported once Django is set up.
     from benchmarks.simulation import pages
+    from benchmarks.simulation.pace.runs import USERS
     from benchmarks.simulation.refusals import runs
 
     parts = options.parts or PARTS
@@ -43,6 +44,8 @@ def main() -> None:
     if "refusals" in parts:
         sizes = QUICK_SIZES if options.quick else runs.SIZES
         pages.write_refusals(into=options.into, sizes=sizes)
+    if "pace" in parts:
+        pages.write_pace(into=options.into, users=QUICK_SAMPLE if options.quick else USERS)
 
 
 if __name__ == "__main__":

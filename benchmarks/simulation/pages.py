@@ -11,10 +11,13 @@ from benchmarks.simulation import (
     incident_tables,
     limit_tables,
     measured,
+    pace,
     quiet_tables,
     refusals,
 )
 from benchmarks.simulation.load import MINUTE, Load
+from benchmarks.simulation.pace import runs as pace_runs
+from benchmarks.simulation.pace import tables as pace_tables
 from benchmarks.simulation.refusals import runs as refusal_runs
 from benchmarks.simulation.refusals import tables as refusal_tables
 from benchmarks.simulation.refusals.result import Result
@@ -25,6 +28,7 @@ from benchmarks.simulation.scenario import Scenario, mean_load
 
 SCHEDULE = Path(__file__).with_name("schedule.md")
 REFUSALS = Path(refusals.__file__).with_name("page.md")
+PACE = Path(pace.__file__).with_name("page.md")
 
 
 def write_schedule(*, into: Path, sample: int) -> Path:
@@ -99,6 +103,29 @@ def write_refusals(*, into: Path, sizes: Sequence[int]) -> Path:
     )
     into.mkdir(parents=True, exist_ok=True)
     return _written(into / "simulation-refusals.md", page, started)
+
+
+def write_pace(*, into: Path, users: int) -> Path:
+    """Limits, found and kept: `simulation-pace.md`."""
+    started = time.monotonic()
+    cells = list(pace_runs.cells(users=users))
+    kinds = list(pace_runs.other_kinds(users=users))
+    changes = list(pace_runs.changes(users=users))
+    strays = list(pace_runs.strays(users=users))
+    _say(started, f"{users:,} users beside a limit")
+    results = pace_runs.make([*cells, *kinds, *changes, *strays])
+    page = Template(PACE.read_text()).substitute(
+        date=_today(),
+        minutes=f"{(time.monotonic() - started) / 60:.0f}",
+        users=f"{users:,}",
+        recoveries=pace_tables.recoveries(results, cells),
+        stale=pace_tables.stale(results, [cell for cell in cells if cell.case.cap < 1]),
+        kinds=pace_tables.recoveries(results, kinds),
+        changes=pace_tables.changes(results, changes),
+        strays=pace_tables.strays(results, strays),
+    )
+    into.mkdir(parents=True, exist_ok=True)
+    return _written(into / "simulation-pace.md", page, started)
 
 
 def _today() -> str:
