@@ -31,8 +31,12 @@ from spotify_auth.lasting import Lasting
 from spotify_auth.models import SpotifyToken
 from spotify_auth.refresh.process import process
 from spotify_auth.sandbox.worlds import World
+<<<<<<< HEAD
 from spotify_auth.web_api import pause, transport
 from tests.support import warm_python
+=======
+from spotify_auth.web_api import pace, pause, transport
+>>>>>>> 1ea489f (The Web API's pace; the bench's part; tests of the simulation)
 from tests.support.admin import QUICK
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Connect, Elsewhere, forget, grant_of, make_due
@@ -175,6 +179,7 @@ def no_line_of_an_earlier_test(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_cooldown(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Forget the pauses and marks of earlier tests, and leave none to later ones."""
     monkeypatch.setattr(pause, "_memory", pause._Memory())
+    monkeypatch.setattr(pace, "_memory", pace._Memory())
     monkeypatch.setattr(transport, "_memory", transport._Memory())
     process.reset()
     with redis.Redis.from_url(settings.REDIS_URL) as client:

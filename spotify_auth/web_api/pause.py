@@ -7,6 +7,8 @@ when Spotify says that the application's quota is spent.
 
 Every pause ends by itself: at its Retry-After, within LONGEST_SECONDS; that of all which two
 endpoints caused within LONGEST_TOGETHER_SECONDS, since both may be limits of their own.
+What the application as a whole was refused for also teaches a pace (`pace`): two endpoints at once,
+and not the quota. A limit of one endpoint must not slow the others down.
 
 Redis holds the pauses with their ends. A process looks at them once a second, and while
 Redis is away it knows of its own 429s only. Nobody ever sleeps.
@@ -18,6 +20,7 @@ import time
 import redis
 
 from spotify_auth import redis_client
+from spotify_auth.web_api import pace
 from spotify_auth.web_api.errors import RateLimited
 
 logger = logging.getLogger(__name__)
@@ -61,16 +64,13 @@ local other = longest[2]
 if longest[1] == ARGV[1] then other = longest[4] or now end
 return {{began, other - now}}
 """
-# How long all pause, and then each endpoint and how long it does, in ms.
+# How long all pause; each endpoint and how long it does, in ms; the process's share of the pace.
 _LOOK = f"""
 {_NOW}
-local left = {{redis.call('PTTL', KEYS[1])}}
+{pace.SHARE}
 local paused = redis.call('ZRANGEBYSCORE', KEYS[2], now, '+inf', 'WITHSCORES')
-for index = 1, #paused, 2 do
-    left[#left + 1] = paused[index]
-    left[#left + 1] = paused[index + 1] - now
-end
-return left
+for index = 2, #paused, 2 do paused[index] = paused[index] - now end
+return {{redis.call('PTTL', KEYS[1]), paused, share(KEYS[3], KEYS[4], now / 1000)}}
 """
 
 
@@ -96,20 +96,26 @@ _memory = _Memory()
 
 
 def check(endpoint: str) -> None:
-    """Raise RateLimited while this endpoint, or all, pause."""
+    """Count a call that is about to be made.
+
+    Raises RateLimited while this endpoint, or all, pause, and beyond the pace.
+    """
     if time.monotonic() >= _memory.look_at:
         _look()
     until = max(_memory.all_until, _memory.endpoints.get(endpoint, 0.0))
     left = until - time.monotonic()
     if left > 0:
         raise RateLimited(retry_after=left)
+    pace.take()
 
 
-def start(endpoint: str, seconds: float | None, *, quota: bool = False) -> float:
+def start(
+    endpoint: str, seconds: float | None, *, quota: bool = False, began: float | None = None
+) -> float:
     """Begin a pause after a 429; how long that of the endpoint is.
 
     `seconds` is Retry-After, or None if that is not usable. `quota`: the application's quota
-    is spent, and so all calls pause.
+    is spent, and so all calls pause. `began`: when the call did, by `time.monotonic()`.
     """
     if seconds is None:
         seconds = QUOTA_WITHOUT_RETRY_AFTER_SECONDS if quota else WITHOUT_RETRY_AFTER_SECONDS
@@ -126,6 +132,9 @@ def start(endpoint: str, seconds: float | None, *, quota: bool = False) -> float
         _memory.look_at = time.monotonic() + LOOK_AGAIN_SECONDS
         logger.warning("web_api_pause_not_shared reason=%s", type(error).__name__)
     _memory.all_until = max(_memory.all_until, time.monotonic() + together)
+    if together and not quota:
+        began = time.monotonic() if began is None else began
+        pace.was_refused(began=began, retry_after=seconds)
     return seconds
 
 
@@ -149,9 +158,13 @@ def _look() -> None:
     # First, so that no other thread of this process asks as well.
     _memory.look_at = time.monotonic() + LOOK_SECONDS
     try:
-        left_of_all, *paused = redis_client.run(_LOOK, keys=[_ALL, _ENDPOINTS])
+        left_of_all, paused, share = redis_client.run(
+            _LOOK, keys=[_ALL, _ENDPOINTS, *pace.KEYS], args=pace.question()
+        )
+        pace.answered(*share)
     except redis.RedisError as error:
         _memory.look_at = time.monotonic() + LOOK_AGAIN_SECONDS
+        pace.by_itself()
         logger.warning("web_api_pause_unknown reason=%s", type(error).__name__)
         return
     now = time.monotonic()

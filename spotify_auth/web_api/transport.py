@@ -75,6 +75,7 @@ def send(
         raise ForeignAddress("not an address of the Web API")
     endpoint = endpoint_of(request.url or "")
     pause.check(endpoint)
+    began = time.monotonic()
     request.headers["Authorization"] = f"Bearer {access_token}"
     try:
         response = session_of_this_thread(total_seconds=CALL_SECONDS).send(
@@ -87,7 +88,8 @@ def send(
                 read_body(response)
             if response.status_code == 429:
                 seconds, quota = retry_after(response.headers), is_quota_spent(response)
-                raise RateLimited(retry_after=pause.start(endpoint, seconds, quota=quota))
+                seconds = pause.start(endpoint, seconds, quota=quota, began=began)
+                raise RateLimited(retry_after=seconds)
             error = error_of(response)
             if isinstance(error, OwnerWithoutPremium):
                 _tell_the_operator()

@@ -63,10 +63,10 @@ class Pacer:
             )
             self._waited = False
 
-    def refused(self, now: float, *, begun_at: float, retry_after: float) -> None:
-        """One 429, to an exchange that began then."""
+    def refused(self, now: float, *, begun_at: float, retry_after: float) -> float:
+        """One 429, to an exchange that began then; for how long all pause."""
         if self._pacing is not Pacing.LEARNED:
-            return
+            return retry_after
         if int(begun_at) in self._begun:
             self._begun[int(begun_at)] -= 1
         self.pace = pace_rule.after_refusal(
@@ -76,6 +76,7 @@ class Pacer:
             retry_after=retry_after,
             carried=self._carried(now),
         )
+        return pace_rule.pause_after(self.pace, retry_after=retry_after)
 
     def _carried(self, now: float) -> Carried:
         return Carried.of(self._begun, now=now, refused_at=self.pace.refused_at)

@@ -1,4 +1,4 @@
-"""A service beside a limited endpoint: each token by itself, and lanes in steps of 50 ms.
+"""A service beside a limited endpoint: each token by itself, and lanes in steps of 100 ms.
 
 Within a second, lanes, permits, the limit and answers are counted, in steps; then the tokens that
 were taken, the most urgent first, get what their step was answered. A 429 is known when the answer
@@ -26,7 +26,7 @@ from benchmarks.simulation.pace.scenario import (
 from spotify_auth import schedule
 from spotify_auth.refresh.history import FAILED_IN_A_ROW
 
-STEPS = 20
+STEPS = 10
 """A second."""
 STEP_SECONDS = 1 / STEPS
 TEN = 10
@@ -177,7 +177,7 @@ class PaceSimulation:
             self.open = 0
         for _ in range(refused):
             seconds = self._retry_after(now)
-            self.pacer.refused(now, begun_at=began * STEP_SECONDS, retry_after=seconds)
+            seconds = self.pacer.refused(now, begun_at=began * STEP_SECONDS, retry_after=seconds)
             self.paused_until = max(self.paused_until, now + seconds)
             self.half_open = True
         if refused:
