@@ -31,12 +31,8 @@ from spotify_auth.lasting import Lasting
 from spotify_auth.models import SpotifyToken
 from spotify_auth.refresh.process import process
 from spotify_auth.sandbox.worlds import World
-<<<<<<< HEAD
-from spotify_auth.web_api import pause, transport
-from tests.support import warm_python
-=======
 from spotify_auth.web_api import pace, pause, transport
->>>>>>> 1ea489f (The Web API's pace; the bench's part; tests of the simulation)
+from tests.support import warm_python
 from tests.support.admin import QUICK
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Connect, Elsewhere, forget, grant_of, make_due

@@ -178,13 +178,17 @@ def by_itself() -> None:
             memory.own, memory.rate, memory.at = Pace(), None, time.monotonic()
 
 
+def uncount(*, began: float) -> None:
+    """A call that began then was answered with 429: nothing was carried."""
+    with _memory.lock:
+        _memory.count(int(began), -1)
+
+
 def was_refused(*, began: float, retry_after: float) -> None:
-    """The application was refused: a call that began then, by `time.monotonic()`."""
+    """The application was refused: a call that began then, which is uncounted."""
     if retry_after > LONGEST_RETRY_AFTER_SECONDS:
         return
     memory, ago = _memory, time.monotonic() - began
-    with memory.lock:
-        memory.count(int(began), -1)
 
     def rule(pace: Pace, now: float, carried: Carried, _: bool) -> Pace:
         return pace_rule.after_refusal(

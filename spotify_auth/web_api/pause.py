@@ -120,6 +120,8 @@ def start(
     if seconds is None:
         seconds = QUOTA_WITHOUT_RETRY_AFTER_SECONDS if quota else WITHOUT_RETRY_AFTER_SECONDS
     seconds = min(max(seconds, SHORTEST_SECONDS), LONGEST_SECONDS)
+    began = time.monotonic() if began is None else began
+    pace.uncount(began=began)
     others = _memory.pause(endpoint, seconds)
     try:
         others = max(others, _share(endpoint, seconds))
@@ -133,7 +135,6 @@ def start(
         logger.warning("web_api_pause_not_shared reason=%s", type(error).__name__)
     _memory.all_until = max(_memory.all_until, time.monotonic() + together)
     if together and not quota:
-        began = time.monotonic() if began is None else began
         pace.was_refused(began=began, retry_after=seconds)
     return seconds
 

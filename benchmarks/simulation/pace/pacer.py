@@ -8,7 +8,8 @@ from spotify_auth.pace_rule import Carried, Pace
 
 LOOK_SECONDS = 5
 """How often the pace is looked at while lanes work."""
-ORACLE_SHARE = 0.999
+BURST_SECONDS = 0.2
+"""Permits of so much time are saved up, when nobody took them in time."""
 
 
 class Pacer:
@@ -31,14 +32,16 @@ class Pacer:
     def is_told(self, limit: float) -> None:
         """What only an oracle hears."""
         if self._pacing is Pacing.ORACLE:
-            self.pace = Pace(rate=limit * ORACLE_SHARE)
+            # Two calls less in a window: the steps of the simulation are not even.
+            window = pace_rule.WINDOW_SECONDS
+            self.pace = Pace(rate=(int(limit * window) - 2) / window)
 
     def permits(self, now: float, wanted: int) -> int:
         """How many of the exchanges that lanes would begin may begin."""
         if self.rate is None:
             return wanted
-        # Nobody saves up more than one second's permits.
-        self._permits = min(self._permits + (now - self._at) * self.rate, max(self.rate, 1.0))
+        most = max(self.rate * BURST_SECONDS, 1.0)
+        self._permits = min(self._permits + (now - self._at) * self.rate, most)
         self._at = now
         given = min(wanted, int(self._permits))
         self._permits -= given

@@ -96,7 +96,7 @@ def test_what_the_window_carried_is_the_pace_of_every_process(
     ask_too_much(user)
 
     learned = pace_rule.KEPT_SHARE * CALLS / pace_rule.WINDOW_SECONDS
-    assert rate(settings) == pytest.approx(learned, rel=0.05)
+    assert rate(settings) == pytest.approx(learned)
     assert "web_api_pace_learned" in caplog.text
     spotify.clear()
     pauses_are_over(settings)
