@@ -14,7 +14,12 @@ from django.db import connection as database
 
 from benchmarks.bulk_users import connect_people
 from benchmarks.measurement import Row
-from benchmarks.service import LATENCY_SECONDS, environment, refreshes
+from benchmarks.service import (
+    LATENCY_SECONDS,
+    environment,
+    let_spotify_take_its_time,
+    refreshes,
+)
 from spotify_auth.models import SpotifyToken
 from spotify_auth.redis_client import client
 from tests.support.processes import beat_process, teardown_together, wait_for, worker_process
@@ -72,7 +77,7 @@ def _recover(cap: float) -> Recovery:
     with Sandbox(access_token_lifetime=LIFETIME) as sandbox:
         connect_people(sandbox, PEOPLE)
         _age()
-        sandbox.faults("latency", seconds=LATENCY_SECONDS)
+        let_spotify_take_its_time(sandbox)
         sandbox.faults("limit", calls=round(cap * NEED * WINDOW_SECONDS), seconds=WINDOW_SECONDS)
         env = environment(
             sandbox,
