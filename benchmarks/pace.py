@@ -32,11 +32,11 @@ NEED = PEOPLE / (0.75 * LIFETIME)
 """Exchanges a second."""
 LANES = round(2 * NEED * LATENCY_SECONDS) + 1
 PROCESSES = 2
-CAPS, LONG_CAPS = (1.2,), (1.05, 1.2, 1.5)
+CAPS, LONG_CAPS = (1.5,), (1.05, 1.2, 1.5)
 WINDOW_SECONDS = 30
 CALM_SECONDS = 3.0
 """Nobody is stale any more when nobody has been for so long."""
-LONGEST_SECONDS = 300.0
+LONGEST_SECONDS = 150.0
 MOST_TIMES_FLOOR = 1.1
 LEAST_USED = 0.95
 MOST_REFUSED = 0.01

@@ -23,6 +23,7 @@ PARTS = (
     "claiming",
     "burst",
     "recovery",
+    "pace",
     "footprint",
     "dashboard_data",
     "operations",

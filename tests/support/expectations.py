@@ -12,7 +12,7 @@ from typing import Any
 
 from config.celery import RECONNECT_SECONDS
 from config.idle_connections import IDLE_SECONDS, LOOK_SECONDS
-from spotify_auth import cooldown, login, redis_health
+from spotify_auth import cooldown, login, pace_rule, redis_health
 from spotify_auth.chores import EVERY
 from spotify_auth.conf import DEFAULTS
 from spotify_auth.freshness import MISSED_INTERVALS
@@ -270,6 +270,7 @@ STATES: dict[str, str] = {
         f"{_words(pause.LONGEST_TOGETHER_SECONDS)}; {_words(pause.LONGEST_SECONDS)} "
         "if the quota is spent"
     ),
+    "the Web API has a pace": _words(pace_rule.FORGOTTEN_SECONDS),
     # The processes.
     "Redis is away": f"at once; {_words(redis_health.ASK_AGAIN_SECONDS)} if it hung",
     "a worker has lost its broker": f"{_words(RECONNECT_SECONDS)} after Redis is back",
