@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import report, suite
-from benchmarks.simulation.pages import REFUSALS, SCHEDULE
+from benchmarks.simulation.pages import PACE, REFUSALS, SCHEDULE
 from dev.process import ROOT
 
 MEASUREMENTS = ROOT / "docs/measurements"
@@ -17,6 +17,7 @@ MEASUREMENTS = ROOT / "docs/measurements"
     [
         ("simulation.md", SCHEDULE),
         ("simulation-refusals.md", REFUSALS),
+        ("simulation-pace.md", PACE),
     ],
 )
 def test_the_simulations_have_the_text_of_their_templates(page: str, template: Path) -> None:

@@ -1,4 +1,4 @@
-"""The runs whose figures are in simulation-pace.md."""
+"""The runs whose figures are in docs/measurements/simulation-pace.md."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
