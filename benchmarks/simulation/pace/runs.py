@@ -25,10 +25,10 @@ class Cell:
     case: Case
 
     def runs(self, pacing: Pacing) -> Iterator[Case]:
-        """Each seed; one is enough without a pace. An oracle never meets a Retry-After."""
+        """Each seed; one is enough without a pace. An oracle never meets the limit."""
         case = self.case
         if pacing is Pacing.ORACLE and case.stray_at is None:
-            case = replace(case, retry_after=RetryAfter.ONE)
+            case = replace(case, retry_after=RetryAfter.ONE, kind=Kind.FIXED)
         for seed in SEEDS[:1] if pacing is Pacing.NONE else SEEDS:
             yield replace(case, pacing=pacing, seed=seed)
 
