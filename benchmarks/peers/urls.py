@@ -27,4 +27,8 @@ def page(request: HttpRequest) -> HttpResponse:
         return HttpResponse(f"Log in again ({type(refusal).__name__})", status=401)
 
 
-urlpatterns = [path("", page)]
+urlpatterns = [
+    path("", page),
+    # config.wsgi serves no site without the address to which logins come back.
+    path("spotify/callback/", page, name="callback"),
+]
