@@ -130,6 +130,8 @@ def test_house_keeping_prunes_what_is_too_old_and_ends(
     assert housekeeping.delete_expired()
 
     assert TokenEvent.objects.count() == 3
+    # For a later hour: what PostgreSQL kept is not passed over.
+    assert TokenEvent.objects.filter(pk__gt=HistoryMark.objects.get().all_to).count() == 2
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,9 @@ def test_a_day_is_put_aside_and_lanes_go_on(user: User, routine: Routine, connec
     assert {e.generation_after for e in user.token_events.all()} == {2, 3}
     assert fetch(f"SELECT count(*) FROM ONLY {ROUTINE}") == [(1,)]
     assert fetch(f"SELECT reloptions FROM pg_class WHERE oid = '{ROUTINE}'::regclass") == options
+    routine(4, timedelta(hours=7))
     roll_up.roll_up()
-    assert total() == 3
+    assert total() == 4
     assert folding.fold() == 0
     user.delete()
     assert not TokenEvent.objects.exists()
