@@ -49,16 +49,16 @@ def test_a_day_is_put_aside_and_lanes_go_on(user: User, routine: Routine, connec
 
     daily_tables.turn()
     daily_tables.turn()  # once a day
+    routine(4, timedelta(hours=7))  # old enough to be folded, by age
     make_due(user)
     assert refresh_next() is Outcome.REFRESHED
 
     (aside,) = daily_tables._tables_aside()
     ((yesterday,),) = fetch("SELECT to_char(now() - interval '1 day', 'YYYYMMDD')")
     assert aside == f"{ROUTINE}_{yesterday}"
-    assert {e.generation_after for e in user.token_events.all()} == {2, 3}
-    assert fetch(f"SELECT count(*) FROM ONLY {ROUTINE}") == [(1,)]
+    assert {e.generation_after for e in user.token_events.all()} == {2, 3, 4}
+    assert fetch(f"SELECT count(*) FROM ONLY {ROUTINE}") == [(2,)]
     assert fetch(f"SELECT reloptions FROM pg_class WHERE oid = '{ROUTINE}'::regclass") == options
-    routine(4, timedelta(hours=7))
     roll_up.roll_up()
     assert total() == 4
     assert folding.fold() == 0
