@@ -13,7 +13,7 @@ from spotify_auth.figures import roll_up
 from spotify_auth.history import folding
 from spotify_auth.history.tables import FOLDED, ROUTINE
 from spotify_auth.history.unfolding import unfold
-from spotify_auth.models import HistoryMark, TokenEvent
+from spotify_auth.models import HistoryMark, RolledUp, TokenEvent
 from tests.spotify_auth.figures.conftest import sessions_waiting, total
 from tests.spotify_auth.history.conftest import Routine, fetch
 from tests.support.processes import wait_for
@@ -110,11 +110,21 @@ def test_only_what_is_counted_is_folded(user: User, routine: Routine) -> None:
     assert total() == 2
 
 
+def test_nothing_is_folded_before_anything_is_counted(user: User, routine: Routine) -> None:
+    RolledUp.objects.all().delete()
+    routine(5, 7 * HOUR)
+
+    assert folding.fold_some() == (0, False)
+
+
 def test_a_round_takes_users_in_their_turn_and_goes_on_where_it_was(
     connect: Connect, routine: Routine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folding, "STEP", 1)
-    users = [connect(f"user-{n}", due=False) for n in range(1, 4)]
+    with database.cursor() as cursor:  # in the order of their text the first would be the last
+        cursor.execute("SELECT setval(pg_get_serial_sequence('accounts_user', 'id'), 99998)")
+    users = [connect(f"user-{n}", due=False) for n in range(2, 5)]
+    assert users[0].pk == 99999
     for each in users:
         routine(2, 8 * HOUR, of=each)
         routine(3, 7 * HOUR, of=each)
