@@ -10,10 +10,12 @@ from functools import partial
 from signal import SIGCONT, SIGSTOP
 
 import pytest
+import redis
 from django.db import connection as database
 from pytest_celery import CeleryBrokerCluster
 
 from accounts.models import User
+from spotify_auth import pace
 from spotify_auth.refresh.saved_grants import RESCUE_SECONDS
 from spotify_auth.schedule import longest_exchange
 from tests.support.processes import LocalProcess, beat_process, wait_for, worker_process
@@ -45,7 +47,7 @@ def locked(user: User) -> bool:
 
 
 def freeze_before_its_first_request(
-    worker: LocalProcess, redis: LocalProcess, sandbox: Sandbox, *, user: User, before: User
+    worker: LocalProcess, broker: LocalProcess, sandbox: Sandbox, *, user: User, before: User
 ) -> None:
     """Redis hangs for a moment, so that the only lane stands between its claim and its POST.
 
@@ -55,13 +57,13 @@ def freeze_before_its_first_request(
     make_due(before)
     wait_for(lambda: sandbox.stats()["held"] == 1, what="the lane to be busy")
     make_due(user)
-    redis.kill(SIGSTOP)
+    broker.kill(SIGSTOP)
     try:
         sandbox.release()
         wait_for(lambda: locked(user), what="the claim", seconds=10)
         worker.kill(SIGSTOP)
     finally:
-        redis.kill(SIGCONT)
+        broker.kill(SIGCONT)
     assert token_of(before).generation == 2
     assert sandbox.stats(user.account_id)["refreshes_attempted"] == 0
 
@@ -110,6 +112,9 @@ def test_a_frozen_worker_presents_no_dead_token(
             return process
 
         started(beat_process("beat", env=env))
+        # No look at the pace is due: it would find the hanging Redis before the claim does.
+        with redis.Redis.from_url(env["REDIS_URL"]) as client:
+            client.hset(pace.KEYS[0], "look_at", int((time.time() + 3600) * 1000))
         # One lane each, and one worker after the other, so that it is known who does what.
         first = started(worker_process("first", env=env, concurrency=1))
         freeze_before_its_first_request(
