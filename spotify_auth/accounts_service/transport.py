@@ -164,6 +164,8 @@ class _Incoming:
         self._looked = time.monotonic()
         # A look is up to a second after the one before.
         self._given_up = self._looked + max(seconds - LOOK_SECONDS, seconds / 2)
+        self._is_spared = False
+        """It was late once, and was given a moment more."""
         self.headers: dict[str, str] = {}
         self.parts: list[bytes] = []
         self.is_begun = False
@@ -174,11 +176,13 @@ class _Incoming:
     def look(self, *_sizes: int) -> bool:
         """Whether it is time to give up: libcurl asks at each step, and once a second.
 
-        Its own time-out would throw away what came while the process was frozen, unread.
+        Its own time-out would throw away what came while the process was frozen, unread. A
+        process that is late again and again is not frozen, and gives up.
         """
-        now = time.monotonic()
-        if now - self._looked > LOOK_SECONDS * 1.1:
-            self._given_up = max(self._given_up, now + LOOK_SECONDS / 4)
+        now, a_moment = time.monotonic(), LOOK_SECONDS / 4
+        is_late = now - self._looked > LOOK_SECONDS * 1.1
+        if is_late and not self._is_spared and now + a_moment > self._given_up:
+            self._given_up, self._is_spared = now + a_moment, True
         self._looked = now
         return now > self._given_up
 

@@ -363,3 +363,15 @@ def test_a_forked_process_has_a_connection_of_its_own(
         refresh("any")
 
     assert (len(heard.requests), heard.connections) == (2, 1)
+
+
+def test_a_process_that_is_always_late_gives_up_all_the_same() -> None:
+    """As on a host that is far too slow. Only one late look may be a process that was frozen."""
+    incoming = transport._Incoming(0.2)
+
+    given_up = []
+    for _ in range(2):
+        threading.Event().wait(transport.LOOK_SECONDS * 1.1)
+        given_up.append(incoming.look())
+
+    assert given_up == [False, True]
