@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from typing import Final
 
-from spotify_auth import pace, pace_rule
+from spotify_auth import cooldown, pace, pace_rule
 from spotify_auth.pace_rule import Carried, Pace
 
 _KEPT_SECONDS: Final = pace_rule.WINDOW_SECONDS + 5
@@ -45,8 +45,11 @@ class OwnPace:
                 for old in [old for old in self._counts if old < second - _KEPT_SECONDS]:
                     del self._counts[old]
 
-    def wait(self) -> float:
-        """Take a permit while Redis is away; the seconds until it is good, or infinity for none."""
+    def wait(self, *, longest: float) -> float:
+        """Take a permit while Redis is away; the seconds until it is good.
+
+        Infinity if there is none within `longest`: nothing is taken then.
+        """
         with self._lock:
             now = time.monotonic()
             alone = self._looked(now)
@@ -57,7 +60,7 @@ class OwnPace:
             free = max(self._next, now - pace.BURST_SECONDS)
             if free > now:
                 self._waited = True
-            if free > now + pace.LONGEST_WAIT_SECONDS:
+            if free > now + longest:
                 return float("inf")
             self._next = free + 1 / alone.rate
             return max(free - now, 0.0)
@@ -77,6 +80,7 @@ class OwnPace:
             )
             self._learned = True
             pause = pace_rule.pause_after(self._alone, retry_after=retry_after)
+            pause = min(pause, cooldown.LONGEST_SECONDS)
             self._pause_until = max(self._pause_until, now + pause)
 
     def back(self) -> float | None:

@@ -48,7 +48,8 @@ class Permit:
             share = min(max(process.running.count, 1) / max(lanes, 1), 1)
         if goes:
             process.own_pace.count()
-        if self._look != pace.LOST:
+        # Who is turned away is told nothing of the pace.
+        if (goes or paced) and self._look != pace.LOST:
             process.own_pace.told(shared, share=share)
 
     def taken_alone(self) -> bool:
@@ -57,11 +58,11 @@ class Permit:
         if self._taken_alone and now >= self._good_at:
             self._taken_alone = False
         else:
-            wait = process.own_pace.wait()
-            if wait and (math.isinf(wait) or not self.may_wait):
-                return False
+            wait = process.own_pace.wait(
+                longest=pace.LONGEST_WAIT_SECONDS if self.may_wait else 0.0
+            )
             if wait:
-                self._taken_alone, self._good_at = True, now + wait
+                self._taken_alone, self._good_at = not math.isinf(wait), now + wait
                 return False
         process.own_pace.count()
         return True

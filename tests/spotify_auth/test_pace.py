@@ -190,6 +190,52 @@ def test_without_redis_a_worker_keeps_its_share(no_cooldown: None, settings: Set
     settings.REDIS_URL = url
 
 
+def test_a_worker_that_was_turned_away_still_knows_the_pace(
+    no_cooldown: None, settings: Settings
+) -> None:
+    """Redis may be lost in the pause after a 429, and all lanes be turned away before that."""
+    plant(3.0)
+    ask()
+    cooldown.start(cooldown.Reason.RATE_LIMITED, seconds=30)
+    assert ask() is Admission.PAUSED
+
+    url = lose_redis(settings)
+
+    assert [ask(), ask()] == [Admission.GO, Admission.WAIT]
+    settings.REDIS_URL = url
+
+
+def test_without_redis_who_does_not_wait_takes_no_permit_of_who_does(
+    no_cooldown: None, settings: Settings
+) -> None:
+    plant(3.0)
+    ask()
+    url = lose_redis(settings)
+    assert ask() is Admission.GO
+
+    for _ in range(20):
+        assert ask() is Admission.WAIT  # lanes of one user each
+
+    lane = Attempts(may_wait=True)
+    ask(lane)
+    assert lane.permit.comes
+    settings.REDIS_URL = url
+
+
+def test_without_redis_a_worker_pauses_no_longer_than_all_would(
+    no_cooldown: None, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = lose_redis(settings)
+    begin().refused(retry_after=9_999_999_999)
+    assert ask() is Admission.WAIT
+
+    later = time.monotonic() + cooldown.LONGEST_SECONDS
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+
+    assert ask() is Admission.GO
+    settings.REDIS_URL = url
+
+
 def test_what_was_learned_without_redis_is_shared_when_it_is_back(
     no_cooldown: None, settings: Settings
 ) -> None:
