@@ -167,8 +167,8 @@ def most_urgent(transaction: ClaimTransaction) -> Claim | None:
     position = process.due.position()
     claim = None
     if position is not None:
-        with kept():
-            claim = _claim(transaction, KEPT_FROM_CURSOR.sql, due_from=position)
+        with kept(KEPT_FROM_CURSOR) as sql:
+            claim = _claim(transaction, sql, due_from=position)
     scanned = claim is None
     if scanned:
         claim = _claim(transaction, FROM_START)

@@ -85,11 +85,6 @@ class KeptStatement:
     columns: tuple[tuple[str, str], ...]
     """Name and exact type of what it returns."""
 
-    @property
-    def sql(self) -> str:
-        """What to send: a call of the function; for a while after it was missed, the text."""
-        return self._call if process.functions.usable() else self.text
-
     @cached_property
     def name(self) -> str:
         """The function's."""
@@ -102,7 +97,8 @@ class KeptStatement:
         return self._define(self.name)
 
     @cached_property
-    def _call(self) -> str:
+    def call(self) -> str:
+        """SQL that calls the function."""
         arguments = ", ".join(f"%({name})s" for name in self.parameters)
         return f"SELECT * FROM {self.name}({arguments})"  # noqa: S608  (a name of our own)
 
@@ -131,14 +127,17 @@ def _key_type() -> str:
 
 
 @contextmanager
-def kept() -> Iterator[None]:
-    """Around what sends a kept statement. Raises NotKept when its function is missing."""
-    trusted = process.functions.usable()
+def kept(statement: KeptStatement) -> Iterator[str]:
+    """What to send: a call of the function; for a while after it was missed, the text.
+
+    Raises NotKept when the function is missing.
+    """
+    if not process.functions.usable():
+        yield statement.text
+        return
     try:
-        yield
+        yield statement.call
     except ProgrammingError as error:
-        if not trusted:
-            raise
         process.functions.distrust()
         logger.warning("functions_missing sqlstate=%s", getattr(error.__cause__, "sqlstate", None))
         raise NotKept(*error.args) from error

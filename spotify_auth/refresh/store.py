@@ -189,8 +189,8 @@ def apply(
             change = _STORE_GRANT_UNLESS_DORMANT if unless_dormant else _STORE_GRANT_OF_ANYBODY
             parameters = {**fence, **event, **_pair(claim, write)}
             if claim.is_healthy and write.cause == Cause.SCHEDULE:
-                with kept():
-                    row = transaction.commit_returning(KEPT[change].sql, parameters)
+                with kept(KEPT[change]) as sql:
+                    row = transaction.commit_returning(sql, parameters)
                 return Applied(row is not None)
             parameters["ended_trouble"] = not claim.is_healthy
             parameters["notice_sure"] = claim.suspected or claim.is_appeal

@@ -206,7 +206,7 @@ def test_a_write_that_comes_too_late_is_still_fenced(
     values: dict[str, Any] = dict.fromkeys(store.KEPT[change].parameters)
     values |= {"user_id": user.pk, "generation": 7, "claimed_status": "active", "scope": ""}
     with database.cursor() as cursor:
-        cursor.execute(store.KEPT[change].sql, values)
+        cursor.execute(store.KEPT[change].call, values)
         assert cursor.fetchall() == []
     assert token_of(user).generation == 1
 
