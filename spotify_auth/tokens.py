@@ -19,7 +19,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import Error, connection, transaction
 from kombu.exceptions import OperationalError as BrokerError
 
-from spotify_auth import kept_plans
+from spotify_auth import prepared_statements
 from spotify_auth.conf import settings
 from spotify_auth.database_faults import leave_standby
 from spotify_auth.encryption import DecryptionError
@@ -36,7 +36,7 @@ _no_broker = Lasting()
 UserOrId: TypeAlias = AbstractBaseUser | AnonymousUser | UserId
 """A user, as a request has it, or a primary key."""
 
-# With PostgreSQL's clock, the only one that counts. The casts are for `kept_plans`.
+# With PostgreSQL's clock, the only one that counts. The casts are for `prepared_statements`.
 _READ = """
 SELECT status::text, access_token, expires_at, scope::text, generation::bigint, last_error::text,
        now()
@@ -171,7 +171,7 @@ def _access_token_for(user: UserOrId, *, minimum_seconds: float | None) -> Acces
     user_id = primary_key_of(user)
     if minimum_seconds is None:
         minimum_seconds = settings.ACCESS_TOKEN_MINIMUM_SECONDS
-    with kept_plans.cursor() as cursor:
+    with prepared_statements.cursor() as cursor:
         cursor.execute(_READ, [user_id])
         row = cursor.fetchone()
     if row is None:

@@ -12,7 +12,7 @@ from accounts.models import User
 from dev import debian
 from dev.testing import temporary_directory
 from spotify_auth import tokens
-from spotify_auth.kept_plans import EXECUTIONS
+from spotify_auth.prepared_statements import EXECUTIONS
 from tests.support.fault_stack import default_database
 from tests.support.pgbouncer import Pgbouncer
 from tests.support.processes import service_environment
