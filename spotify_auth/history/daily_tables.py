@@ -19,9 +19,16 @@ from spotify_auth.history.tables import EVENTS, ROUTINE
 logger = logging.getLogger(__name__)
 
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '1s'"
-_FIRST_DAY = f"""
-SELECT to_char(at AT TIME ZONE 'UTC', 'YYYYMMDD') FROM ONLY {ROUTINE}
-WHERE id = (SELECT min(id) FROM ONLY {ROUTINE}) AND at < date_trunc('day', now(), 'UTC')
+# Named for yesterday: its last event is of yesterday or of today, however long it was not put aside.
+# If the clock was set back over midnight that name is taken; then two days share the next one.
+_DUE = f"""
+SELECT name FROM (
+    SELECT '{ROUTINE}_' || to_char(now() AT TIME ZONE 'UTC' - interval '1 day', 'YYYYMMDD')
+) AS yesterday (name)
+WHERE to_regclass(name) IS NULL AND EXISTS (
+    SELECT FROM ONLY {ROUTINE}
+    WHERE id = (SELECT min(id) FROM ONLY {ROUTINE}) AND at < date_trunc('day', now(), 'UTC')
+)
 """  # noqa: S608  (constants of this app)
 _PUT_ASIDE = f"""
 ALTER TABLE {ROUTINE} RENAME TO {{aside}};
@@ -77,21 +84,22 @@ def _change(change: Any, *arguments: object) -> None:
 
 
 def _put_aside(cursor: Any) -> None:
-    cursor.execute(_FIRST_DAY)
+    cursor.execute(_DUE)
     if not cursor.fetchone():
         return
     # From here on nobody writes, and nobody has written what is not committed.
     cursor.execute(f"LOCK TABLE {ROUTINE} IN ACCESS EXCLUSIVE MODE")
-    cursor.execute(_FIRST_DAY)
+    cursor.execute(_DUE)
     row = cursor.fetchone()
     if not row:
         return  # another worker was quicker
+    (aside,) = row
     cursor.execute(_OPTIONS, [ROUTINE])
     options = cursor.fetchone()[0]
-    cursor.execute(_PUT_ASIDE.format(aside=f"{ROUTINE}_{row[0]}"))
+    cursor.execute(_PUT_ASIDE.format(aside=aside))
     if options:
         cursor.execute(f"ALTER TABLE {ROUTINE} SET ({', '.join(options)})")
-    logger.info("daily_table_put_aside table=%s_%s", ROUTINE, row[0])
+    logger.info("daily_table_put_aside table=%s", aside)
 
 
 def _tables_aside() -> list[str]:

@@ -42,6 +42,17 @@ def no_tables_left(transactional_db: None) -> Iterator[None]:
             cursor.execute(f"DROP TABLE {table}")
 
 
+def put_aside(days: int) -> None:
+    """Put the present table aside, as if that had been so many days ago."""
+    known = daily_tables._tables_aside()
+    daily_tables.turn()
+    (name,) = set(daily_tables._tables_aside()) - set(known)
+    ((day,),) = fetch(f"SELECT to_char(now() - interval '{days} days', 'YYYYMMDD')")
+    with database.cursor() as cursor:
+        for kind, end in (("TABLE", ""), ("INDEX", "_of_user"), ("INDEX", "_pkey")):
+            cursor.execute(f"ALTER {kind} {name}{end} RENAME TO {ROUTINE}_{day}{end}")
+
+
 def test_a_day_is_put_aside_and_lanes_go_on(user: User, routine: Routine, connect: Connect) -> None:
     routine(2, DAY)
     routine(3, timedelta())
@@ -70,7 +81,7 @@ def test_old_days_are_dropped_and_evidence_stays(user: User, routine: Routine) -
     TokenEvent.objects.create(user=user, at=Now() - 300 * DAY, cause="login", outcome="connected")
     for days in (10, 8):
         routine(2, days * DAY)
-        daily_tables.turn()
+        put_aside(days)
     assert len(daily_tables._tables_aside()) == 2  # not counted yet
 
     assert housekeeping.delete_expired()
@@ -81,9 +92,37 @@ def test_old_days_are_dropped_and_evidence_stays(user: User, routine: Routine) -
     assert total() == 2
 
 
+def test_what_was_put_aside_late_is_kept_for_its_time(user: User, routine: Routine) -> None:
+    """The owner had to be asked for first, or the switch was made after days without workers."""
+    routine(2, 20 * DAY)
+    routine(3, DAY)
+    roll_up.roll_up()
+
+    daily_tables.turn()
+    daily_tables.turn()
+
+    assert [e.generation_after for e in user.token_events.all()] == [3, 2]
+
+
+def test_a_clock_that_was_set_back_over_midnight_stops_nothing(
+    user: User, routine: Routine
+) -> None:
+    routine(2, 20 * DAY)
+    put_aside(20)
+    routine(3, DAY)
+    daily_tables.turn()
+    routine(4, DAY)
+    roll_up.roll_up()
+
+    daily_tables.turn()
+
+    assert [e.generation_after for e in user.token_events.all()] == [4, 3]
+    assert fetch(f"SELECT generation_after FROM ONLY {ROUTINE}") == [(4,)]  # until tomorrow
+
+
 def test_the_way_back(user: User, routine: Routine, settings: Settings) -> None:
     routine(2, 10 * DAY)
-    daily_tables.turn()
+    put_aside(10)
     routine(3, timedelta(hours=7))
     roll_up.roll_up()
     settings.ROUTINE_EVENT_DAILY_TABLES = False
