@@ -19,8 +19,8 @@ from spotify_auth.history.tables import EVENTS, ROUTINE
 logger = logging.getLogger(__name__)
 
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '1s'"
-# Named for yesterday: its last event is of yesterday or of today, however long it was not put aside.
-# If the clock was set back over midnight that name is taken; then two days share the next one.
+# Named for yesterday: its last event is of then or of today, however long it was not put aside. If
+# the clock was set back over midnight that name is taken: two days share the next one.
 _DUE = f"""
 SELECT name FROM (
     SELECT '{ROUTINE}_' || to_char(now() AT TIME ZONE 'UTC' - interval '1 day', 'YYYYMMDD')
