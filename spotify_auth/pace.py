@@ -165,17 +165,19 @@ def known(*, refused_after: float | None = None) -> Known:
     )
 
 
-def look(*, remembered: float | None = None) -> None:
+def look(*, remembered: float | None = None, was_away: bool = False) -> None:
     """Let the rule look at what was carried. Without Redis nothing happens.
 
     `remembered` is a rate that this process knows and Redis may not: the stricter one holds.
+    `was_away`: Redis has not answered this process, which may have gone on.
     """
 
     def looked(seen: Known) -> Pace:
         pace = pace_rule.after_a_while(
             seen.pace, now=seen.now, carried=seen.carried, waited=seen.waits
         )
-        return pace_rule.agreed(pace, remembered, now=seen.now)
+        pace = pace_rule.agreed(pace, remembered, now=seen.now)
+        return pace_rule.counted_anew(pace, now=seen.now) if was_away else pace
 
     try:
         _change(looked)

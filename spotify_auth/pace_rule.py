@@ -111,6 +111,8 @@ class Pace:
     best: float = 0.0
     """The highest mean of a window, within BEST_SECONDS."""
     best_at: float = 0.0
+    counted_from: float = 0.0
+    """What was begun before that is not all counted: Redis was away, or lost its memory."""
 
 
 def after_refusal(
@@ -179,7 +181,8 @@ def _learned(
     kept = 1.0
     if pace.refused_at is None or now - pace.refused_at >= WINDOW_SECONDS:
         kept = AGAIN_SHARE
-    if told <= kept * pace.rate:
+    is_whole = now - pace.counted_from >= WINDOW_SECONDS
+    if is_whole and told <= kept * pace.rate:
         return told, carried.window
     return kept * pace.rate, 0
 
@@ -218,3 +221,11 @@ def agreed(pace: Pace, remembered: float | None, *, now: float) -> Pace:
         return pace
     refused_at = now if pace.refused_at is None else pace.refused_at
     return replace(pace, rate=max(remembered, LOWEST), refused_at=refused_at, looked_at=now)
+
+
+def counted_anew(pace: Pace, *, now: float) -> Pace:
+    """What holds when exchanges may have gone on that are not counted.
+
+    Until a whole window is counted again, a 429 does not say how little the limit is.
+    """
+    return replace(pace, counted_from=now)

@@ -32,6 +32,11 @@ class OwnPace:
         self._pause_until = 0.0
         self._waited = False
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether Redis did not answer the last time."""
+        return self._alone is not None
+
     def told(self, rate: float | None, *, share: float) -> None:
         """Redis says what holds for all, and which share of the lanes is here."""
         self._shared, self._share = rate, share

@@ -24,6 +24,7 @@ class Permit:
         self._taken_alone = False
         self._look = 0
         self._lesson: float | None = None
+        self._was_away = False
 
     @property
     def comes(self) -> bool:
@@ -39,6 +40,7 @@ class Permit:
     def told(self, paced: bytes, *, goes: bool) -> None:
         """Redis has answered: `paced` is what `pace.PERMIT` says."""
         self.kept, self._taken_alone, shared, share = 0.0, False, None, 1.0
+        self._was_away |= process.own_pace.is_alone
         self._lesson = process.own_pace.back() or self._lesson
         if paced:
             now, self.kept, interval, look, lanes = map(float, paced.split())
@@ -72,11 +74,12 @@ class Permit:
 
         Not while it holds a row lock. What this process knows and Redis may not goes with it.
         """
-        if not self._look and self._lesson is None:
+        if not (self._look or self._was_away):
             return
         rates = [self._lesson]
         if self._look == pace.LOST:
             rates.append(process.own_pace.remembered())
         known = [rate for rate in rates if rate is not None]
-        self._look, self._lesson = 0, None
-        pace.look(remembered=min(known, default=None))
+        was_away = self._was_away or bool(known)
+        self._look, self._lesson, self._was_away = 0, None, False
+        pace.look(remembered=min(known, default=None), was_away=was_away)

@@ -270,6 +270,31 @@ def test_a_redis_that_lost_its_memory_is_told_what_workers_know(
     assert learned() == pytest.approx(3.0)
 
 
+@pytest.mark.parametrize("is_lost", [False, True], ids=["away", "lost"])
+def test_a_429_soon_after_redis_was_gone_does_not_teach_what_was_counted_since(
+    no_cooldown: None, settings: Settings, is_lost: bool
+) -> None:
+    plant(8.0)
+    lane = Attempts()
+    ask(lane)
+    if not is_lost:
+        url = lose_redis(settings)
+        ask(lane)
+        settings.REDIS_URL = url
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        if is_lost:
+            client.delete(*pace.KEYS)
+        ask(lane)
+        lane.permit.look()
+        client.hset(pace.KEYS[0], "refused_at", pace.known().now - 60)
+    for _ in range(pace_rule.EVIDENCE):
+        pace.count_login()
+
+    pace.refused(began=0.0, retry_after=1.0)
+
+    assert learned() == pytest.approx(8 * pace_rule.AGAIN_SHARE)
+
+
 @pytest.mark.parametrize("is_away", [False, True])
 def test_a_login_goes_at_once_and_the_lanes_leave_room_for_it(
     no_cooldown: None, settings: Settings, is_away: bool

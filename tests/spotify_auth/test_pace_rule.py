@@ -200,6 +200,18 @@ def test_a_retry_after_that_is_always_a_whole_window_is_met_seldom() -> None:
     assert outcome.refused <= 6
 
 
+@pytest.mark.parametrize(
+    ("counted_from", "rate"),
+    [(975.0, 20 * pace_rule.AGAIN_SHARE), (970.0, 10 * pace_rule.KEPT_SHARE)],
+)
+def test_a_window_that_is_not_all_counted_does_not_tell_how_little_the_limit_is(
+    counted_from: float, rate: float
+) -> None:
+    pace = pace_rule.counted_anew(Pace(rate=20.0, refused_at=900.0), now=counted_from)
+
+    assert refused(pace, 1000, carried(300)).rate == pytest.approx(rate)
+
+
 @pytest.mark.parametrize("factor", [0.25, 2.0])
 def test_a_limit_that_changes_is_found_again(factor: float) -> None:
     """Soon if it falls; within the hour if it is raised."""
