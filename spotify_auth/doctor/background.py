@@ -11,6 +11,7 @@ from django.db import Error
 import spotify_auth
 from spotify_auth import cooldown, health, presence, queues, service_pause
 from spotify_auth.doctor.findings import Finding, ok, problem, warning
+from spotify_auth.figures import summary
 from spotify_auth.models import Presence
 from spotify_auth.presence import Seen
 
@@ -132,7 +133,7 @@ def look_at_sweep() -> Iterator[Finding]:
 
 
 def look_at_pause() -> Iterator[Finding]:
-    """Whether all refreshing pauses, and why: by an operator's order, or by the service's own."""
+    """Whether all refreshing pauses or is too slow: by an operator's order or the service's own."""
     ordered = service_pause.current()
     if ordered:
         yield warning(
@@ -147,7 +148,14 @@ def look_at_pause() -> Iterator[Finding]:
             "It ends by itself. The line credentials says whether Spotify takes our requests; "
             "docs/reference/log-lines.md explains the reasons (`cooldown_on`).",
         )
-    if not ordered and not reason:
+    found = summary.look()
+    if found.traffic and found.pace_is_too_low:
+        yield warning(
+            f"Spotify allows {found.traffic.pace:.1f} refreshes a second, and {found.awake} users "
+            f"need {found.need:.1f}.",
+            "See docs/how-to/runbooks/rate-limited.md.",
+        )
+    elif not ordered and not reason:
         yield ok("Nothing pauses.")
 
 

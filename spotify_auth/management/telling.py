@@ -10,8 +10,9 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Count
 from django.db.models.functions import Now
 
-from spotify_auth import freshness, service_pause
-from spotify_auth.figures.summary import look_at_redis
+from spotify_auth import service_pause
+from spotify_auth.figures import summary
+from spotify_auth.figures.summary import Summary
 from spotify_auth.figures.traffic import Traffic
 from spotify_auth.history.unfolding import unfold
 from spotify_auth.management import people
@@ -75,12 +76,12 @@ class HistoryCommand:
 
 def _service() -> dict[str, Any]:
     """How all tokens are: from indexes, so that a million cost no more than a few."""
-    measured = freshness.measure()
+    found = summary.look()
+    measured = found.freshness
     # All but the active tokens have an index to themselves.
     others = SpotifyToken.objects.exclude(status=SpotifyToken.Status.ACTIVE).values("status")
     counted = others.order_by().annotate(tokens=Count("pk")).values_list("status", "tokens")
     paused = service_pause.current()
-    traffic = look_at_redis()
     return {
         "tokens": {
             **dict.fromkeys(SpotifyToken.Status.values, 0),
@@ -97,8 +98,9 @@ def _service() -> dict[str, Any]:
         "backing_off": measured.backing_off,
         "service_paused": paused
         and {"since": paused.since, "by": paused.by, "reason": paused.reason},
-        "cooldown": _cooldown(traffic),
-        "last_sweep_seconds_ago": _rounded(freshness.sweep_age()),
+        "cooldown": _cooldown(found.traffic),
+        "pace": _pace(found),
+        "last_sweep_seconds_ago": _rounded(found.sweep_age),
     }
 
 
@@ -108,6 +110,13 @@ def _cooldown(traffic: Traffic | None) -> dict[str, Any] | None:
     if not traffic.cooldown:
         return None
     return {"reason": traffic.cooldown, "seconds_left": round(traffic.cooldown_left, 1)}
+
+
+def _pace(found: Summary) -> dict[str, Any] | None:
+    """What Spotify allows, beside the need; None while it has shown no limit."""
+    if found.traffic is None or found.traffic.pace == float("inf"):
+        return None
+    return {"allowed_a_second": round(found.traffic.pace, 2), "needed": round(found.need, 2)}
 
 
 def _rounded(seconds: float | None) -> float | None:

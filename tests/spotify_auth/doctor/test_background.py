@@ -9,6 +9,7 @@ from celery import Celery
 from django.conf import settings as django_settings
 from django.db import connection
 from django.db.models.functions import Now
+from pytest_django import Settings
 
 from config.celery import app
 from spotify_auth import chores, cooldown
@@ -17,7 +18,9 @@ from spotify_auth.doctor import background
 from spotify_auth.models import Presence, ServicePause, SpotifyToken
 from spotify_auth.presence import Sign
 from spotify_auth.refresh import lanes
+from tests.support.claims import begin
 from tests.support.doctor import diagnose
+from tests.support.paces import plant
 from tests.support.tokens import Connect
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -119,6 +122,20 @@ def test_a_pause_of_all_refreshing(no_cooldown: None) -> None:
     assert ordered[1].endswith(" UTC: Spotify is moving.")
     assert paused[1].startswith("All refreshing pauses: rate_limited, for ")
     assert not_asked[1].endswith("so it was not asked.")
+
+
+def test_a_pace_below_the_need(connect: Connect, no_cooldown: None, settings: Settings) -> None:
+    settings.ACCESS_TOKEN_LIFETIME_SECONDS = 10
+    for n in range(9):
+        connect(f"user-{n}")
+    plant(0.9)
+    assert diagnose("pause").bad == []  # no token waits for its turn
+
+    for _ in range(2):
+        begin()
+
+    (slow,) = diagnose("pause").bad
+    assert slow[1] == "Spotify allows 0.9 refreshes a second, and 9 users need 1.2."
 
 
 def test_users_without_a_fresh_token(connect: Connect) -> None:

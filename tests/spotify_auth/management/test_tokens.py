@@ -27,6 +27,7 @@ from spotify_auth.models import SpotifyToken, TokenEvent
 from spotify_auth.verbs import Operator
 from tests.support.database_faults import locked_elsewhere
 from tests.support.lanes import refresh_next
+from tests.support.paces import plant
 from tests.support.processes import service_environment
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Connect, make_due, token_of
@@ -220,7 +221,21 @@ def test_status_counts_by_status(connect: Connect) -> None:
     }
     assert (found["stale"], found["overdue"]) == (1, 1)
     assert found["oldest_overdue_seconds"] > 50
-    assert (found["service_paused"], found["cooldown"]) == (None, None)
+    assert (found["service_paused"], found["cooldown"], found["pace"]) == (None, None, None)
+
+
+def test_status_shows_the_pace_beside_the_need(
+    connect: Connect, no_cooldown: None, settings: Settings
+) -> None:
+    settings.ACCESS_TOKEN_LIFETIME_SECONDS = 10
+    for n in range(9):
+        connect(f"user-{n}")
+    plant(0.87)
+
+    assert json.loads(tokens("status", "--json"))["pace"] == {
+        "allowed_a_second": 0.87,
+        "needed": 1.2,
+    }
 
 
 def test_a_token_is_shown_with_its_history_and_without_itself(
@@ -299,7 +314,7 @@ def test_no_query_reads_a_whole_table(connect: Connect) -> None:
         tokens("prune", "--older-than", "30")
 
     # Not for the sake of speed: a table as small as these is read whole.
-    small = ("servicepause", "chore", "accounts_user", "rolledup", "historymark")
+    small = ("servicepause", "chore", "accounts_user", "rolledup", "historymark", "statuscount")
     with database.cursor() as cursor:
         for query in queries.captured_queries:
             if query["sql"].startswith(("SELECT", "WITH", "\nWITH")):
