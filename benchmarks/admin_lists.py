@@ -31,8 +31,8 @@ UPDATE spotify_auth_spotifytoken SET status = 'revoked', access_token = NULL, re
     WHERE user_id % 1000 = 4;
 """
 _EVENTS = """
-INSERT INTO spotify_auth_tokenevent (user_id, at, cause, outcome, rotated, worker, error)
-SELECT user_id, now() - (%s - n) * interval '1 hour', 'schedule', 'refreshed', true, 'w:1', ''
+INSERT INTO spotify_auth_routineevent (user_id, at, rotated)
+SELECT user_id, now() - (%s - n) * interval '1 hour', true
 FROM generate_series(1, %s) AS n, spotify_auth_spotifytoken
 """
 _LIST = "/admin/spotify_auth/spotifytoken/"

@@ -8,11 +8,11 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db.models import BinaryField, F, Func, QuerySet, Value
-from django.db.models.functions import Now
 from django.http import HttpRequest
 
 from spotify_auth.admin_pages.needs import NEEDS
 from spotify_auth.encryption import HEAD_BYTES, cipher
+from spotify_auth.history.moments import last_event_ago
 from spotify_auth.models import SpotifyToken, TokenEvent
 
 Choices = list[tuple[str, str]]
@@ -157,10 +157,9 @@ class WindowFilter(admin.SimpleListFilter):
 
 def newest_event(request: HttpRequest) -> int:
     """The primary key of the event at which the chosen window begins; 0 if there is none."""
-    events = TokenEvent.objects.order_by("-pk")
     if back := WindowFilter.back(request):
-        events = events.filter(at__lte=Now() - back).order_by("-at")
-    return events.values_list("pk", flat=True).first() or 0
+        return last_event_ago(back)
+    return TokenEvent.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
 
 
 def oldest_event(newest: int) -> int:

@@ -1,8 +1,12 @@
 """Which event was the last at a moment: ids rise with time, so no index of times is needed.
 
 An index of the times would cost each refresh an entry, for the sake of questions that are asked
-after a refusal, or once a round.
+after a refusal, once a round, or by an administrator.
 """
+
+from datetime import timedelta
+
+from django.db import connection
 
 from spotify_auth.history.tables import EVENTS
 
@@ -28,3 +32,10 @@ def last_event_at(moment: str, *, table: str = EVENTS) -> str:
     )
     SELECT low FROM search WHERE low >= high
 )"""  # noqa: S608  (constants of this app)
+
+
+def last_event_ago(ago: timedelta) -> int:
+    """The id of the last event that is so old; less than any if there is none."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {last_event_at('now() - %s')}", [ago])
+        return int(cursor.fetchone()[0])

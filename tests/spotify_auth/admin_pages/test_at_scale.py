@@ -13,6 +13,8 @@ from pytest_django import DjangoDbBlocker
 
 from accounts.models import User
 from spotify_auth.admin_pages import filters, lists
+from spotify_auth.history.tables import EVENTS as EVENTS_TABLE
+from spotify_auth.history.tables import ROUTINE
 from tests.support.admin import enter_admin
 
 TOKENS = "/admin/spotify_auth/spotifytoken/"
@@ -20,7 +22,7 @@ EVENTS = "/admin/spotify_auth/tokenevent/"
 ROWS = 50_000
 FIRST = 1_000_000
 """Their primary keys begin here."""
-BIG = {"spotify_auth_spotifytoken", "spotify_auth_tokenevent", "accounts_user"}
+BIG = {"spotify_auth_spotifytoken", EVENTS_TABLE, ROUTINE, "accounts_user"}
 
 # 50,000 users with two events each: every 300th is in some kind of trouble, and the six months
 # of nobody end soon.
@@ -44,10 +46,13 @@ SELECT {first} + n, 'scale-' || n, CASE WHEN n % 300 = 1 THEN 'revoked' ELSE 'ac
     CASE WHEN n % 300 = 5 THEN now() END, CASE WHEN n % 300 IN (4, 5) THEN 'http_503' ELSE '' END, 0
 FROM generate_series(1, {rows}) AS n;
 INSERT INTO spotify_auth_tokenevent (user_id, at, cause, outcome, rotated, worker, error)
-SELECT {first} + n % {rows} + 1, now() - (2 * {rows} - n) * interval '0.87 second', 'schedule',
-    CASE WHEN n = 1 THEN 'revoked' ELSE 'refreshed' END, true, 'w:1', ''
-FROM generate_series(1, 2 * {rows}) AS n;
+VALUES ({first} + 2, now() - (2 * {rows} - 1) * interval '0.87 second', 'admin', 'revoked', false,
+    'w:1', '');
+INSERT INTO spotify_auth_routineevent (user_id, at, rotated)
+SELECT {first} + n % {rows} + 1, now() - (2 * {rows} - n) * interval '0.87 second', true
+FROM generate_series(2, 2 * {rows}) AS n;
 ANALYZE accounts_user; ANALYZE spotify_auth_spotifytoken; ANALYZE spotify_auth_tokenevent;
+ANALYZE spotify_auth_routineevent;
 """
 
 
