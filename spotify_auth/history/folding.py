@@ -19,7 +19,7 @@ from django.db import connection, transaction
 from spotify_auth import chores
 from spotify_auth.conf import settings
 from spotify_auth.history.moments import last_event_at
-from spotify_auth.history.tables import FOLDED, ROUTINE
+from spotify_auth.history.tables import FOLDED, MAKE_MARK, ROUTINE
 
 ROUND = timedelta(hours=6)
 """How old an event is at least when it is folded, and how often a round begins: events of 6 to 12
@@ -37,7 +37,6 @@ def _milliseconds(seconds: str) -> str:
     return f"least(greatest(round(1000 * {seconds}), -2e9), 2e9)::int"
 
 
-_FIRST = "INSERT INTO spotify_auth_historymark (id) VALUES (1) ON CONFLICT DO NOTHING"
 _BEGIN = f"""
 UPDATE spotify_auth_historymark SET
     round_at = clock_timestamp(), round_is_over = false, folded_user = '',
@@ -142,7 +141,7 @@ def fold_some() -> tuple[int, bool]:
     Raises django.db.Error.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_FIRST)
+        cursor.execute(MAKE_MARK)
         parameters: dict[str, Any] = {"round": ROUND}
         cursor.execute(_BEGIN, parameters)
     with transaction.atomic(), connection.cursor() as cursor:

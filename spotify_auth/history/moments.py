@@ -37,5 +37,6 @@ def last_event_at(moment: str, *, table: str = EVENTS) -> str:
 def last_event_ago(ago: timedelta) -> int:
     """The id of the last event that is so old; less than any if there is none."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {last_event_at('now() - %s')}", [ago])
+        moment = "now() - make_interval(secs => %s)"
+        cursor.execute(f"SELECT {last_event_at(moment)}", [ago.total_seconds()])
         return int(cursor.fetchone()[0])

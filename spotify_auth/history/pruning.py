@@ -13,12 +13,10 @@ from django.db import connection, transaction
 
 from spotify_auth.conf import settings
 from spotify_auth.history.moments import last_event_at
-from spotify_auth.history.tables import EVENTS, FOLDED, IS_ROUTINE
+from spotify_auth.history.tables import EVENTS, FOLDED, IS_ROUTINE, MAKE_MARK
 
 STEP = 5000
 """Events that one transaction looks at."""
-
-_FIRST = "INSERT INTO spotify_auth_historymark (id) VALUES (1) ON CONFLICT DO NOTHING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,7 @@ def prune_some(part: Part, *, older_than: int | None = None) -> tuple[int, bool]
     days = _days(part, older_than)
     names = {"mark": part.mark, "table": part.table, "condition": part.condition}
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_FIRST)
+        cursor.execute(MAKE_MARK)
         cursor.execute(_MARK.format(**names))
         (after,) = cursor.fetchone()
         parameters = {"after": after, "step": STEP, "days": days}

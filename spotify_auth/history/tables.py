@@ -15,6 +15,9 @@ refusals, verdicts, appeals and recoveries, rescues, what people did and why, an
 page, a 401 or an administrator asked for. Lanes write routine successes into a table of their own
 (`refresh.store`); those that the previous version wrote are found by this."""
 
+MAKE_MARK: Final = "INSERT INTO spotify_auth_historymark (id) VALUES (1) ON CONFLICT DO NOTHING"
+"""SQL that makes the one row of HistoryMark."""
+
 
 class HistoryMark(models.Model):
     """How far house-keeping has come in the history: one row, which is also its lock.

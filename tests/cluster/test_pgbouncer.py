@@ -5,14 +5,11 @@ transaction leaves behind, or misses, shows.
 """
 
 import secrets
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -24,14 +21,12 @@ from django.urls import reverse
 from pytest_celery import CeleryBrokerCluster
 
 from accounts.models import User
-from dev import debian
 from dev.process import ROOT, free_port
-from dev.testing import temporary_directory
 from spotify_auth.models import Cause, SpotifyToken, TokenEvent
 from tests.support.fault_stack import default_database
 from tests.support.keys import NEW, OLD, in_base64, keys
 from tests.support.login import log_in
-from tests.support.pgbouncer import Pgbouncer
+from tests.support.pgbouncer import Pgbouncer, running
 from tests.support.processes import beat_process, wait_for, web_process, worker_process
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import account_of, make_due, token_of
@@ -49,17 +44,9 @@ def lifetime() -> int:
 
 @pytest.fixture
 def pgbouncer(transactional_db: None) -> Iterator[Pgbouncer]:
-    home = Path(tempfile.mkdtemp(prefix="pgbouncer-", dir=temporary_directory()))
-    home.chmod(0o755)  # root's pgbouncer, which becomes another user, passes through it
-    try:
-        # More than the lanes and the pages hold at the same time.
-        pooler = Pgbouncer(home, pool_size=LANES + 4)
-    except debian.Unavailable as reason:
-        shutil.rmtree(home)
-        pytest.skip(f"pgbouncer: {reason}")
-    yield pooler
-    pooler.stop()
-    shutil.rmtree(home)
+    # More than the lanes and the pages hold at the same time.
+    with running(pool_size=LANES + 4) as pooler:
+        yield pooler
 
 
 @pytest.fixture

@@ -1,20 +1,15 @@
 """Plans that PostgreSQL keeps for the read of a token: never in the way of anybody."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from django.db import connection as database
 
 from accounts.models import User
-from dev import debian
-from dev.testing import temporary_directory
 from spotify_auth import tokens
 from spotify_auth.prepared_statements import EXECUTIONS
 from tests.support.fault_stack import default_database
-from tests.support.pgbouncer import Pgbouncer
+from tests.support.pgbouncer import Pgbouncer, running
 from tests.support.processes import service_environment
 from tests.support.tokens import Connect, Elsewhere
 
@@ -23,16 +18,8 @@ ENOUGH = 2 * EXECUTIONS
 
 @pytest.fixture
 def pgbouncer() -> Iterator[Pgbouncer]:
-    home = Path(tempfile.mkdtemp(prefix="pgbouncer-", dir=temporary_directory()))
-    home.chmod(0o755)  # root's pgbouncer, which becomes another user, passes through it
-    try:
-        pooler = Pgbouncer(home, pool_size=2)
-    except debian.Unavailable as reason:
-        shutil.rmtree(home)
-        pytest.skip(f"pgbouncer: {reason}")
-    yield pooler
-    pooler.stop()
-    shutil.rmtree(home)
+    with running(pool_size=2) as pooler:
+        yield pooler
 
 
 def read_often(user: User) -> None:

@@ -1,14 +1,20 @@
 """A pgbouncer in transaction mode before the PostgreSQL of the tests."""
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+import pytest
 from django.db import connection
 
 from dev import debian
 from dev.postgres import owner
 from dev.process import free_port
+from dev.testing import temporary_directory
 from tests.support.processes import LocalProcess
 
 # Each transaction gets another session of the server, if there is one: whatever outlives a
@@ -97,3 +103,18 @@ UNION ALL SELECT 'channel' FROM pg_listening_channels()
 UNION ALL SELECT 'cursor' FROM pg_cursors WHERE is_holdable
 UNION ALL SELECT 'temporary table' FROM pg_class WHERE relnamespace = pg_my_temp_schema()
 """
+
+
+@contextmanager
+def running(*, pool_size: int) -> Iterator[Pgbouncer]:
+    """One that is stopped in the end; skips the test where there is no program for it."""
+    home = Path(tempfile.mkdtemp(prefix="pgbouncer-", dir=temporary_directory()))
+    home.chmod(0o755)  # root's pgbouncer, which becomes another user, passes through it
+    try:
+        pooler = Pgbouncer(home, pool_size=pool_size)
+    except debian.Unavailable as reason:
+        shutil.rmtree(home)
+        pytest.skip(f"pgbouncer: {reason}")
+    yield pooler
+    pooler.stop()
+    shutil.rmtree(home)
