@@ -93,6 +93,8 @@ def test_probes_that_are_refused_lengthen_the_pause() -> None:
 
     assert pauses == [2.0, 4.0, 5.0, 5.0]
     assert pause_after(pace, retry_after=30.0) == 30.0
+    for_hours = replace(pace, probes=5000)
+    assert pause_after(for_hours, retry_after=1.0) == 5.0
     assert pace.rate == 20.0
 
 
@@ -111,7 +113,7 @@ def test_it_rises_while_tokens_wait_faster_and_faster_and_is_forgotten_after_a_d
 
 
 def test_one_long_pause_between_two_looks_is_no_long_wait() -> None:
-    pace = Pace(rate=20.0, refused_at=0.0, looked_at=0.0, tried_for=3600.0)
+    pace = Pace(rate=20.0, refused_at=0.0, looked_at=0.0, tried_for=36_000.0)
 
     later = after_a_while(pace, now=80_000, carried=carried(0), waited=True)
 
@@ -125,6 +127,11 @@ def test_counts_the_window_its_densest_moment_and_what_came_after_a_429() -> Non
     assert Carried.of(counts, now=100.2, refused_at=98.7) == Carried(
         window=25, densest=8.0, since_refusal=12
     )
+
+
+@pytest.mark.parametrize(("ago", "densest"), [(0, 40.0), (1, 20.0), (4, 8.0), (9, 4.0)])
+def test_a_burst_is_seen_whose_answers_took_their_time(ago: int, densest: float) -> None:
+    assert Carried.of({100 - ago: 40}, now=100.1, refused_at=None).densest == densest
 
 
 @dataclass
@@ -234,3 +241,23 @@ def test_a_pace_that_was_learned_far_too_low_recovers_soon() -> None:
 
     assert pace.rate is not None
     assert pace.rate > 20
+
+
+def test_a_doubt_waits_while_trying_it_out_costs_a_long_pause() -> None:
+    pace = refused(Pace(), 0.0, carried(40, densest=40.0), retry_after=30.0)
+    low = pace.rate
+    assert low is not None
+    rates = {}
+    for now in range(5, 905, 5):
+        pace = after_a_while(pace, now=now, carried=carried(40), waited=True)
+        rates[now] = pace.rate or 0.0
+
+    assert rates[590] < 1.01 * low
+    assert rates[900] > 8 * low
+
+
+def test_a_pace_that_is_refused_is_not_doubted() -> None:
+    """It was kept to: a dense moment was let through by it, or came before it."""
+    pace = refused(Pace(rate=20.0, refused_at=100.0), 1000, carried(600, densest=90.0))
+
+    assert pace.doubted_to == 0.0
