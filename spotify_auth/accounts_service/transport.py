@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import certifi
 import pycurl
@@ -86,9 +87,10 @@ class Transport:
             (pycurl.CONNECTTIMEOUT_MS, milliseconds // 2),
             (pycurl.NOPROGRESS, False),
             # Blank is none; without these libcurl asks the environment.
-            (pycurl.PROXY, route.proxy),
+            (pycurl.PROXY, with_port(route.proxy)),
             (pycurl.NOPROXY, ""),
             (pycurl.CAINFO, route.authorities),
+            (pycurl.PROXY_CAINFO, route.authorities),
             (pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2),
             (pycurl.MAXCONNECTS, 1),
             (pycurl.MAXAGE_CONN, int(tcp.LONGEST_REST_SECONDS)),
@@ -144,6 +146,16 @@ class Transport:
         kept = select.poll()
         kept.register(descriptor, select.POLLIN)
         return bool(kept.poll(0))
+
+
+def with_port(proxy: str) -> str:
+    """The proxy's address with its port: without one libcurl would ask 1080."""
+    try:
+        parts = urlsplit(proxy)
+        usual = None if parts.port else {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return proxy  # no address: it will not be found
+    return f"{parts.scheme}://{parts.netloc}:{usual}" if usual else proxy
 
 
 def _prepare(options: Iterable[tuple[int, int, int]], descriptor: int, _purpose: int) -> int:

@@ -276,6 +276,42 @@ def test_a_proxy_is_told_where_to_and_nothing_of_ours(
     ]
 
 
+def test_a_proxy_that_speaks_tls_is_trusted_as_spotify_is(
+    authority: Authority, settings: Settings
+) -> None:
+    asked: list[bytes] = []
+
+    def talk(connection: socket.socket) -> None:
+        with tls.wrap_socket(connection.dup(), server_side=True) as inside:
+            asked.append(inside.recv(65_536))
+
+    tls = authority.server_context()
+    with speaking(talk) as port:
+        settings.SPOTIFY_ACCOUNTS_URL = "https://accounts.invalid"
+        settings.OUTBOUND_PROXY_URL = f"https://127.0.0.1:{port}"
+
+        refresh("any")
+
+    assert asked[0].startswith(b"CONNECT accounts.invalid:443 ")
+
+
+@pytest.mark.parametrize(
+    ("setting", "proxy"),
+    [
+        ("", ""),
+        ("http://proxy", "http://proxy:80"),
+        ("https://us%40er:pass@proxy", "https://us%40er:pass@proxy:443"),
+        ("http://[::1]/", "http://[::1]:80"),
+        ("http://proxy:3128", "http://proxy:3128"),
+        ("socks5h://proxy", "socks5h://proxy"),
+        ("http://proxy:port", "http://proxy:port"),
+    ],
+)
+def test_a_proxy_without_a_port_has_the_usual_one(setting: str, proxy: str) -> None:
+    """As for the Web API. libcurl would ask port 1080."""
+    assert transport.with_port(setting) == proxy
+
+
 def test_what_is_sent(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The same each time: no cookie of the one before, and nothing from the environment."""
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
