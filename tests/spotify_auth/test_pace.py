@@ -1,6 +1,7 @@
 """The pace that all processes share, on a real Redis and beside limits of the sandbox."""
 
 import time
+from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,8 +16,10 @@ from spotify_auth.cooldown import Admission
 from spotify_auth.figures.tables import StatusCount
 from spotify_auth.login_failures import LoginFailed
 from spotify_auth.models import SpotifyToken
+from spotify_auth.pace_rule import Pace
 from spotify_auth.refresh import lanes, need
 from spotify_auth.refresh.attempts import Attempts
+from spotify_auth.refresh.own_pace import OwnPace
 from spotify_auth.refresh.process import process
 from tests.support.claims import begin
 from tests.support.paces import learned, plant
@@ -110,6 +113,52 @@ def test_a_permit_of_a_lane_that_ends_is_anothers(no_cooldown: None) -> None:
     lane.flush()
     ask(another)
     assert another.permit.comes
+
+
+@pytest.mark.parametrize("seconds", [0.0, 2 + pace.STALE_SECONDS], ids=["early", "late"])
+def test_a_permit_is_good_at_its_moment_only(no_cooldown: None, seconds: float) -> None:
+    plant(pace_rule.LOWEST)
+    lane = Attempts(may_wait=True)
+    ask(lane)  # its next permit comes in two seconds
+    lane.permit.kept -= 1000 * seconds
+
+    assert ask(lane) is Admission.WAIT
+
+
+def test_a_clock_of_redis_that_went_back_keeps_nobody_waiting(
+    no_cooldown: None, settings: Settings
+) -> None:
+    plant(pace_rule.LOWEST)
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.hset(pace.KEYS[0], "next", (time.time() + 3600) * 1000)
+
+    assert ask() is Admission.GO
+
+
+def test_who_learns_at_the_same_time_as_another_begins_with_what_that_has_learned(
+    no_cooldown: None,
+) -> None:
+    plant(8.0)
+    rates = []
+
+    def learn(seen: pace.Known) -> Pace:
+        rates.append(seen.pace.rate)
+        if len(rates) == 1:
+            plant(3.0)  # another process
+        return seen.pace
+
+    pace._change(learn)
+
+    assert rates == [8.0, 3.0]
+    assert learned() == 3.0
+
+
+def test_what_was_carried_long_ago_is_forgotten(no_cooldown: None, settings: Settings) -> None:
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.hset(pace.KEYS[1], int(time.time()) - 1000, 5)
+        ask()
+
+        assert client.hlen(pace.KEYS[1]) == 1
 
 
 @pytest.mark.parametrize(("age", "forgotten"), [(DAY - 60, False), (DAY, True)])
@@ -241,6 +290,7 @@ def test_what_was_learned_without_redis_is_shared_when_it_is_back(
 ) -> None:
     plant(8.0)
     ask()
+    ask()  # of two lanes this process has one: half of the pace
     url = lose_redis(settings)
     attempts = [begin() for _ in range(2)]
     assert [attempt.admission for attempt in attempts] == [Admission.GO, Admission.WAIT]
@@ -250,9 +300,37 @@ def test_what_was_learned_without_redis_is_shared_when_it_is_back(
     settings.REDIS_URL = url
     lane = Attempts()
     ask(lane)
+    ask(lane)  # for an appeal, say, before it looks
     lane.permit.look()
 
     assert learned() == pytest.approx(8 * pace_rule.AGAIN_SHARE)
+
+
+def test_without_redis_the_pace_rises_while_lanes_wait() -> None:
+    for waits in (False, True):
+        own = OwnPace()
+        own.told(1.0, share=1.0)
+        own.wait(longest=0.0)
+        if waits:
+            own.wait(longest=0.0)
+        assert own._alone
+        own._alone = replace(own._alone, looked_at=own._alone.looked_at - 20)
+
+        own.wait(longest=0.0)
+
+        assert own._alone.rate
+        assert (own._alone.rate > 1.0) is waits
+
+
+def test_without_redis_what_is_refused_was_not_carried() -> None:
+    own = OwnPace()
+    for _ in range(20):
+        own.count()
+
+    own.refused(began=0.0, retry_after=1.0)
+
+    assert own._alone
+    assert own._alone.evidence == 19
 
 
 def test_a_redis_that_lost_its_memory_is_told_what_workers_know(
