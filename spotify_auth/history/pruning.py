@@ -23,7 +23,6 @@ STEP = 5000
 class Part:
     """A part of the history with an age of its own."""
 
-    name: str
     table: str
     mark: str
     """The column of HistoryMark that says how far it is pruned."""
@@ -33,29 +32,35 @@ class Part:
 
 
 PARTS: Final = (
-    Part("all events", EVENTS, "all_to", "TOKEN_EVENT_RETENTION_DAYS"),
-    Part("folded routine events", FOLDED, "folded_to", "ROUTINE_EVENT_RETENTION_DAYS"),
-    Part(
-        *("routine events of the previous version", EVENTS, "routine_to"),
-        *("ROUTINE_EVENT_RETENTION_DAYS", IS_ROUTINE),
-    ),
+    Part(EVENTS, "all_to", "TOKEN_EVENT_RETENTION_DAYS"),
+    Part(FOLDED, "folded_to", "ROUTINE_EVENT_RETENTION_DAYS"),
+    # The previous version's.
+    Part(EVENTS, "routine_to", "ROUTINE_EVENT_RETENTION_DAYS", IS_ROUTINE),
 )
 
 _MARK = "SELECT {mark} FROM spotify_auth_historymark FOR UPDATE"
-# Ids rise with time, but not to the millisecond: the step ends before the first that is not too
-# old. What lies a day ahead was written while the database's clock did: its neighbours tell.
-_OLD = """
-(at < statement_timestamp() - make_interval(days => %(days)s)
- OR at > statement_timestamp() + interval '1 day')
-"""
+_AHEAD = "(at > statement_timestamp() + interval '1 day')"
+# Ids rise with time, but not to the millisecond: a step ends before the first event that is neither
+# too old nor a day ahead. What lies ahead was written while the database's clock did, and is as old
+# as what follows it; or the clock has been set back, and then nothing that follows is too old.
 _NEXT = f"""
-SELECT coalesce(min(id) FILTER (WHERE NOT {_OLD}) - 1, max(id)), count(*)
-FROM (
-    SELECT id, at FROM ONLY {{table}}
+WITH looked_at AS (
+    SELECT id, at < statement_timestamp() - make_interval(days => %(days)s) AS old,
+           {_AHEAD} AS ahead
+    FROM ONLY {{table}}
     WHERE id > %(after)s AND id <= (SELECT counted_to FROM spotify_auth_rolledup)
     ORDER BY id LIMIT %(step)s
-) AS next_ones
+), young AS (
+    SELECT min(id) AS id FROM looked_at WHERE NOT old AND NOT ahead
+)
+SELECT max(id) FILTER (WHERE old AND (id > (SELECT id FROM young)) IS NOT TRUE), max(id),
+       bool_and(ahead), count(*)
+FROM looked_at
 """  # noqa: S608  (constants of this app)
+_WHAT_FOLLOWS_IS_OLD = f"""
+SELECT at < statement_timestamp() - make_interval(days => %(days)s) FROM ONLY {{table}}
+WHERE id > %(last)s AND NOT {_AHEAD} ORDER BY id LIMIT 1
+"""  # noqa: S608
 _HOW_MANY = """
 SELECT count(*) FROM ONLY {table} WHERE id > %(after)s AND id <= %(last)s AND {condition}
 """
@@ -78,8 +83,13 @@ def prune_some(part: Part, *, older_than: int | None = None) -> tuple[int, bool]
         (after,) = cursor.fetchone()
         parameters = {"after": after, "step": STEP, "days": days}
         cursor.execute(_NEXT.format(**names), parameters)
-        parameters["last"], looked_at = cursor.fetchone()
-        if parameters["last"] is None or parameters["last"] <= after:
+        parameters["last"], last_looked_at, all_ahead, looked_at = cursor.fetchone()
+        if all_ahead:
+            parameters["last"] = last_looked_at
+            cursor.execute(_WHAT_FOLLOWS_IS_OLD.format(**names), parameters)
+            if cursor.fetchone() != (True,):
+                return 0, False
+        if parameters["last"] is None:
             return 0, False
         cursor.execute(_DELETE.format(**names), parameters)
         deleted: int = cursor.rowcount

@@ -80,6 +80,29 @@ def test_an_event_whose_clock_was_ahead_keeps_nothing_from_being_deleted(user: U
     assert TokenEvent.objects.count() == 1
 
 
+@pytest.mark.parametrize(
+    ("days", "left"),
+    [
+        ((-500, -500, -500, -500, -499), 5),  # the clock has been set back, just now
+        ((-500, -500, -500, -500, 0), 5),  # and time goes on from there
+        ((-30, -30, -30, -30, 1), 5),  # it was ahead, when is not known yet
+        ((-30, -30, -30, -30, 401, 1), 1),
+        ((402, -30, -30, -30, -30, 401, 1), 1),
+        ((402, -30, -30, 1, 401), 4),
+    ],
+)
+def test_what_lies_ahead_is_as_old_as_what_follows(
+    user: User, days: tuple[int, ...], left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "STEP", 2)
+    for each in days:
+        write(user, each, Cause.LOGIN, Outcome.CONNECTED)
+
+    housekeeping.delete_expired()
+
+    assert TokenEvent.objects.count() == left
+
+
 def test_a_step_reads_only_what_it_looks_at(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a table, nor the entries of those that earlier steps have deleted."""
     fill = (
