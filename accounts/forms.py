@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from django import forms
-from django.contrib.auth import authenticate
+from django.contrib.auth import authenticate, update_session_auth_hash
 
 from accounts.models import User
 from accounts.password_tries import Try
@@ -46,7 +46,11 @@ class LinkForm(forms.Form):
         user = self._request.user
         tried = Try(self._request, user.username or "")
         tried.begin()
-        if authenticate(self._request, username=user.username, password=password) != user:
+        known = authenticate(self._request, username=user.username, password=password)
+        if not isinstance(known, User) or known != user:
             raise forms.ValidationError("That is not your password. Nothing was linked.")
+        if known.password != user.password:
+            # Django has hashed it anew, as after an upgrade, and every session depends on the hash.
+            update_session_auth_hash(self._request, known)
         tried.succeeded()
         return password

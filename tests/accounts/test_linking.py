@@ -10,6 +10,7 @@ import pytest
 import redis
 from django.conf import settings
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
@@ -97,6 +98,21 @@ def test_an_administrator_links_with_the_password(
 
 def test_spotify_asks_which_account_to_link(browser: Client) -> None:
     assert begin_link(browser)["show_dialog"] == "true"
+
+
+def test_a_password_that_is_hashed_anew_ends_no_session(
+    browser: Client, spotify: Sandbox, administrator: User
+) -> None:
+    """As Django does when a password is typed for the first time after an upgrade."""
+    administrator.password = PBKDF2PasswordHasher().encode(PASSWORD, "salt", iterations=2)
+    administrator.save()
+    browser.force_login(administrator)
+
+    response = link(browser, spotify)
+
+    assert response.status_code == 302
+    assert users.account_of(administrator) == spotify.stats("user-1")["account_id"]
+    assert User.objects.get().password != administrator.password
 
 
 @pytest.mark.parametrize("password", ["wrong", "", PASSWORD + " "])
