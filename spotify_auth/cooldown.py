@@ -5,6 +5,8 @@ when Spotify limits us, refuses our own credentials, or answers nobody (`refresh
 When the pause is over it is half-open: one lane goes first and probes. A grant closes the
 cool-down, and what started it starts it again. Without a probe it closes by itself.
 
+After a 429 nobody probes: Spotify has said when it is over, and from then on all keep a `pace`.
+
 All times are Redis's, in milliseconds in the scripts. Redis holds no truth: while it is
 away there is no pause, and work goes on.
 """
@@ -23,6 +25,8 @@ CLIENT_REFUSED_SECONDS = 60.0
 UNAVAILABLE_SECONDS = 5.0
 RATE_LIMITED_SECONDS = 30.0
 """For a 429 without a usable Retry-After."""
+SHORT_SECONDS = 5.0
+"""A lane waits for the end of a pause that is no longer, if Spotify has limited us."""
 LONGEST_SECONDS = 3600.0
 _HALF_OPEN_MILLISECONDS = 60_000
 """How long after a pause only a probe may ask. Without one, since every token that is due has a
@@ -31,15 +35,21 @@ failure of its own, all may ask again then."""
 KEYS = [f"spotify_auth:cooldown:{name}" for name in ("pause", "half_open", "probe")]
 _PAUSE, _HALF_OPEN, _PROBE = KEYS
 
-ADMIT = """
+ADMIT = f"""
 local function admit(pause, half_open, probe, lane, milliseconds)
     if redis.call('EXISTS', pause) == 1 then return 'paused' end
     if redis.call('EXISTS', half_open) == 0 then return 'go' end
     if redis.call('GET', probe) == lane then return 'probe' end
     return redis.call('SET', probe, lane, 'NX', 'PX', milliseconds) and 'probe' or 'paused'
 end
+-- How many ms a lane that is paused should wait for; 0: it should end.
+local function short_pause(pause)
+    if redis.call('GET', pause) ~= 'rate_limited' then return 0 end
+    local left = redis.call('PTTL', pause)
+    return left <= {SHORT_SECONDS * 1000:.0f} and left or 0
+end
 """
-"""A Lua function for the script that asks before each exchange (`refresh.attempts`). Its
+"""Lua functions for the script that asks before each exchange (`refresh.attempts`). Its
 answers are those of `Admission`. The lane that probes is answered `probe` again."""
 
 # A pause is never shortened by a later, shorter one. 1 if there was none before.
@@ -104,9 +114,8 @@ def start(reason: Reason, *, seconds: float) -> bool:
 def start_or_raise(reason: Reason, *, seconds: float) -> bool:
     """The same for a caller that cannot go on without it. Raises redis.RedisError."""
     milliseconds = int(min(max(seconds, 1.0), LONGEST_SECONDS) * 1000)
-    fresh = redis_client.run(
-        _START, keys=KEYS, args=[milliseconds, reason.value, _HALF_OPEN_MILLISECONDS]
-    )
+    half_open = 0 if reason is Reason.RATE_LIMITED else _HALF_OPEN_MILLISECONDS
+    fresh = redis_client.run(_START, keys=KEYS, args=[milliseconds, reason.value, half_open])
     # Our own credentials, or an outage: no token is kept fresh until an operator looks.
     expected = reason in {Reason.RATE_LIMITED, Reason.RESTORING}
     level = logging.WARNING if expected else logging.ERROR

@@ -72,12 +72,12 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', now)
 if not redis.call('ZSCORE', KEYS[6], ARGV[4])
         and redis.call('ZCARD', KEYS[6]) >= tonumber(ARGV[5]) then
-    return {{'full', '', '', 0, ''}}
+    return {{'full', '', '', 0, 0}}
 end
 redis.call('ZADD', KEYS[6], now + ARGV[6], ARGV[4])
 
 local admission = admit(KEYS[3], KEYS[4], KEYS[5], ARGV[4], ARGV[6])
-if admission == 'paused' then return {{admission, '', '', 0, ''}} end
+if admission == 'paused' then return {{admission, '', '', 0, short_pause(KEYS[3])}} end
 local go, paced = permit(
     KEYS[7], KEYS[8], KEYS[6], now, tonumber(ARGV[7]), ARGV[8] == '1', admission == 'probe'
 )
@@ -170,7 +170,10 @@ class Attempt:
         finally:
             lane.forget_stored()
         self.admission = Admission(admission.decode())
-        lane.permit.told(paced, goes=self.admitted)
+        if self.admission in {Admission.PAUSED, Admission.FULL}:
+            lane.permit.refused(int(paced))
+        else:
+            lane.permit.told(paced, goes=self.admitted)
         state = earlier.decode()
         self.lost_before = state == _UNANSWERED or (state.startswith(_BEGUN) and not unresolved)
         # A saved grant is the answer that an unresolved attempt may still save.

@@ -22,14 +22,15 @@ class Permit:
         self._good_at = 0.0
         """The same by `time.monotonic()`."""
         self._taken_alone = False
+        self._pause_ends = False
         self._look = 0
         self._lesson: float | None = None
         self._was_away = False
 
     @property
     def comes(self) -> bool:
-        """Whether one will come that is worth waiting for."""
-        return self.kept > 0 or self._taken_alone
+        """Whether one will come, or a pause will end, that is worth waiting for."""
+        return self.kept > 0 or self._taken_alone or self._pause_ends
 
     def wait(self, stopping: Event) -> None:
         """Wait until it is good, or until the process stops: a few seconds at most."""
@@ -39,7 +40,8 @@ class Permit:
 
     def told(self, paced: bytes, *, goes: bool) -> None:
         """Redis has answered: `paced` is what `pace.PERMIT` says."""
-        self.kept, self._taken_alone, shared, share = 0.0, False, None, 1.0
+self._forget()
+        shared, share = None, 1.0
         self._was_away |= process.own_pace.is_alone
         self._lesson = process.own_pace.back() or self._lesson
         if paced:
@@ -54,9 +56,18 @@ class Permit:
         if (goes or paced) and self._look != pace.LOST:
             process.own_pace.told(shared, share=share)
 
+    def refused(self, milliseconds: int) -> None:
+        """Redis has answered that this lane may not go, and for how long it should wait; 0: end."""
+        self._forget()
+        self._pause_ends = self.may_wait and milliseconds > 0
+        self._good_at = time.monotonic() + milliseconds / 1000
+
+    def _forget(self) -> None:
+        self.kept, self._taken_alone, self._pause_ends = 0.0, False, False
+
     def taken_alone(self) -> bool:
         """Redis is away: take a permit of this process; whether the lane may go now."""
-        now, self.kept = time.monotonic(), 0.0
+        now, self.kept, self._pause_ends = time.monotonic(), 0.0, False
         if self._taken_alone and now >= self._good_at:
             self._taken_alone = False
         else:

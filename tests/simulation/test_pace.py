@@ -73,12 +73,13 @@ def test_every_user_is_stale_or_fresh() -> None:
 
 def test_a_goal_that_one_seed_misses_is_missed() -> None:
     good = Result(case=CASE, calls=1000, refused=9, behind_granted=96, behind_allowed=100.0)
-    bad = replace(good, refused=11, behind_granted=94, stale=[5] * 600 + [0])
-    oracle = replace(good, stale=[5] * 540 + [0])
+    bad = replace(good, refused=11, behind_granted=94, stale=[5] * 600 + [0] * 60)
+    oracle = replace(good, stale=[5] * 540 + [0] * 60)
 
     assert misses([good, good], [oracle]) == []
     assert misses([good, bad], [oracle]) == [
-        "MISSED: minutes",
+        "MISSED: first",
+        "MISSED: for good",
         "MISSED: limit used",
         "MISSED: 429s",
     ]

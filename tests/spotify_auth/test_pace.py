@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from dev.process import free_port
 from spotify_auth import cooldown, login, pace, pace_rule
-from spotify_auth.cooldown import Admission
+from spotify_auth.cooldown import Admission, Reason
 from spotify_auth.figures.tables import StatusCount
 from spotify_auth.login_failures import LoginFailed
 from spotify_auth.models import SpotifyToken
@@ -83,6 +83,20 @@ def test_a_lane_that_waits_takes_the_token_that_is_most_urgent_then(
 
     refreshed = sorted([first, second, urgent], key=lambda user: token_of(user).refreshed_at)
     assert refreshed == [first, urgent, second]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("reason", "seconds", "taken"),
+    [(Reason.RATE_LIMITED, 1, 1), (Reason.RATE_LIMITED, 60, 0), (Reason.UNAVAILABLE, 1, 0)],
+)
+def test_a_lane_waits_for_the_end_of_a_short_pause_that_spotify_asked_for(
+    connect: Connect, reason: Reason, seconds: float, taken: int
+) -> None:
+    connect("user-1")
+    cooldown.start(reason, seconds=seconds)
+
+    assert lanes.run_lane() == taken
 
 
 def test_a_lane_that_would_have_to_wait_long_ends(no_cooldown: None) -> None:
@@ -196,7 +210,7 @@ def test_it_rises_while_lanes_wait(no_cooldown: None, settings: Settings) -> Non
 def test_a_probe_needs_no_permit(no_cooldown: None) -> None:
     plant(pace_rule.LOWEST)
     ask()
-    cooldown.start(cooldown.Reason.RATE_LIMITED, seconds=1)
+    cooldown.start(cooldown.Reason.UNAVAILABLE, seconds=1)
 
     wait_for(lambda: ask() is Admission.PROBE, what="the end of the pause")
 

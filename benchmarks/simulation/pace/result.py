@@ -39,6 +39,18 @@ class Result:
         return math.inf if last == len(self.stale) - 1 else (last + 1) / MINUTE
 
     @property
+    def first_minutes(self) -> float:
+        """Until nobody was stale for a minute; some may be again later. Inf if that never came."""
+        if not any(self.stale):
+            return 0.0
+        well = 0
+        for second, users in enumerate(self.stale):
+            well = 0 if users else well + 1
+            if well == MINUTE:
+                return (second + 1 - MINUTE) / MINUTE
+        return math.inf
+
+    @property
     def used(self) -> float:
         """The share of the limit that was granted while the service was behind."""
         return self.behind_granted / self.behind_allowed if self.behind_allowed else 1.0

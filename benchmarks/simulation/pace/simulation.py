@@ -2,8 +2,8 @@
 
 Within a second, lanes, permits, the limit and answers are counted, in steps; then the tokens that
 were taken, the most urgent first, get what their step was answered. A 429 is known when the answer
-comes: what began meanwhile is refused as well, and all pause. After a pause one lane goes first,
-and the others come back at the next sweep, unless a pace is known.
+comes: what began meanwhile is refused as well, and all pause. Lanes wait for the end of a short
+pause, and come back at the next sweep after a longer one. Without a pace, one lane goes first.
 """
 
 from collections import deque
@@ -21,9 +21,10 @@ from benchmarks.simulation.pace.scenario import (
     SWEEP_SECONDS,
     Case,
     Kind,
+    Pacing,
     RetryAfter,
 )
-from spotify_auth import schedule
+from spotify_auth import cooldown, schedule
 from spotify_auth.refresh.history import FAILED_IN_A_ROW
 
 STEPS = 10
@@ -179,8 +180,9 @@ class PaceSimulation:
             seconds = self._retry_after(now)
             seconds = self.pacer.refused(now, begun_at=began * STEP_SECONDS, retry_after=seconds)
             self.paused_until = max(self.paused_until, now + seconds)
-            self.half_open = True
-        if refused:
+        if refused and self.case.pacing is Pacing.NONE:
+            self.half_open, self.open = True, 0
+        elif refused and self.paused_until - now > cooldown.SHORT_SECONDS:
             self.open = 0
 
     def _retry_after(self, now: float) -> float:

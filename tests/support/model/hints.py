@@ -106,11 +106,11 @@ class Hints:
         self.probing_until = now + LONGEST_EXCHANGE
         return True, True
 
-    def start_pause(self, now: float, seconds: float) -> None:
+    def start_pause(self, now: float, seconds: float, *, half_open: float = HALF_OPEN) -> None:
         if self.away:
             return
         self.paused_until = max(self.paused_until or 0.0, now + seconds)
-        self.half_open_until, self.probing_until = self.paused_until + HALF_OPEN, None
+        self.half_open_until, self.probing_until = self.paused_until + half_open, None
 
     def pause_is_over(self) -> None:
         if not self.away:

@@ -347,7 +347,8 @@ class Model:
             return self._refused(flight, person)
         error = answer.error
         if answer.kind is Kind.LIMITED:
-            self.hints.start_pause(self.now, answer.seconds or PAUSE_WHEN_LIMITED)
+            seconds = answer.seconds or PAUSE_WHEN_LIMITED
+            self.hints.start_pause(self.now, seconds, half_open=0.0)
             error = "rate_limited"
         elif answer.kind is Kind.CLIENT_REFUSED:
             error = "invalid_client"
@@ -362,7 +363,8 @@ class Model:
 
     def _appeal_again(self, flight: Flight, person: Person, answer: Answer) -> Outcome:
         if answer.kind is Kind.LIMITED:
-            self.hints.start_pause(self.now, answer.seconds or PAUSE_WHEN_LIMITED)
+            seconds = answer.seconds or PAUSE_WHEN_LIMITED
+            self.hints.start_pause(self.now, seconds, half_open=0.0)
         refused = answer.kind is Kind.REFUSED or (
             answer.kind is Kind.CLIENT_REFUSED and not self._clients_are_refused(person)
         )
