@@ -40,10 +40,8 @@ class Permit:
 
     def told(self, paced: bytes, *, goes: bool) -> None:
         """Redis has answered: `paced` is what `pace.PERMIT` says."""
-self._forget()
+        self._answered()
         shared, share = None, 1.0
-        self._was_away |= process.own_pace.is_alone
-        self._lesson = process.own_pace.back() or self._lesson
         if paced:
             now, self.kept, interval, look, lanes = map(float, paced.split())
             self._look = max(self._look, int(look))
@@ -52,18 +50,19 @@ self._forget()
             share = min(max(process.running.count, 1) / max(lanes, 1), 1)
         if goes:
             process.own_pace.count()
-        # Who is turned away is told nothing of the pace.
-        if (goes or paced) and self._look != pace.LOST:
+        if self._look != pace.LOST:
             process.own_pace.told(shared, share=share)
 
     def refused(self, milliseconds: int) -> None:
         """Redis has answered that this lane may not go, and for how long it should wait; 0: end."""
-        self._forget()
+        self._answered()
         self._pause_ends = self.may_wait and milliseconds > 0
         self._good_at = time.monotonic() + milliseconds / 1000
 
-    def _forget(self) -> None:
+    def _answered(self) -> None:
         self.kept, self._taken_alone, self._pause_ends = 0.0, False, False
+        self._was_away |= process.own_pace.is_alone
+        self._lesson = process.own_pace.back() or self._lesson
 
     def taken_alone(self) -> bool:
         """Redis is away: take a permit of this process; whether the lane may go now."""
