@@ -8,6 +8,7 @@ the report still says what was raised, and in which lines.
 """
 
 import functools
+import sys
 import traceback
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -19,25 +20,28 @@ T = TypeVar("T")
 def forgets_variables(function: Callable[P, T]) -> Callable[P, T]:
     """A function that leaves no variable in the traceback of an exception that it raises.
 
-    Its own arguments are forgotten too. What its caller holds is the caller's to hide.
+    Its own arguments are forgotten too. What its caller holds is the caller's to hide, and so is
+    an exception that the caller handles meanwhile: to clear the frame of a coroutine that waits for
+    this function would end it.
     """
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        handled = sys.exception()
         try:
             return function(*args, **kwargs)
         except BaseException as error:
             del args, kwargs
-            _forget(error)
+            _forget(error, but=handled)
             raise
 
     return call
 
 
-def _forget(error: BaseException | None) -> None:
+def _forget(error: BaseException, *, but: BaseException | None) -> None:
     """Clear the frames of an exception, and of all that led to it; those that run stay."""
-    seen: set[int] = set()
-    waiting = [error]
+    seen = {id(but)} - {id(error)}
+    waiting: list[BaseException | None] = [error]
     while waiting:
         each = waiting.pop()
         if each is None or id(each) in seen:

@@ -1,9 +1,11 @@
 """Functions that leave no variable in the traceback of what they raise."""
 
+import contextlib
 import traceback
 from collections.abc import Callable, Iterator
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 
 from spotify_auth.secrecy import forgets_variables
 
@@ -75,3 +77,33 @@ def test_it_is_the_same_function_otherwise() -> None:
         return number * times
 
     assert (double(2), double(2, times=3), double.__doc__) == (4, 6, "Twice.")
+
+
+def test_a_coroutine_that_waits_while_it_handles_an_exception_goes_on() -> None:
+    async def view() -> str:
+        try:
+            raise KeyError
+        except KeyError:
+            with contextlib.suppress(UnlikelyError):
+                await sync_to_async(forgets_variables(below))("secret")
+        return "answered"
+
+    assert async_to_sync(view)() == "answered"
+
+
+def test_what_the_caller_handles_is_forgotten_if_it_is_raised_again() -> None:
+    @forgets_variables
+    def again(error: Exception, token: str) -> None:
+        raise error from ValueError(len(token))
+
+    shown = ""
+    try:
+        try:
+            raise UnlikelyError
+        except UnlikelyError as handled:
+            again(handled, "a-token")
+    except UnlikelyError as error:
+        shown = variables_of(error)
+
+    assert "again" in shown
+    assert "a-token" not in shown
