@@ -121,7 +121,8 @@ def test_processes_share_the_permits_and_give_back_what_they_do_not_use(
         moments = client.time()
         client.hset(
             pace.KEYS[0],
-            mapping={"rate": "10", "level": "10", "at": moments[0], "looked_at": moments[0]},
+            # Nobody has called for an hour.
+            mapping={"rate": "10", "at": moments[0] - 3600, "looked_at": moments[0]},
         )
     given = []
     for _ in range(4):
@@ -186,6 +187,7 @@ def test_without_redis_a_process_paces_itself_and_when_it_is_back_all_agree_agai
     ask_too_much(user)
     spotify.clear()
     pause._memory.all_until, pause._memory.endpoints = 0.0, {}
+    pace._memory.at -= 3600  # nobody has called for an hour
 
     made = call(user, ENDPOINTS[2], times=30)
 
@@ -208,8 +210,10 @@ def test_the_pace_rises_while_calls_go_without(
     assert before
     spotify.clear()
     pauses_are_over(settings)
+    call(user, ENDPOINTS[2], times=30)
     with redis.Redis.from_url(settings.REDIS_URL) as client:
-        client.hset(pace.KEYS[0], mapping={"looked_at": "0", "waited": "1"})
+        client.hset(pace.KEYS[0], "looked_at", "0")
+    pause._memory.look_at = 0.0
 
     call(user, ENDPOINTS[2], times=1)
 
