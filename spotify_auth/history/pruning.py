@@ -102,25 +102,28 @@ def prune_some(part: Part, *, older_than: int | None = None) -> tuple[int, bool]
     return deleted, looked_at == STEP
 
 
+_MOMENT = "statement_timestamp() - make_interval(days => %(days)s)"
 _COUNT = """
 SELECT count(*) FROM ONLY {table}
-WHERE id > (SELECT coalesce(max({mark}), 0) FROM spotify_auth_historymark)
-  AND id <= {last} AND {condition}
+WHERE id > greatest(%(counted)s, (SELECT coalesce(max({mark}), 0) FROM spotify_auth_historymark))
+  AND id <= %(last)s AND {condition}
 """
 
 
-def count_old(part: Part, *, older_than: int | None = None) -> int:
-    """How many events are too old, almost exactly. Raises django.db.Error."""
-    moment = "statement_timestamp() - make_interval(days => %(days)s)"
-    sql = _COUNT.format(
-        table=part.table,
-        mark=part.mark,
-        last=last_event_at(moment, table=f"ONLY {part.table}"),
-        condition=part.condition,
-    )
+def count_old(*, older_than: int | None = None) -> int:
+    """How many events are too old, almost exactly, each once. Raises django.db.Error."""
+    total, counted = 0, dict.fromkeys((part.table for part in PARTS), 0)
     with connection.cursor() as cursor:
-        cursor.execute(sql, {"days": _days(part, older_than)})
-        return int(cursor.fetchone()[0])
+        for part in PARTS:
+            last_old = last_event_at(_MOMENT, table=f"ONLY {part.table}")
+            cursor.execute(f"SELECT {last_old}", {"days": _days(part, older_than)})
+            (last,) = cursor.fetchone()
+            names = {"table": part.table, "mark": part.mark, "condition": part.condition}
+            parameters = {"counted": counted[part.table], "last": last}
+            cursor.execute(_COUNT.format(**names), parameters)
+            total += cursor.fetchone()[0]
+            counted[part.table] = last
+    return total
 
 
 def _days(part: Part, older_than: int | None) -> int:

@@ -36,7 +36,7 @@ class PruneCommand:
         if days is not None and days < 1:
             raise CommandError("--older-than must be a day or more.", returncode=2)
         roll_up.roll_up()  # only what is counted is deleted
-        total = sum(pruning.count_old(part, older_than=days) for part in pruning.PARTS)
+        total = pruning.count_old(older_than=days)
         if not total:
             out.write(f"No event is {_age(days)}.")
             return

@@ -279,6 +279,19 @@ def test_old_history_is_deleted_in_batches(
     assert user.token_events.count() == 2
 
 
+def test_what_is_to_be_deleted_is_counted_once(connect: Connect) -> None:
+    """The previous version's routine events are too old as such, and as events."""
+    user = connect()
+    user.token_events.all().delete()
+    for days in (500, 60, 1):
+        TokenEvent.objects.create(
+            user=user, at=Now() - timedelta(days=days), cause="schedule", outcome="refreshed"
+        )
+
+    assert pruning.count_old() == pruning.count_old(older_than=30) == 2
+    assert "Done. 2 events" in tokens("prune", "--no-input")
+
+
 def test_no_query_reads_a_whole_table(connect: Connect) -> None:
     connect()
     with transaction.atomic(), database.cursor() as cursor:
