@@ -12,7 +12,15 @@ from django.db import Error, ProgrammingError, connections
 from django.utils.module_loading import import_string
 
 from spotify_auth.conf import settings
-from spotify_auth.doctor import background, database, project, redis_server, spotify, stored_keys
+from spotify_auth.doctor import (
+    background,
+    database,
+    kept_history,
+    project,
+    redis_server,
+    spotify,
+    stored_keys,
+)
 from spotify_auth.doctor.findings import Check, Finding, problem
 from spotify_auth.doctor.redaction import redacted
 from spotify_auth.text import one_line
@@ -32,6 +40,7 @@ CHECKS = (
     Check(name="sweep", look=background.look_at_sweep, asks="PostgreSQL"),
     Check(name="pause", look=background.look_at_pause, asks="Redis"),
     Check(name="freshness", look=background.look_at_freshness, asks="PostgreSQL"),
+    Check(name="history", look=kept_history.look_at_history, asks="PostgreSQL"),
     # Reads every row: a second for a million.
     Check(name="keys", look=stored_keys.look_at_keys, asks="PostgreSQL or Redis", seconds=120.0),
     Check(
