@@ -75,7 +75,7 @@ def objective(look: Looked) -> list[Figure]:
             code="expiring",
             label=f"expire unrefreshed in {soon:.0f} min",
             value=number(now.expiring),
-            note="they keep failing, or no worker comes",
+            note="they keep failing, or their turn does not come",
             tone="bad" if now.expiring else "good",
             tokens="needs=expiring",
         ),

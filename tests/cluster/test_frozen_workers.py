@@ -65,7 +65,8 @@ def freeze_before_its_first_request(
     finally:
         broker.kill(SIGCONT)
     assert token_of(before).generation == 2
-    assert sandbox.stats(user.account_id)["refreshes_attempted"] == 0
+    attempts = sandbox.stats(user.account_id)["refreshes_attempted"]
+    assert attempts == 0, "the worker was frozen too late: after its POST"
 
 
 def freeze_before_its_second_request(worker: LocalProcess, sandbox: Sandbox, *, user: User) -> None:
