@@ -174,8 +174,10 @@ class _Incoming:
 
     def __init__(self, seconds: float) -> None:
         self._looked = time.monotonic()
-        # A look is up to a second after the one before.
-        self._given_up = self._looked + max(seconds - LOOK_SECONDS, seconds / 2)
+        # A look is up to a second after the one before: a deadline is not passed, but for one that
+        # is so short that this second would be much of it.
+        early = LOOK_SECONDS if seconds >= 4 * LOOK_SECONDS else 0.0
+        self._given_up = self._looked + seconds - early
         self._is_spared = False
         """It was late once, and was given a moment more."""
         self.headers: dict[str, str] = {}

@@ -74,8 +74,7 @@ def _change(change: Any, *arguments: object) -> None:
         if getattr(error.__cause__, "sqlstate", None) != "42501":
             raise
         logger.error(
-            "daily_tables_refused: the role of DATABASE_URL does not own the table %s. "
-            "ROUTINE_EVENT_DAILY_TABLES needs the owner: see docs/how-to/partition-history.md",
+            "daily_tables_refused table=%s needs=owner look_at=docs/how-to/partition-history.md",
             ROUTINE,
         )
     except Exception as error:

@@ -10,14 +10,13 @@ from functools import partial
 from signal import SIGCONT, SIGSTOP
 
 import pytest
-import redis
 from django.db import connection as database
 from pytest_celery import CeleryBrokerCluster
 
 from accounts.models import User
-from spotify_auth import pace
 from spotify_auth.refresh.saved_grants import RESCUE_SECONDS
 from spotify_auth.schedule import longest_exchange
+from tests.support.paces import let_nobody_look
 from tests.support.processes import LocalProcess, beat_process, wait_for, worker_process
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import account_of, connect_users, make_due, token_of
@@ -113,9 +112,7 @@ def test_a_frozen_worker_presents_no_dead_token(
             return process
 
         started(beat_process("beat", env=env))
-        # No look at the pace is due: it would find the hanging Redis before the claim does.
-        with redis.Redis.from_url(env["REDIS_URL"]) as client:
-            client.hset(pace.KEYS[0], "look_at", int((time.time() + 3600) * 1000))
+        let_nobody_look(env["REDIS_URL"])
         # One lane each, and one worker after the other, so that it is known who does what.
         first = started(worker_process("first", env=env, concurrency=1))
         freeze_before_its_first_request(

@@ -25,6 +25,7 @@ from dev.redis import redis_server
 from dev.testing import DATABASE, temporary_directory
 from tests.support.fault_stack import PASSWORD, default_database
 from tests.support.hosts_of_a_network import SPOTIFY, CannotHaveHosts, Host, network
+from tests.support.paces import let_nobody_look
 from tests.support.processes import (
     LocalProcess,
     beat_process,
@@ -159,6 +160,7 @@ def test_a_host_that_is_cut_off_presents_no_dead_token_and_loses_nothing(cluster
     wait_for(lambda: sandbox.stats()["held"] == 2, what="two exchanges")
     # The other stands between its claim and its request.
     make_due(unasked)
+    let_nobody_look(cluster.env["REDIS_URL"])
     cluster.redis.kill(SIGSTOP)
     try:
         sandbox.release()

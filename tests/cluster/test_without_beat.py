@@ -73,6 +73,7 @@ def test_a_beat_that_sends_nothing_is_made_up_for(
     """As after its host's clock was set back: it lives, and waits for a time long past."""
     (user,) = connect_users(fast_sandbox, count=1)
     (worker,) = celery_setup.worker_cluster.nodes
+    wait_for(lambda: "sweep_missed" in worker.logs(), what="the line of a worker without a beat")
     beat = beat_process("late", env=service_env)
     try:
         wait_for(lambda: "sweep_seen" in worker.logs(), what="beat's first sweep")

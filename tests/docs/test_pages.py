@@ -11,7 +11,6 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync
 from django.http import HttpResponse
 from django.template import Context, Template
 from django.test import RequestFactory
@@ -23,6 +22,7 @@ from accounts.models import User
 from dev.process import ROOT
 from spotify_auth.sentences import why_reconnect
 from spotify_auth.webhooks import signing
+from tests.support.asynchronous import run_async
 from tests.support.sandbox_client import SCOPES
 from tests.support.tokens import Connect, make_due
 
@@ -74,9 +74,9 @@ def test_the_async_view_works(user: User) -> None:
     request.auser = auser
     player: Any = view("player", page="docs/how-to/read-in-async-views.md")
 
-    assert json.loads(async_to_sync(player)(request).content)["state"] == "connected"
+    assert json.loads(run_async(player, request).content)["state"] == "connected"
     make_due(user, expired=True)
-    assert json.loads(async_to_sync(player)(request).content)["state"] == "reconnecting"
+    assert json.loads(run_async(player, request).content)["state"] == "reconnecting"
 
 
 def test_the_template_works(user: User) -> None:

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.test import override_settings
 from pytest_django import DjangoDbBlocker
 
-from spotify_auth import cooldown
+from spotify_auth import cooldown, pace
 from spotify_auth.figures.traffic import MASS_REFUSAL
 from spotify_auth.models import Outcome, SpotifyToken, TokenEvent
 from tests.support.alerts import Scenario, Scrapes, play
@@ -69,6 +69,7 @@ def recovered(stack: Stack) -> None:
 def _forget_in_redis() -> None:
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         client.delete(*cooldown.KEYS, MASS_REFUSAL)
+    pace.forget()  # a limit that a few users taught would hold up all that follows
 
 
 @contextmanager

@@ -5,9 +5,10 @@ import traceback
 from collections.abc import Callable, Iterator
 
 import pytest
-from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.sync import sync_to_async
 
 from spotify_auth.secrecy import forgets_variables
+from tests.support.asynchronous import run_async
 
 
 class UnlikelyError(Exception):
@@ -88,7 +89,7 @@ def test_a_coroutine_that_waits_while_it_handles_an_exception_goes_on() -> None:
                 await sync_to_async(forgets_variables(below))("secret")
         return "answered"
 
-    assert async_to_sync(view)() == "answered"
+    assert run_async(view) == "answered"
 
 
 def test_what_the_caller_handles_is_forgotten_if_it_is_raised_again() -> None:

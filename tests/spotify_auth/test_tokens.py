@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from asgiref.sync import async_to_sync
 from celery import Celery
 from django.contrib.auth.models import AnonymousUser
 from django.db import connection as database
@@ -16,6 +15,7 @@ from accounts.models import User
 from spotify_auth import connections, tokens
 from spotify_auth.models import Cause, SpotifyToken
 from spotify_auth.refresh import refresher
+from tests.support.asynchronous import run_async
 from tests.support.lanes import refresh_next
 from tests.support.processes import wait_for
 from tests.support.sandbox_client import Sandbox
@@ -100,7 +100,7 @@ def test_a_token_without_enough_life_is_stale(
 def test_an_async_view_reads_the_same(connect: Connect) -> None:
     user = connect(due=False)
 
-    token = async_to_sync(tokens.aaccess_token_for)(user, minimum_seconds=60)
+    token = run_async(tokens.aaccess_token_for, user, minimum_seconds=60)
 
     assert token == tokens.access_token_for(user)
 
@@ -109,7 +109,7 @@ def test_an_async_view_meets_the_same_errors(connect: Connect) -> None:
     user = connect(due=False)
 
     with pytest.raises(tokens.TokenStale):
-        async_to_sync(tokens.aaccess_token_for)(user, minimum_seconds=7200)
+        run_async(tokens.aaccess_token_for, user, minimum_seconds=7200)
 
 
 def test_who_never_connected_is_not_connected() -> None:

@@ -139,7 +139,9 @@ def test_the_lock_ends_with_the_commit_of_the_new_pair(
     connect: Connect, elsewhere: Elsewhere
 ) -> None:
     user = connect()
-    # The foreign key of the event is checked at the end of all, as the COMMIT begins.
+    # The foreign key of the event is checked at the end of all, as the COMMIT begins. A routine
+    # event has none: this refresh ends a failure.
+    SpotifyToken.objects.filter(pk=user.pk).update(failures=1)
     with locked_elsewhere("SELECT FROM accounts_user WHERE id = %s FOR UPDATE", user.pk):
         first = elsewhere(refresh_user, user.pk)
         wait_for(lambda: waiting_for_a_lock() == 1, what="the COMMIT to stand")

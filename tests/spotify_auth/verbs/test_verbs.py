@@ -126,7 +126,7 @@ print(len(SUBCOMMANDS))
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
 
-    assert ended.stdout.strip() == "13", ended.stderr
+    assert ended.stdout.strip() == "14", ended.stderr
 
 
 @pytest.mark.parametrize("blank", ["", " \n", "\u200b"])
