@@ -357,6 +357,20 @@ def test_hints_before_the_answer_are_not_the_answer(settings: Settings) -> None:
         assert refresh("any") == RateLimited(None)
 
 
+def test_an_answer_within_a_short_deadline_is_not_given_up(settings: Settings) -> None:
+    """libcurl lets us look at the time once a second only."""
+    settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = 1.5
+
+    def late(connection: socket.socket) -> None:
+        threading.Event().wait(1.3)
+        connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(WHOLE) + WHOLE)
+
+    with server(late) as heard:
+        settings.SPOTIFY_ACCOUNTS_URL = heard.url
+
+        assert grant_of(refresh("any")).access_token == "a"
+
+
 def test_old_versions_of_tls_are_not_spoken(authority: Authority, settings: Settings) -> None:
     old = authority.server_context()
     with pytest.deprecated_call():
