@@ -152,5 +152,5 @@ def test_whoever_does_not_own_the_table_is_told(
             cursor.execute(f"DROP OWNED BY {role}")
             cursor.execute(f"DROP ROLE {role}")
 
-    assert "ROUTINE_EVENT_DAILY_TABLES needs the owner" in caplog.text
+    assert "daily_tables_refused table=spotify_auth_routineevent needs=owner" in caplog.text
     assert not daily_tables._tables_aside()
