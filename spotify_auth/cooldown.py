@@ -126,6 +126,11 @@ def start_or_raise(reason: Reason, *, seconds: float) -> bool:
     return bool(fresh)
 
 
+def seconds_after_429(retry_after: float | None) -> float:
+    """For how long a 429 asks everybody to pause. None: it did not say so usably."""
+    return RATE_LIMITED_SECONDS if retry_after is None else retry_after
+
+
 def stop(reason: Reason) -> None:
     """End a pause before its time, if this is why it began. Raises redis.RedisError."""
     redis_client.run(_STOP, keys=KEYS, args=[reason.value])

@@ -234,10 +234,8 @@ def _take_turn() -> None:
 
 def _pause_all(limited: answers.RateLimited, *, began: float) -> None:
     """Spotify limits the application, not the login: everybody pauses, and the pace is learned."""
-    seconds = cooldown.RATE_LIMITED_SECONDS
-    if limited.retry_after is not None:
-        seconds = limited.retry_after
-    seconds = pace.refused_or_unshared(began=time.monotonic() - began, retry_after=seconds)
+    asked = cooldown.seconds_after_429(limited.retry_after)
+    seconds = pace.refused_or_unshared(began=time.monotonic() - began, retry_after=asked)
     cooldown.start(cooldown.Reason.RATE_LIMITED, seconds=seconds)
 
 

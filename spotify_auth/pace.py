@@ -94,14 +94,10 @@ local function give_back(pace)
 end
 """
 
-_NOW = """
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-"""
 # A login waits for nobody, and leaves the lanes one permit less.
 _LOGIN = f"""
 {COUNT}
-{_NOW}
+{redis_client.NOW}
 count_exchange(KEYS[2], now, 1)
 local known = redis.call('HMGET', KEYS[1], 'interval', 'next')
 local interval = tonumber(known[1] or 0)
@@ -113,7 +109,7 @@ end
 # An exchange that began so many ms ago was not carried.
 _READ = f"""
 {COUNT}
-{_NOW}
+{redis_client.NOW}
 if ARGV[1] ~= '' then count_exchange(KEYS[2], now - ARGV[1], -1) end
 return {{now, redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2])}}
 """

@@ -20,6 +20,12 @@ from spotify_auth.redis_url import for_redis
 
 TIMEOUT_SECONDS = 1.0
 
+NOW = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+"""Lua for a script that goes by Redis's clock: `now` in milliseconds."""
+
 
 def keyed_digest(purpose: str, text: str) -> str:
     """A part of a key's name that says nothing of `text`: SECRET_KEY is in it.

@@ -67,8 +67,7 @@ START = f"""
 {pace.PERMIT}
 {LEAVE.format(first_key=9, first_argument=10)}
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+{redis_client.NOW}
 redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', now)
 if not redis.call('ZSCORE', KEYS[6], ARGV[4])
         and redis.call('ZCARD', KEYS[6]) >= tonumber(ARGV[5]) then

@@ -20,10 +20,10 @@ from spotify_auth.accounts_service.answers import (
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.cooldown import (
     CLIENT_REFUSED_SECONDS,
-    RATE_LIMITED_SECONDS,
     UNAVAILABLE_SECONDS,
     Pause,
     Reason,
+    seconds_after_429,
 )
 from spotify_auth.failure_codes import FailureCode
 from spotify_auth.models import Cause, Outcome, SpotifyToken
@@ -169,8 +169,7 @@ def decide(
         case Unstorable():
             return _put_off(claim, FailureCode.UNSTORABLE, fraction)
         case RateLimited(retry_after):
-            seconds = RATE_LIMITED_SECONDS if retry_after is None else retry_after
-            limited = Pause(Reason.RATE_LIMITED, seconds)
+            limited = Pause(Reason.RATE_LIMITED, seconds_after_429(retry_after))
             if claim.is_appeal:
                 return _appeal_later(claim, seen, limited)
             return _back_off(claim, answer.code, seen, fraction, limited)

@@ -41,10 +41,6 @@ LOOK_AGAIN_SECONDS = 30.0
 _ALL = "spotify_auth:web_api:pause"
 _ENDPOINTS = "spotify_auth:web_api:paused_endpoints"
 
-_NOW = """
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-"""
 # A pause is never shortened by a later, shorter one. 1 if it began or grew.
 _PAUSE_ALL = """
 if redis.call('PTTL', KEYS[1]) >= tonumber(ARGV[1]) then return 0 end
@@ -53,7 +49,7 @@ return 1
 """
 # Each endpoint with the end of its pause. How long the longest pause of another lasts, in ms.
 _PAUSE_ENDPOINT = f"""
-{_NOW}
+{redis_client.NOW}
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 local known = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or 0)
 local began = known < now + ARGV[2] and 1 or 0
@@ -66,7 +62,7 @@ return {{began, other - now}}
 """
 # How long all pause; each endpoint and how long it does, in ms; the process's share of the pace.
 _LOOK = f"""
-{_NOW}
+{redis_client.NOW}
 {pace.SHARE}
 local paused = redis.call('ZRANGEBYSCORE', KEYS[2], now, '+inf', 'WITHSCORES')
 for index = 2, #paused, 2 do paused[index] = paused[index] - now end
