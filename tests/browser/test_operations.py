@@ -36,11 +36,14 @@ def operate(visitor: Visitor, *permissions: str) -> None:
 
 HIDE = "Object.defineProperty(document, 'hidden', {value: true, configurable: true})"
 SHOW = "delete document.hidden"
+ASKED = "document.querySelector('.htmx-request, .htmx-swapping, .htmx-settling')"
+"""What htmx has asked for and not yet put into the page."""
 
 
 def look(visitor: Visitor, name: str) -> None:
     """Look at the page while it asks for nothing: htmx would keep the styles that axe sets."""
     visitor.page.evaluate(HIDE)
+    visitor.page.wait_for_function(f"!{ASKED}")
     visitor.look(name)
     visitor.page.evaluate(SHOW)
 

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,9 +41,13 @@ class Nginx:
     access_log: Path
 
     def connect(self, sent: bytes) -> ssl.SSLSocket:
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=20)
-        connection = self.trust.wrap_socket(plain, server_hostname=HTTPS_SITE)
-        connection.sendall(sent)
+        with ExitStack() as undo:
+            plain = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+            undo.callback(plain.close)
+            connection = self.trust.wrap_socket(plain, server_hostname=HTTPS_SITE)
+            undo.callback(connection.close)
+            connection.sendall(sent)
+            undo.pop_all()
         return connection
 
     def answer(self, sent: bytes) -> str:

@@ -20,6 +20,11 @@ LIFETIME = 12
 
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SCREENSHOTS = ROOT / ".local" / "screenshots"
+MOVED = """Promise.allSettled(document.getAnimations()
+  .filter(each => each.effect.getComputedTiming().endTime !== Infinity)
+  .map(each => each.finished))"""
+"""Until every transition is over: halfway, the colours are those of no scheme."""
+
 PICTURES = bool(os.environ.get("PICTURES"))
 """Whether the tests keep pictures of what they see. They compare none."""
 
@@ -87,7 +92,8 @@ class Visitor:
             # The whole search takes a second: it is made wide in light, and narrow in dark.
             if scheme == "dark":
                 self.page.set_viewport_size({"width": 320, "height": 800})
-            assert self.barriers() == [], f"{name}, {scheme}"
+            self.page.evaluate(MOVED)
+            assert not (barriers := self.barriers()), f"{name}, {scheme}: {barriers}"
 
     def picture(self, name: str) -> None:
         """See a page of the admin, light and dark, wide and narrow: it fits.

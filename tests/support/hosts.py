@@ -6,7 +6,7 @@ All of them are this machine: Chromium is told so by HOST_RULES.
 import http.client
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -89,9 +89,10 @@ class TlsProxy:
                 if body:
                     headers["Content-Length"] = str(size)
                 backend = http.client.HTTPConnection("127.0.0.1", proxy.backend, timeout=30)
-                backend.request(self.command, self.path, body, headers)
-                answer = backend.getresponse()
-                content = answer.read()
+                with closing(backend):
+                    backend.request(self.command, self.path, body, headers)
+                    answer = backend.getresponse()
+                    content = answer.read()
                 self.send_response(answer.status)
                 for name, value in answer.getheaders():
                     if name.lower() not in _HOP_BY_HOP:
@@ -99,7 +100,6 @@ class TlsProxy:
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
-                backend.close()
 
             do_GET = do_POST = forward  # noqa: N815  (as the base class wants them)
 

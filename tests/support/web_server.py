@@ -5,7 +5,7 @@ import socket
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from honcho.environ import parse_procfile
@@ -54,8 +54,11 @@ class WebServer:
 
     def connect(self, sent: bytes = b"", *, seconds: float = 20) -> socket.socket:
         """A connection on which this much was sent."""
-        connection = socket.create_connection((self.host, self.port), timeout=seconds)
-        connection.sendall(sent)
+        with ExitStack() as undo:
+            connection = socket.create_connection((self.host, self.port), timeout=seconds)
+            undo.callback(connection.close)
+            connection.sendall(sent)
+            undo.pop_all()
         return connection
 
     def answer(self, sent: bytes, *, seconds: float = 20) -> str:
