@@ -129,8 +129,10 @@ def _delay_reason(token: SpotifyToken) -> str:
 
 
 def _reconnect_soon(token: SpotifyToken, *, now: datetime) -> ReconnectBy | None:
+    if token.status != SpotifyToken.Status.ACTIVE or not token.authorized_at_known:
+        return None
     left = token.reauthorize_by - now
-    if left >= WARN_BEFORE or token.status != SpotifyToken.Status.ACTIVE:
+    if left >= WARN_BEFORE:
         return None
     return ReconnectBy(at=token.reauthorize_by, days=max(left.days, 0), urgent=left < URGENT_BEFORE)
 

@@ -29,9 +29,9 @@ FIELDS: Mapping[type[Model], tuple[str, ...]] = {
         "sessions_ended",
     ),
     SpotifyToken: (
-        *("account_id", "status", "scope", "generation", "authorized_at", "reauthorize_by"),
-        *("refreshed_at", "expires_at", "due_at", "due_cause", "asked_by", "failures"),
-        *("closed_at", "suspected_at", "appeal_at", "appeals", "last_error"),
+        *("account_id", "status", "scope", "generation", "authorized_at", "authorized_at_known"),
+        *("reauthorize_by", "refreshed_at", "expires_at", "due_at", "due_cause", "asked_by"),
+        *("failures", "closed_at", "suspected_at", "appeal_at", "appeals", "last_error"),
     ),
     LastSeen: ("seen_at",),
     LoginSession: ("user_agent", "since", "seen_at"),

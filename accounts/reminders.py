@@ -42,7 +42,8 @@ SELECT token.user_id, token.reauthorize_by,
             ELSE 30 END
 FROM spotify_auth_spotifytoken AS token
 JOIN accounts_user AS recipient ON recipient.id = token.user_id
-WHERE token.status = 'active' AND recipient.is_active AND recipient.email <> ''
+WHERE token.status = 'active' AND token.authorized_at_known
+  AND recipient.is_active AND recipient.email <> ''
   AND token.reauthorize_by BETWEEN now() AND now() + interval '30 days'
 ON CONFLICT DO NOTHING
 """

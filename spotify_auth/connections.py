@@ -1,5 +1,7 @@
 """The WRITE side's doors for users: connect, disconnect, revoke, delete.
 
+`adopting.adopt` is the door for tokens that were obtained elsewhere: it stores through here.
+
 Each takes the same row lock as a lane does, so none of them meets a refresh half way:
 it waits until the exchange in hand is committed, at most `lock_timeout`.
 """
@@ -7,7 +9,8 @@ it waits until the exchange in hand is committed, at most `lock_timeout`.
 import logging
 import random
 from collections.abc import Mapping
-from datetime import datetime
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, connection, transaction
@@ -20,7 +23,7 @@ from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenEvent, UserId
 from spotify_auth.notices import outbox
 from spotify_auth.notices.models import Kind
 from spotify_auth.notices.outbox import Draft
-from spotify_auth.sentences import why_closed
+from spotify_auth.sentences import why_closed, why_connected
 from spotify_auth.text import for_the_log, one_line
 
 logger = logging.getLogger(__name__)
@@ -34,30 +37,52 @@ logger = logging.getLogger(__name__)
 _CONNECT = """
 INSERT INTO spotify_auth_spotifytoken AS token (
     user_id, account_id, status, access_token, refresh_token, scope, generation, authorized_at,
-    reauthorize_by, refreshed_at, expires_at, due_at, due_cause, failures, last_error)
+    authorized_at_known, reauthorize_by, refreshed_at, expires_at, due_at, due_cause, failures,
+    last_error)
 VALUES (
     %(user_id)s, %(account_id)s, 'active', %(access_token)s, %(refresh_token)s, %(scope)s, 1,
-    %(issued_at)s, %(issued_at)s::timestamptz + interval '6 months', %(issued_at)s,
-    %(issued_at)s::timestamptz + make_interval(secs => %(expires_in)s),
-    %(issued_at)s::timestamptz + make_interval(secs => %(due_in)s), 'schedule', 0, '')
+    %(authorized_at)s, %(authorized_at_known)s,
+    %(authorized_at)s::timestamptz + interval '6 months', %(refreshed_at)s, %(expires_at)s,
+    %(due_at)s, 'schedule', 0, '')
 ON CONFLICT (user_id) DO UPDATE SET
     account_id = coalesce(excluded.account_id, token.account_id),
     status = excluded.status, access_token = excluded.access_token,
     refresh_token = excluded.refresh_token, scope = excluded.scope,
     generation = token.generation + 1, authorized_at = excluded.authorized_at,
+    authorized_at_known = excluded.authorized_at_known,
     reauthorize_by = excluded.reauthorize_by, refreshed_at = excluded.refreshed_at,
     expires_at = excluded.expires_at, due_at = excluded.due_at,
     due_cause = excluded.due_cause, asked_by = '',
     failures = 0, suspected_at = NULL, last_error = ''
-WHERE (token.status NOT IN ('active', 'paused') OR token.authorized_at <= excluded.authorized_at
+WHERE (token.status NOT IN ('active', 'paused') OR token.authorized_at <= %(supersedes)s
        OR token.authorized_at > clock_timestamp())
-  AND (token.closed_at IS NULL OR token.closed_at <= excluded.authorized_at
+  AND (token.closed_at IS NULL OR token.closed_at <= %(supersedes)s
        OR token.closed_at > clock_timestamp())
   AND (token.account_id IS NULL OR excluded.account_id IS NULL
        OR token.account_id = excluded.account_id
        OR token.status IN ('disconnected', 'revoked'))
 RETURNING generation, reauthorize_by
 """
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """A token pair that is about to be stored, and what is known of it. Times are in UTC."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    scope: str
+    authorized_at: datetime
+    """When the user approved; the latest moment that is possible, if it is not known."""
+    authorized_at_known: bool = True
+    supersedes: datetime
+    """The pair of an approval, or an erasing, that is later than this stays."""
+    refreshed_at: datetime
+    expires_at: datetime
+    due_at: datetime
+    lifetime: int
+    """For the history: how long the access token lives, in seconds, from now on."""
+    cause: Cause = Cause.LOGIN
 
 
 class AccountConflict(Exception):
@@ -100,23 +125,19 @@ def connect(
     if grant.refresh_token is None:
         raise ValueError("a login's grant must have a refresh token")
     fraction = random.random()  # noqa: S311 (jitter)
-    parameters = {
-        "user_id": user_id,
-        "account_id": account_id,
-        "access_token": SpotifyToken.seal("access_token", grant.access_token, user_id=user_id),
-        "refresh_token": SpotifyToken.seal("refresh_token", grant.refresh_token, user_id=user_id),
-        "scope": grant.scope,
-        "issued_at": issued_at,
-        "expires_in": grant.expires_in,
-        "due_in": schedule.refresh_after(grant.expires_in, fraction=fraction),
-    }
-    _refuse_taken_account(user_id, account_id)
-    try:
-        generation = _store(user_id, account_id, parameters)
-    except IntegrityError:
-        # The unique index decides when two users connect one account at the same moment.
-        _refuse_taken_account(user_id, account_id)
-        raise
+    pair = Pair(
+        access_token=grant.access_token,
+        refresh_token=grant.refresh_token,
+        scope=grant.scope,
+        authorized_at=issued_at,
+        supersedes=issued_at,
+        refreshed_at=issued_at,
+        expires_at=issued_at + timedelta(seconds=grant.expires_in),
+        due_at=issued_at
+        + timedelta(seconds=schedule.refresh_after(grant.expires_in, fraction=fraction)),
+        lifetime=grant.expires_in,
+    )
+    generation = store(user_id, pair, account_id=account_id)
     if generation is None:
         logger.info("late_login user_id=%s", user_id)
         return False
@@ -124,41 +145,57 @@ def connect(
     return True
 
 
+def store(user_id: UserId, pair: Pair, *, account_id: str | None) -> int | None:
+    """Store a pair with its event and its notice; the new generation, or None if it came late.
+
+    Raises what `connect` does, but for ValueError.
+    """
+    parameters = {
+        **asdict(pair),
+        "user_id": user_id,
+        "account_id": account_id,
+        "access_token": SpotifyToken.seal("access_token", pair.access_token, user_id=user_id),
+        "refresh_token": SpotifyToken.seal("refresh_token", pair.refresh_token, user_id=user_id),
+    }
+    _refuse_taken_account(user_id, account_id)
+    try:
+        return _store(user_id, pair, parameters)
+    except IntegrityError:
+        # The unique index decides when two users connect one account at the same moment.
+        _refuse_taken_account(user_id, account_id)
+        raise
+
+
 @transaction.atomic
-def _store(user_id: UserId, account_id: str | None, parameters: dict[str, Any]) -> int | None:
-    """Write the row and its event; the new generation, or None for a grant that came late."""
+def _store(user_id: UserId, pair: Pair, parameters: Mapping[str, Any]) -> int | None:
     bound_lock_wait()
     with connection.cursor() as cursor:
         cursor.execute(_CONNECT, parameters)
         row = cursor.fetchone()
     if row is None:
-        _refuse_different_account(user_id, account_id)
+        _refuse_different_account(user_id, parameters["account_id"])
         return None
     generation: int = row[0]
-    _notice_connection(user_id, generation, reauthorize_by=row[1])
-    TokenEvent.objects.create(
-        user_id=user_id,
-        cause=Cause.LOGIN,
-        outcome=Outcome.CONNECTED,
-        generation_after=generation,
-        rotated=True,
-        lifetime_granted=parameters["expires_in"],
-    )
-    return generation
-
-
-def _notice_connection(user_id: UserId, generation: int, *, reauthorize_by: datetime) -> None:
     outbox.write(
         outbox.of_token(
             Kind.CONNECTED,
             user_id=user_id,
             generation=generation,
             status=SpotifyToken.Status.ACTIVE,
-            reason="login",
-            sentence="The user has connected Spotify.",
-            further={"reauthorize_by": reauthorize_by},
+            reason=pair.cause,
+            sentence=why_connected(pair.cause),
+            further={"reauthorize_by": row[1]},
         )
     )
+    TokenEvent.objects.create(
+        user_id=user_id,
+        cause=pair.cause,
+        outcome=Outcome.CONNECTED,
+        generation_after=generation,
+        rotated=True,
+        lifetime_granted=pair.lifetime,
+    )
+    return generation
 
 
 def _refuse_taken_account(user_id: UserId, account_id: str | None) -> None:

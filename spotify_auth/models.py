@@ -46,6 +46,8 @@ class Cause(models.TextChoices):
     UNAUTHORIZED = "unauthorized", "The Web API answered 401"
     ADMIN = "admin", "An administrator asked"
     LOGIN = "login", "The user logged in"
+    ADOPTED = "adopted", "Tokens obtained elsewhere"
+    """By another library's login, or by an import (`adopting.adopt`)."""
     RESCUE = "rescue", "Stored after PostgreSQL had failed"
     APPEAL = "appeal", "Asked again after a verdict"
     DISCONNECT = "disconnect", "The user disconnected"
@@ -112,6 +114,11 @@ class SpotifyToken(models.Model):
     scope = models.TextField(blank=True, help_text="Granted scopes, separated by spaces.")
     generation = models.PositiveIntegerField(default=1)
     authorized_at = models.DateTimeField(help_text="When the user last approved on Spotify.")
+    authorized_at_known = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text="If not, the user approved then or earlier: nobody is asked to reconnect by it.",
+    )
     reauthorize_by = models.DateTimeField(
         help_text="Six months after the approval the refresh token dies, refreshed or not."
     )

@@ -70,6 +70,13 @@ def why_recovered(*, after_verdict: bool) -> str:
     return "Spotify accepts this token again."
 
 
+def why_connected(cause: str) -> str:
+    """Where a new pair comes from; `cause` is the event's."""
+    if cause == "adopted":
+        return "The service took over Spotify tokens that were obtained elsewhere."
+    return "The user has connected Spotify."
+
+
 def why_closed(reason: str) -> str:
     """Why the tokens of a user were erased; `reason` as in `signals.token_closed`."""
     return _WHY_CLOSED[reason]

@@ -1,6 +1,7 @@
 """Text from elsewhere."""
 
 import re
+from typing import TypeGuard
 
 LONGEST_IN_THE_LOG = 200
 
@@ -14,6 +15,11 @@ def storable(text: str) -> str:
     JSON may carry half of a surrogate pair (an emoji that was cut) and NUL.
     """
     return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def is_visible(value: object) -> TypeGuard[str]:
+    """Whether this is a string of visible characters and spaces (RFC 6749, appendix A)."""
+    return isinstance(value, str) and value.isascii() and value.isprintable()
 
 
 def one_line(text: str) -> str:

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping
-from typing import Any, TypeGuard
+from typing import Any
 from urllib.parse import urlencode
 
 from spotify_auth.accounts_service.answers import (
@@ -20,6 +20,7 @@ from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.accounts_service.transport import Response, Transport
 from spotify_auth.failure_codes import FailureCode
 from spotify_auth.retry_after import retry_after
+from spotify_auth.text import is_visible
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def _granted(answer: Mapping[str, Any], lifetime: float) -> Granted | Unreadable
     if not isinstance(access_token, str) or not access_token:
         return Unreadable(FailureCode.ANSWER_WITHOUT_ACCESS_TOKEN)
     refresh_token = answer.get("refresh_token")
-    if not _is_visible(access_token) or not (refresh_token is None or _is_visible(refresh_token)):
+    if not is_visible(access_token) or not (refresh_token is None or is_visible(refresh_token)):
         return Unreadable(FailureCode.ANSWER_MALFORMED)
     expires_in = _seconds(answer.get("expires_in"))
     if expires_in is None:
@@ -86,14 +87,9 @@ def _granted(answer: Mapping[str, Any], lifetime: float) -> Granted | Unreadable
             access_token=access_token,
             refresh_token=refresh_token or None,
             expires_in=expires_in,
-            scope=scope.strip() if _is_visible(scope) else "",
+            scope=scope.strip() if is_visible(scope) else "",
         )
     )
-
-
-def _is_visible(value: object) -> TypeGuard[str]:
-    """Whether this is a string of visible characters and spaces (RFC 6749, appendix A)."""
-    return isinstance(value, str) and value.isascii() and value.isprintable()
 
 
 def _seconds(value: object) -> int | None:

@@ -74,14 +74,17 @@ class TokenColumns:
     @admin.display(description="Authorised")
     def authorised(self, token: Any) -> SafeString:
         """When the user last approved."""
-        return moment(token.authorized_at, token.now)
+        words = "{}" if token.authorized_at_known else "not known, {} or earlier"
+        return format_html(words, moment(token.authorized_at, token.now))
 
     @admin.display(description="Reconnect by")
     def reconnect_by(self, token: Any) -> SafeString | str:
         """When the six months end."""
         if token.status != SpotifyToken.Status.ACTIVE:
             return NOTHING
-        return exactly(token.reauthorize_by, token.reauthorize_by.strftime("%-d %b %Y"))
+        day = token.reauthorize_by.strftime("%-d %b %Y")
+        shown = day if token.authorized_at_known else f"not known, {day} at the latest"
+        return exactly(token.reauthorize_by, shown)
 
     @admin.display(description="User")
     def user_link(self, token: Any) -> SafeString | str:
@@ -116,13 +119,21 @@ class TokenColumns:
         return f"{cause} ({token.asked_by})" if token.asked_by else cause
 
 
+_OPEN = {
+    "authorized_at": "not known: {} or earlier ({})",
+    "reauthorize_by": "not known: {} at the latest ({})",
+}
+"""Times of which an import could not tell more."""
+
+
 def _time_field(name: str, label: str) -> Any:
     @admin.display(description=label)
     def shown(admin: object, token: Any) -> SafeString | str:
         value: datetime | None = getattr(token, name)
         if value is None:
             return NOTHING
-        return format_html("{} ({})", f"{value:%Y-%m-%d %H:%M:%S} UTC", moment(value, token.now))
+        words = "{} ({})" if token.authorized_at_known else _OPEN.get(name, "{} ({})")
+        return format_html(words, f"{value:%Y-%m-%d %H:%M:%S} UTC", moment(value, token.now))
 
     return shown
 

@@ -97,7 +97,9 @@ NEEDS: Mapping[str, Need] = {
             label="Reconnect due within 30 days",
             tone="off",
             sign="◷",
-            condition=lambda: _active() & Q(reauthorize_by__lte=Now() + RECONNECT_SOON),
+            condition=lambda: (
+                _active() & Q(reauthorize_by__lte=Now() + RECONNECT_SOON, authorized_at_known=True)
+            ),
             order="reauthorize_by",
         ),
         Need(

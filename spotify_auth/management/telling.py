@@ -21,8 +21,9 @@ from spotify_auth.text import one_line
 
 _OF_A_TOKEN = (
     *("user_id", "account_id", "status", "scope", "generation", "authorized_at"),
-    *("reauthorize_by", "refreshed_at", "expires_at", "due_at", "due_cause", "asked_by"),
-    *("failures", "suspected_at", "appeal_at", "appeals", "last_error", "closed_at"),
+    *("authorized_at_known", "reauthorize_by", "refreshed_at", "expires_at", "due_at"),
+    *("due_cause", "asked_by", "failures", "suspected_at", "appeal_at", "appeals"),
+    *("last_error", "closed_at"),
 )
 _OF_AN_EVENT = (
     *("at", "outcome", "cause", "asked_by", "reason", "error", "generation_before"),

@@ -24,7 +24,8 @@ WITH due AS (
                 WHEN reauthorize_by < now() + interval '7 days' THEN 7
                 ELSE 30 END AS days
     FROM spotify_auth_spotifytoken
-    WHERE status = 'active' AND reauthorize_by BETWEEN now() AND now() + interval '30 days'
+    WHERE status = 'active' AND authorized_at_known
+      AND reauthorize_by BETWEEN now() AND now() + interval '30 days'
 ), named AS (
     SELECT *, '{Kind.RECONNECT_DUE} ' || user_id || ' ' || days || ' '
            || extract(epoch FROM reauthorize_by) AS name

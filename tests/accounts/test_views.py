@@ -281,6 +281,16 @@ def test_people_are_asked_to_reconnect_before_the_six_months_end(
         assert (b"Please reconnect by" in client.get(path).content) is asked
 
 
+def test_people_are_not_asked_by_a_day_that_is_not_known(client: Client, listener: User) -> None:
+    SpotifyToken.objects.update(reauthorize_by=Now() + timedelta(days=5), authorized_at_known=False)
+
+    assert b"Please reconnect by" not in client.get("/dashboard/").content
+    page = client.get("/connection/").content.decode()
+    assert "Please reconnect by" not in page
+    assert "</time> at the latest" in page
+    assert "</time> or earlier" in page
+
+
 @pytest.mark.parametrize(
     ("left", "words"),
     [

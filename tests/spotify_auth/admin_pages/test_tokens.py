@@ -63,6 +63,12 @@ FAILING = {**FRESH, "failures": 3, "last_error": "http_503"}
         # Its user has not been here for long: it is let expire on purpose.
         ({"due_at": Now() + 99 * MINUTE, "expires_at": Now() - MINUTE}, "sleeping", set()),
         ({**FRESH, "reauthorize_by": Now() + timedelta(days=29)}, "fresh", {"reconnect_soon"}),
+        # Six months after an approval of which only the latest possible time is known.
+        (
+            {**FRESH, "reauthorize_by": Now() + timedelta(days=29), "authorized_at_known": False},
+            "fresh",
+            set(),
+        ),
         ({**FRESH, "last_error": "undecryptable", "failures": 1}, "unreadable", {"failing"}),
         ({**FAILING, "status": "reconnect_required"}, "reconnect_required", set()),
     ],
@@ -135,6 +141,17 @@ def test_the_page_of_a_token_tells_facts_history_and_what_to_press(
     assert f"?user={user.pk}" in page
     whole = admin.get(f"/admin/spotify_auth/tokenevent/?user={user.pk}").context["cl"]
     assert {event.user_id for event in whole.result_list} == {user.pk} != {other.pk}
+
+
+def test_what_is_not_known_of_the_six_months_is_said(admin: Client, connect: Connect) -> None:
+    user = connect()
+    SpotifyToken.objects.filter(pk=user.pk).update(authorized_at_known=False)
+
+    text = seen(admin.get(f"{TOKENS}{user.pk}/change/").content.decode())
+
+    token = token_of(user)
+    assert f"not known: {token.authorized_at:%Y-%m-%d %H:%M:%S} UTC or earlier" in text
+    assert f"not known: {token.reauthorize_by:%Y-%m-%d %H:%M:%S} UTC at the latest" in text
 
 
 def test_the_list_says_that_nothing_is_refreshed(admin: Client) -> None:
