@@ -44,7 +44,7 @@ sbom: $(INSTALLED) ## list what production installs in sbom.cdx.json, as Cyclone
 # The extras stay in the pins: without them pip before 23.3 takes coverage[toml] for another
 # package than coverage, and refuses the newer one that it finds because it has no hash.
 requirements: $(INSTALLED) ## pin requirements/*.txt again from requirements/*.in
-	@for name in base production local peers; do \
+	@for name in base production asgi local peers; do \
 		$(VENV_PYTHON) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 			--generate-hashes --no-strip-extras --no-header \
 			requirements/$$name.in -o requirements/$$name.txt || exit 1; \

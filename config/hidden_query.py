@@ -1,15 +1,16 @@
 """The callback's query, out of sight of whoever reports or logs requests.
 
 `/spotify/callback/?code=…&state=…` carries a code, and reporters such as Sentry send the query
-with every error, some before a view has run. So it is taken out of the WSGI environment before
-Django, and what hooks itself into Django, sees it. Only `request.GET` knows it.
+with every error, some before a view has run. So it is taken out of the WSGI environment, or of the
+ASGI scope, before Django, and what hooks itself into Django, sees it. Only `request.GET` knows it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.http import QueryDict
 from django.utils.functional import cached_property
@@ -58,5 +59,37 @@ def hides_query(
             # Not removed: gunicorn writes its line of the log from them.
             environ |= dict.fromkeys(environ.keys() & _COPIES, callback)
         return application(environ, start_response)
+
+    return call
+
+
+class _AsgiRequest(ASGIRequest):
+    """Django's request of an ASGI server, whose GET knows a hidden query."""
+
+    @cached_property
+    def GET(self) -> QueryDict:  # type: ignore[override]  # noqa: N802  (Django's name)
+        hidden = self.scope.get(_PLACE)
+        query = hidden.text if hidden else self.META["QUERY_STRING"]
+        return QueryDict(query, encoding=self.encoding)
+
+
+class AsgiHandler(ASGIHandler):
+    """Django's ASGI application for these requests."""
+
+    request_class = _AsgiRequest
+
+
+def hides_query_of_asgi(
+    application: Callable[..., Awaitable[None]],
+) -> Callable[..., Awaitable[None]]:
+    """The same for an ASGI application. The server's own line of the log has no query either."""
+    callback = urlsplit(settings.SPOTIFY_REDIRECT_URI).path
+
+    async def call(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope.get("path") == callback and scope.get("query_string"):
+            # In place: uvicorn writes its line from this very scope.
+            scope[_PLACE] = _Hidden(scope["query_string"].decode("latin-1"))
+            scope["query_string"] = b""
+        await application(scope, receive, send)
 
     return call

@@ -98,6 +98,7 @@ SPOTIFY_SCOPES = env.words("SPOTIFY_SCOPES")
 SPOTIFY_CONNECTION_URL = "accounts:connection"
 OUTBOUND_PROXY_URL: str = Unshown(env.text("OUTBOUND_PROXY_URL"))
 WEB_THREADS = env.integer("WEB_THREADS")  # gunicorn reads it too: config/gunicorn.py
+ASGI_POOL_SIZE = env.integer("ASGI_POOL_SIZE", 16)  # for config/asgi_settings.py
 
 # --- Keeping tokens fresh (spotify_auth/conf.py has the defaults, and says what each is) --
 

@@ -32,6 +32,7 @@ def register_all() -> None:
         check_database,
         check_redirect_uri,
         check_trusted_proxies,
+        check_asgi,
     ):
         register(check)
     register(check_connections, Tags.database)
@@ -156,6 +157,24 @@ def check_trusted_proxies(
             )
         ]
     return []
+
+
+def check_asgi(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """W030: an ASGI server would leave a connection to PostgreSQL behind at each request."""
+    database = django_settings.DATABASES.get(DEFAULT_DB_ALIAS, {})
+    is_pooled = bool(database.get("OPTIONS", {}).get("pool"))
+    if not getattr(django_settings, "ASGI_APPLICATION", None) or is_pooled:
+        return []
+    if database.get("CONN_MAX_AGE", 0) == 0:
+        return []
+    return [
+        Warning(
+            "ASGI_APPLICATION is set, and the default database keeps its connections without a "
+            "pool: each request has a thread of its own, which leaves its connection behind.",
+            hint='Set OPTIONS["pool"], and CONN_MAX_AGE to 0 (docs/how-to/read-in-async-views.md).',
+            id="spotify_auth.W030",
+        )
+    ]
 
 
 _ENCRYPTED = {"require", "verify-ca", "verify-full"}

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -13,6 +13,7 @@ from django.utils.cache import add_never_cache_headers
 from django.views import defaults
 
 from spotify_auth import htmx
+from spotify_auth.both_ways import BothWays
 from spotify_auth.database_faults import Fault, fault_of, leave_standby
 from spotify_auth.problems import Problem
 
@@ -76,14 +77,8 @@ def answer_to(request: HttpRequest, error: BaseException | None) -> HttpResponse
     return response
 
 
-class DatabaseFaultMiddleware:
+class DatabaseFaultMiddleware(BothWays):
     """Answers a request that the database refused with 503 and words, instead of a 500."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self._get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self._get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Answer for a view, and for its template."""

@@ -41,7 +41,13 @@ def fault_of(error: BaseException | None) -> Fault | None:
 def leave_standby(error: BaseException) -> None:
     """Let this thread connect anew after the request or task, if its server takes no changes.
 
-    After a failover the connection may still lead to the former primary.
+    After a failover the connection may still lead to the former primary. One of a pool is closed,
+    as no other thread shall be given it, unless a transaction is open on it.
     """
-    if getattr(error.__cause__, "sqlstate", None) == _READ_ONLY_TRANSACTION:
-        connection.close_at = time.monotonic()
+    if getattr(error.__cause__, "sqlstate", None) != _READ_ONLY_TRANSACTION:
+        return
+    connection.close_at = time.monotonic()
+    is_pooled = bool(connection.settings_dict["OPTIONS"].get("pool"))
+    if is_pooled and connection.connection is not None and not connection.in_atomic_block:
+        connection.connection.close()
+        connection.close()

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import redis
+from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.decorators import login_not_required
@@ -23,6 +24,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.cache import add_never_cache_headers
 
 from spotify_auth import freshness, redis_client
+from spotify_auth.both_ways import AsyncGetResponse, BothWays, GetResponse
 from spotify_auth.conf import settings
 from spotify_auth.database_faults import leave_standby
 
@@ -127,24 +129,35 @@ CHECKS: Final[Mapping[str, Callable[[], Found]]] = {
 }
 
 
-class HealthMiddleware:
+class HealthMiddleware(BothWays):
     """Answers `/livez` and `/readyz` before all else.
 
     A probe calls a process by its address, without a session and without https: the checks of
     the host, and the redirects to the site, are not for it.
     """
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self._get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    def answer(self, request: HttpRequest, get_response: GetResponse) -> HttpResponse:
+        """Answer a probe, or let the site answer."""
         if request.path == "/livez":
-            return _plain(request, 200, "ok\n")
-        # A session tells who is an operator, unless the request brings a token.
-        by_session = "verbose" in request.GET and "Authorization" not in request.headers
-        if request.path == "/readyz" and not by_session:
-            return readyz(request)
-        return self._get_response(request)
+            return livez(request)
+        return readyz(request) if _is_probe(request) else get_response(request)
+
+    async def aanswer(self, request: HttpRequest, get_response: AsyncGetResponse) -> HttpResponse:
+        """The same; only `/readyz` needs a thread, for it asks PostgreSQL and Redis."""
+        if request.path == "/livez":
+            return livez(request)
+        return await (sync_to_async(readyz) if _is_probe(request) else get_response)(request)
+
+
+def _is_probe(request: HttpRequest) -> bool:
+    """Whether this asks for `/readyz` without a session, which would tell who is an operator."""
+    by_session = "verbose" in request.GET and "Authorization" not in request.headers
+    return request.path == "/readyz" and not by_session
+
+
+def livez(request: HttpRequest) -> HttpResponse:
+    """200: this process answers."""
+    return _plain(request, 200, "ok\n")
 
 
 @login_not_required

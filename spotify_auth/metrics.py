@@ -9,9 +9,10 @@ PostgreSQL hangs, what is known without it is answered. Counters are PostgreSQL'
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from asgiref.sync import sync_to_async
 from django.contrib.auth.decorators import login_not_required
 from django.db import Error, connection
 from django.http import Http404, HttpRequest, HttpResponse
@@ -21,6 +22,7 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 
 from spotify_auth import metric_families, presence, service_pause
+from spotify_auth.both_ways import AsyncGetResponse, BothWays, GetResponse
 from spotify_auth.conf import settings
 from spotify_auth.database_faults import leave_standby
 from spotify_auth.figures import summary
@@ -137,20 +139,29 @@ def metrics(request: HttpRequest) -> HttpResponse:
     return response
 
 
-class MetricsMiddleware:
+class MetricsMiddleware(BothWays):
     """Answers `/metrics` to a program with a token, before all else.
 
     As a probe does, it calls a process by its address, without a session and without https. The
     staff asks by session, through the view.
     """
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self._get_response = get_response
+    def answer(self, request: HttpRequest, get_response: GetResponse) -> HttpResponse:
+        """Answer a program, or let the site answer."""
+        return _for_a_program(request) if _is_program(request) else get_response(request)
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.path == "/metrics" and "Authorization" in request.headers:
-            try:
-                return metrics(request)
-            except Http404:
-                return HttpResponse("not found\n", "text/plain", status=404)
-        return self._get_response(request)
+    async def aanswer(self, request: HttpRequest, get_response: AsyncGetResponse) -> HttpResponse:
+        """The same; a scrape waits for PostgreSQL and Redis in a thread."""
+        answers = sync_to_async(_for_a_program) if _is_program(request) else get_response
+        return await answers(request)
+
+
+def _is_program(request: HttpRequest) -> bool:
+    return request.path == "/metrics" and "Authorization" in request.headers
+
+
+def _for_a_program(request: HttpRequest) -> HttpResponse:
+    try:
+        return metrics(request)
+    except Http404:
+        return HttpResponse("not found\n", "text/plain", status=404)

@@ -2,13 +2,14 @@
 
 import logging
 import time
-from collections.abc import Callable
 
+from asgiref.sync import sync_to_async
 from django.db import Error, connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import empty
 
 from spotify_auth import tokens
+from spotify_auth.both_ways import AsyncGetResponse, BothWays, GetResponse
 from spotify_auth.database_faults import leave_standby
 from spotify_auth.models import UserId
 
@@ -38,7 +39,7 @@ SELECT EXISTS (SELECT FROM noted),
 """
 
 
-class LastSeenMiddleware:
+class LastSeenMiddleware(BothWays):
     """Notes once a day that a user was here, and wakes the user's dormant token.
 
     Recorded even while dormancy is disabled, so that enabling it does not suspend active
@@ -49,25 +50,33 @@ class LastSeenMiddleware:
     the log. It belongs below AuthenticationMiddleware.
     """
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self._get_response = get_response
+    def __init__(self, get_response: GetResponse | AsyncGetResponse) -> None:
+        super().__init__(get_response)
         # By this process's monotonic clock; whether a note is due is PostgreSQL's to say.
         self._ask_again: dict[UserId, float] = {}
         self._paused_until = 0.0
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        response = self._get_response(request)
-        user = getattr(request, "user", None)
-        # Loading it here would cost queries, and make the response vary by cookie.
-        is_loaded = getattr(user, "_wrapped", None) is not empty
-        if user is not None and is_loaded and user.pk is not None:
-            self._see(user.pk)
+    def answer(self, request: HttpRequest, get_response: GetResponse) -> HttpResponse:
+        """Answer, and then note who asked."""
+        response = get_response(request)
+        user_id = _who_asked(request)
+        if user_id is not None and self._is_due(user_id):
+            self._see(user_id)
         return response
+
+    async def aanswer(self, request: HttpRequest, get_response: AsyncGetResponse) -> HttpResponse:
+        """The same; a thread is needed once a day."""
+        response = await get_response(request)
+        user_id = _who_asked(request)
+        if user_id is not None and self._is_due(user_id):
+            await sync_to_async(self._see)(user_id)
+        return response
+
+    def _is_due(self, user_id: UserId) -> bool:
+        return time.monotonic() >= self._ask_again.get(user_id, self._paused_until)
 
     def _see(self, user_id: UserId) -> None:
         now = time.monotonic()
-        if now < self._ask_again.get(user_id, self._paused_until):
-            return
         try:
             # A savepoint, if a transaction is open: an error must not spoil that.
             with transaction.atomic():
@@ -93,3 +102,12 @@ class LastSeenMiddleware:
             return SEEN_AGAIN_SECONDS - float(age or 0)
         tokens.wake(user_id)
         return SEEN_AGAIN_SECONDS
+
+
+def _who_asked(request: HttpRequest) -> UserId | None:
+    """The user whom the page has loaded: `request.user`, or `await request.auser()`."""
+    user = getattr(request, "user", None)
+    # Loading it here would cost queries, and make the response vary by cookie.
+    if getattr(user, "_wrapped", None) is empty:
+        user = getattr(request, "_acached_user", None)
+    return None if user is None else user.pk

@@ -1,29 +1,12 @@
 """`{% spotify_connection as spotify %}`: the state of the user's access, for any page."""
 
-from dataclasses import dataclass
-from datetime import datetime
-
 from django import template
+from django.core.exceptions import SynchronousOnlyOperation
 
-from spotify_auth import sentences
-from spotify_auth.problems import problem_of
-from spotify_auth.tokens import TokenUnavailable
-from spotify_auth.web_api import reading
+from spotify_auth import connection_state, sentences
+from spotify_auth.connection_state import SpotifyConnection
 
 register = template.Library()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SpotifyConnection:
-    """What a template may know of a token: everything but the token."""
-
-    state: str
-    """connected, reconnecting, reconnect_required or not_connected."""
-    scopes: frozenset[str] = frozenset()
-    expires_at: datetime | None = None
-    """When the access token expires, in UTC."""
-    reason: str = ""
-    """Why a reconnect is required: invalid_grant, answer_lost, …"""
 
 
 @register.filter
@@ -34,11 +17,20 @@ def why_reconnect(reason: str) -> str:
 
 @register.simple_tag(takes_context=True)
 def spotify_connection(context: template.Context) -> SpotifyConnection:
-    """Read the state for the request's user: one SELECT; a stale token is nudged."""
+    """The state for the request's user: what was read for its view, or one SELECT.
+
+    In an event loop it cannot ask the database: it raises SynchronousOnlyOperation, with what to
+    do, unless `spotify_required` or `aconnection_of` has read before.
+    """
     request = context["request"]
+    kept = connection_state.kept(request)
+    if kept is not None:
+        return kept
     try:
-        token = reading.read(request.user, requested_by=reading.page_of(request))
-    except TokenUnavailable as error:
-        problem = problem_of(error)
-        return SpotifyConnection(state=problem.code, reason=problem.reason)
-    return SpotifyConnection(state="connected", scopes=token.scopes, expires_at=token.expires_at)
+        return connection_state.connection_of(request)
+    except SynchronousOnlyOperation:
+        raise SynchronousOnlyOperation(
+            "{% spotify_connection %} in an async view: write `await "
+            "connection_state.aconnection_of(request)` before, or render in a thread: "
+            "`await sync_to_async(render)(request, …)`."
+        ) from None

@@ -1,10 +1,10 @@
 """Spotify's Web API for pages: fresh tokens, bounded calls, typed errors.
 
 `session_for(user)` is a requests.Session for one user; `get_all` makes several calls at
-once from one read of the token; `get` makes one with a token in hand.
+once from one read of the token (`aget_all` in async code); `get` makes one with a token in hand.
 """
 
-from spotify_auth.web_api.calls import Answer, get, get_all
+from spotify_auth.web_api.calls import Answer, aget_all, get, get_all
 from spotify_auth.web_api.errors import (
     BadRequest,
     Forbidden,
@@ -36,6 +36,7 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "WebApiError",
+    "aget_all",
     "get",
     "get_all",
     "session_for",

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
+from asgiref.sync import sync_to_async
+
 from spotify_auth.conf import settings
 from spotify_auth.secrecy import forgets_variables
 from spotify_auth.tokens import AccessToken, UserOrId
@@ -58,6 +60,21 @@ def get_all(
             if _refused(results, calls):
                 reading.refused(user, newer, requested_by=requested_by)
     return results
+
+
+async def aget_all(
+    user: UserOrId,
+    calls: Calls,
+    *,
+    requested_by: str = "",
+    token: AccessToken | None = None,
+) -> dict[str, Answer | WebApiError]:
+    """The same for an async view: its event loop does not wait.
+
+    The calls are made by the same threads of this process. A view that is cancelled does not
+    stop those that have begun: they end within their 8 s.
+    """
+    return await sync_to_async(get_all)(user, calls, requested_by=requested_by, token=token)
 
 
 def _refused(results: Mapping[str, Answer | WebApiError], calls: Calls) -> Calls:

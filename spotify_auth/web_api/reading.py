@@ -1,8 +1,10 @@
 """Reading a token for a call, and what a reader does when it is stale or refused."""
 
+import asyncio
 import time
 from typing import Final
 
+from asgiref.sync import sync_to_async
 from django.http import HttpRequest
 
 from spotify_auth import tokens
@@ -32,6 +34,11 @@ def read(user: UserOrId, *, requested_by: str = "") -> AccessToken:
         raise
 
 
+async def aread(user: UserOrId, *, requested_by: str = "") -> AccessToken:
+    """The same for async code: its event loop does not wait."""
+    return await sync_to_async(read)(user, requested_by=requested_by)
+
+
 def after_unauthorized(
     user: UserOrId, used: AccessToken, *, deadline: float, requested_by: str = ""
 ) -> AccessToken | None:
@@ -50,6 +57,22 @@ def after_unauthorized(
         if token.generation != used.generation:
             return token
     refused(user, used, requested_by=requested_by)
+    return None
+
+
+async def aafter_unauthorized(
+    user: UserOrId, used: AccessToken, *, deadline: float, requested_by: str = ""
+) -> AccessToken | None:
+    """The same for async code: several calls at once do not wait for each other's turns."""
+    begun = time.monotonic()
+    for moment in READ_AGAIN_SECONDS:
+        if begun + moment >= deadline:
+            break
+        await asyncio.sleep(max(0.0, begun + moment - time.monotonic()))
+        token = await aread(user, requested_by=requested_by)
+        if token.generation != used.generation:
+            return token
+    await sync_to_async(refused)(user, used, requested_by=requested_by)
     return None
 
 

@@ -79,6 +79,22 @@ def test_the_async_view_works(user: User) -> None:
     assert json.loads(run_async(player, request).content)["state"] == "reconnecting"
 
 
+def test_the_async_views_of_pages_work(user: User, settings: Settings, tmp_path: Path) -> None:
+    page = "docs/how-to/read-in-async-views.md"
+    tag = "{% load spotify %}{% spotify_connection as spotify %}{{ spotify.state }}"
+    (tmp_path / "start.html").write_text(tag)
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
+    request = RequestFactory().get("/")
+    request.user = user
+    overview: Any = view("overview", page=page)
+    start: Any = view("start", page=page)
+
+    answer = json.loads(run_async(overview, request).content)
+
+    assert (sorted(answer["shown"]), answer["failed"]) == (["lists", "top"], {})
+    assert run_async(start, request).content == b"connected"
+
+
 def test_the_template_works(user: User) -> None:
     (template,) = examples("django")
     request = RequestFactory().get("/")

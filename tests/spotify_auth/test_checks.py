@@ -150,3 +150,30 @@ def test_without_usable_keys_they_are_what_is_said(settings: Settings) -> None:
 
     assert warnings_of_the_database() == []
     assert ids() == ["E003"]
+
+
+POOL = {"OPTIONS": {**DATABASE["OPTIONS"], "pool": True}}
+
+
+@pytest.mark.parametrize(
+    ("application", "database", "found"),
+    [
+        ("project.asgi.application", {"CONN_MAX_AGE": None}, ["W030"]),
+        ("project.asgi.application", {"CONN_MAX_AGE": 60}, ["W030"]),
+        ("project.asgi.application", {"CONN_MAX_AGE": 0}, []),  # slow, and nothing is left
+        ("project.asgi.application", {"CONN_MAX_AGE": 0, **POOL}, []),
+        (None, {"CONN_MAX_AGE": None}, []),  # gunicorn's threads keep theirs
+    ],
+)
+def test_asgi_wants_a_pool(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    application: str | None,
+    database: dict[str, object],
+    found: list[str],
+) -> None:
+    settings.ASGI_APPLICATION = application
+    for name, value in database.items():
+        monkeypatch.setitem(django_settings.DATABASES["default"], name, value)
+
+    assert ids() == found

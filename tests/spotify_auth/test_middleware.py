@@ -38,7 +38,8 @@ def visit() -> Callable[[object], HttpResponse]:
     def ask(user: object) -> HttpResponse:
         request = RequestFactory().get("/")
         request.user = user  # type: ignore[assignment]
-        return pages(request)
+        answer: HttpResponse = pages(request)
+        return answer
 
     return ask
 
