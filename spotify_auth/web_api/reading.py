@@ -16,13 +16,15 @@ READ_AGAIN_SECONDS: Final = (0.0, 0.25, 0.65)
 """When the row is read again after a 401, in seconds from then."""
 
 
-def read(user: UserOrId, *, requested_by: str = "") -> AccessToken:
+def read(
+    user: UserOrId, *, requested_by: str = "", minimum_seconds: float | None = None
+) -> AccessToken:
     """A fresh token. Raises what `tokens.access_token_for` raises; a stale one is nudged.
 
     `requested_by` names the page for the token's history.
     """
     try:
-        return tokens.access_token_for(user)
+        return tokens.access_token_for(user, minimum_seconds=minimum_seconds)
     except tokens.TokenStale as stale:
         tokens.nudge(
             tokens.primary_key_of(user),

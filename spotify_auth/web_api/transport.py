@@ -51,6 +51,17 @@ def address_of(path: str) -> str:
     return f"{settings.SPOTIFY_API_URL}/v1{path}" if path.startswith("/") else path
 
 
+def is_web_api(address: str) -> bool:
+    """Whether a whole address, as a client will ask for it, is the Web API's."""
+    return address.startswith(_home())
+
+
+def require_web_api(address: str) -> None:
+    """Raise ForeignAddress for any other, since it would be given the access token."""
+    if not is_web_api(address):
+        raise ForeignAddress("not an address of the Web API")
+
+
 def get(path: str, query: Mapping[str, str | int]) -> requests.PreparedRequest:
     """A GET request, ready to be sent."""
     address = f"{address_of(path)}?{urlencode(query)}" if query else address_of(path)
@@ -71,8 +82,7 @@ def send(
     `deadline`, by `time.monotonic()`, is CALL_SECONDS from now unless the call began
     earlier. Raises WebApiError, and ForeignAddress before anything is sent.
     """
-    if not (request.url or "").startswith(_home()):
-        raise ForeignAddress("not an address of the Web API")
+    require_web_api(request.url or "")
     endpoint = endpoint_of(request.url or "")
     pause.check(endpoint)
     began = time.monotonic()

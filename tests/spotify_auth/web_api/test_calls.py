@@ -1,6 +1,7 @@
 """Calls to the Web API: one token read, typed errors, and what a 401 leads to."""
 
 import time
+from typing import Any
 
 import pytest
 from django.db import connection as database
@@ -107,8 +108,8 @@ def test_a_401_after_a_rotation_repeats_the_call_once_with_the_new_token(
     read = tokens.access_token_for
     tokens_read = []
 
-    def read_and_be_overtaken(user: tokens.UserOrId) -> tokens.AccessToken:
-        token = read(user)
+    def read_and_be_overtaken(user: tokens.UserOrId, **options: Any) -> tokens.AccessToken:
+        token = read(user, **options)
         tokens_read.append(token.generation)
         refresh_next()  # a lane is faster than this page
         return token
@@ -186,11 +187,11 @@ def be_refreshed_at(number: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     read = tokens.access_token_for
     reads: list[int] = []
 
-    def read_in_time(user: tokens.UserOrId) -> tokens.AccessToken:
+    def read_in_time(user: tokens.UserOrId, **options: Any) -> tokens.AccessToken:
         reads.append(len(reads))
         if len(reads) == number:
             refresh_next()
-        return read(user)
+        return read(user, **options)
 
     monkeypatch.setattr(tokens, "access_token_for", read_in_time)
     return reads

@@ -4,6 +4,7 @@ import io
 import logging
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import requests
@@ -101,8 +102,8 @@ def test_a_401_after_a_rotation_repeats_the_call_once(
     read = tokens.access_token_for
     generations = []
 
-    def read_and_be_overtaken(user: tokens.UserOrId) -> tokens.AccessToken:
-        token = read(user)
+    def read_and_be_overtaken(user: tokens.UserOrId, **options: Any) -> tokens.AccessToken:
+        token = read(user, **options)
         generations.append(token.generation)
         refresh_next()  # a lane is faster than this call
         return token
@@ -121,8 +122,8 @@ def test_a_token_that_is_refused_after_a_rotation_too_is_reported(
     spotify.faults("web_api_error", status=401, message="Invalid access token")
     read = tokens.access_token_for
 
-    def read_and_be_overtaken(user: tokens.UserOrId) -> tokens.AccessToken:
-        token = read(user)
+    def read_and_be_overtaken(user: tokens.UserOrId, **options: Any) -> tokens.AccessToken:
+        token = read(user, **options)
         SpotifyToken.objects.filter(generation=1).update(generation=2)
         return token
 
@@ -141,8 +142,8 @@ def test_a_body_that_is_used_up_is_not_sent_again(
     spotify.faults("web_api_error", status=401, message="Invalid access token", times=1)
     read = tokens.access_token_for
 
-    def read_and_be_overtaken(user: tokens.UserOrId) -> tokens.AccessToken:
-        token = read(user)
+    def read_and_be_overtaken(user: tokens.UserOrId, **options: Any) -> tokens.AccessToken:
+        token = read(user, **options)
         SpotifyToken.objects.filter(generation=1).update(generation=2)
         return token
 

@@ -1,0 +1,1 @@
+"""Bridges to other libraries, a module for each: only that module imports the library."""
