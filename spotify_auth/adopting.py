@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from spotify_auth import connections, schedule
-from spotify_auth.accounts_service.token_endpoint import LONGEST_LIFETIME
+from spotify_auth.accounts_service import spotify
 from spotify_auth.conf import settings
 from spotify_auth.connections import Pair
 from spotify_auth.models import Cause
@@ -61,7 +61,7 @@ def adopt(
     approved = now if authorized_at is None else _past("authorized_at", authorized_at, now=now)
     expires = now if expires_at is None else _aware("expires_at", expires_at)
     left = (expires - now).total_seconds()
-    if left > LONGEST_LIFETIME:
+    if left > spotify.LONGEST_LIFETIME_SECONDS:
         raise ValueError(
             "expires_at is more than a day ahead: Spotify's access tokens live for an hour. "
             "Is it in milliseconds, or of the refresh token?"
@@ -105,10 +105,10 @@ def _token(name: str, token: str) -> str:
 
 
 def _scope(scope: str | Iterable[str]) -> str:
-    names = " ".join([scope] if isinstance(scope, str) else scope)
+    names = spotify.SCOPE_SEPARATOR.join([scope] if isinstance(scope, str) else scope)
     if not is_visible(names):
         raise ValueError("scope must be the names of scopes, separated by spaces")
-    return " ".join(names.split())
+    return spotify.SCOPE_SEPARATOR.join(names.split())
 
 
 def _past(name: str, moment: datetime, *, now: datetime) -> datetime:

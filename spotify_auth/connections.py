@@ -17,6 +17,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
 from spotify_auth import schedule
+from spotify_auth.accounts_service import spotify
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.conf import settings
 from spotify_auth.models import Cause, Outcome, SpotifyToken, TokenEvent, UserId
@@ -42,7 +43,7 @@ INSERT INTO spotify_auth_spotifytoken AS token (
 VALUES (
     %(user_id)s, %(account_id)s, 'active', %(access_token)s, %(refresh_token)s, %(scope)s, 1,
     %(authorized_at)s, %(authorized_at_known)s,
-    %(authorized_at)s::timestamptz + interval '6 months', %(refreshed_at)s, %(expires_at)s,
+    %(authorized_at)s::timestamptz + %(grant_lasts)s::interval, %(refreshed_at)s, %(expires_at)s,
     %(due_at)s, 'schedule', 0, '')
 ON CONFLICT (user_id) DO UPDATE SET
     account_id = coalesce(excluded.account_id, token.account_id),
@@ -154,6 +155,7 @@ def store(user_id: UserId, pair: Pair, *, account_id: str | None) -> int | None:
         **asdict(pair),
         "user_id": user_id,
         "account_id": account_id,
+        "grant_lasts": spotify.GRANT_LASTS,
         "access_token": SpotifyToken.seal("access_token", pair.access_token, user_id=user_id),
         "refresh_token": SpotifyToken.seal("refresh_token", pair.refresh_token, user_id=user_id),
     }

@@ -6,6 +6,7 @@ from typing import Any
 
 import requests
 
+from spotify_auth.accounts_service import spotify
 from spotify_auth.http_client import session_of_this_thread
 from spotify_auth.login_failures import LoginFailed, Reason
 from spotify_auth.retry_after import retry_after
@@ -36,7 +37,7 @@ def account_of(access_token: str) -> Account:
     The pause of the pages does not hold for it: that may last for hours, in which nobody could
     log in or reconnect, and a login is one call only.
     """
-    request = transport.get("/me", {})
+    request = transport.get(spotify.PROFILE_PATH, {})
     request.headers["Authorization"] = f"Bearer {access_token}"
     http = session_of_this_thread(total_seconds=transport.CALL_SECONDS)
     try:
@@ -47,7 +48,7 @@ def account_of(access_token: str) -> Account:
     except (requests.RequestException, Unavailable):
         # `from None`: the chained error carries the request.
         raise LoginFailed(Reason.NO_ANSWER) from None
-    account_id, name = profile.get("account_id"), profile.get("display_name")
+    account_id, name = profile.get(spotify.ACCOUNT_ID), profile.get(spotify.DISPLAY_NAME)
     if (
         not isinstance(account_id, str)
         or not 0 < len(account_id) <= 255

@@ -20,6 +20,7 @@ from django.db import Error, connection, transaction
 from kombu.exceptions import OperationalError as BrokerError
 
 from spotify_auth import prepared_statements
+from spotify_auth.accounts_service import spotify
 from spotify_auth.conf import settings
 from spotify_auth.database_faults import leave_standby
 from spotify_auth.encryption import DecryptionError
@@ -195,7 +196,7 @@ def _access_token_for(user: UserOrId, *, minimum_seconds: float | None) -> Acces
     return AccessToken(
         value=value,
         expires_at=expires_at,
-        scopes=frozenset(scope.split()),
+        scopes=spotify.scopes_of(scope),
         generation=generation,
     )
 

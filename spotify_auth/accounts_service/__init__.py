@@ -1,5 +1,6 @@
 """Spotify's Accounts service over HTTP. Knows no Django models.
 
+spotify         what holds of Spotify and of no other provider, a line each
 authorization   the address a login begins at, PKCE, code -> Grant
 refreshing      refresh token -> Answer; only background lanes may import it
 client_credentials  a token for nobody; only the command `doctor` may import it

@@ -5,7 +5,7 @@ import hashlib
 import secrets
 from urllib.parse import urlencode
 
-from spotify_auth.accounts_service import token_endpoint, transport
+from spotify_auth.accounts_service import spotify, token_endpoint, transport
 from spotify_auth.accounts_service.answers import Unreadable
 from spotify_auth.accounts_service.errors import AccountsServiceError, grant_of
 from spotify_auth.accounts_service.grant import Grant
@@ -36,13 +36,13 @@ def authorize_url(*, state: str, code_verifier: str, show_dialog: bool) -> str:
         "client_id": settings.SPOTIFY_CLIENT_ID,
         "response_type": "code",
         "redirect_uri": settings.SPOTIFY_REDIRECT_URI,
-        "scope": " ".join(settings.SPOTIFY_SCOPES),
+        "scope": spotify.SCOPE_SEPARATOR.join(settings.SPOTIFY_SCOPES),
         "state": state,
-        "code_challenge_method": "S256",
+        "code_challenge_method": spotify.CODE_CHALLENGE_METHOD,
         "code_challenge": code_challenge(code_verifier),
-        "show_dialog": "true" if show_dialog else "false",
+        spotify.ASK_AGAIN: "true" if show_dialog else "false",
     }
-    return f"{settings.SPOTIFY_ACCOUNTS_URL}/authorize?{urlencode(query)}"
+    return f"{settings.SPOTIFY_ACCOUNTS_URL}{spotify.AUTHORIZE_PATH}?{urlencode(query)}"
 
 
 @forgets_variables

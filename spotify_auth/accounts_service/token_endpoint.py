@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+from spotify_auth.accounts_service import spotify
 from spotify_auth.accounts_service.answers import (
     CLIENT_ERRORS,
     Answer,
@@ -24,7 +25,6 @@ from spotify_auth.text import is_visible
 
 logger = logging.getLogger(__name__)
 
-LONGEST_LIFETIME = 24 * 3600
 LONGEST_DESCRIPTION = 500
 
 
@@ -53,7 +53,7 @@ def _classify(status: int, headers: Mapping[str, str], body: bytes, lifetime: fl
     error = answer.get("error")
     words = answer.get("error_description")
     description = words[:LONGEST_DESCRIPTION] if isinstance(words, str) else ""
-    if status == 400 and error == "invalid_grant":
+    if (status, error) == spotify.REFUSED:
         return Refused(description=description)
     if status in {400, 401} and isinstance(error, str) and error in CLIENT_ERRORS:
         return ClientRefused(error, description=description)
@@ -79,7 +79,7 @@ def _granted(answer: Mapping[str, Any], lifetime: float) -> Granted | Unreadable
     expires_in = _seconds(answer.get("expires_in"))
     if expires_in is None:
         # A reason to distrust the lifetime, and not to drop tokens that are well formed.
-        expires_in = int(min(max(lifetime, 1), LONGEST_LIFETIME))
+        expires_in = int(min(max(lifetime, 1), spotify.LONGEST_LIFETIME_SECONDS))
         logger.warning("lifetime_assumed seconds=%s", expires_in)
     scope = answer.get("scope")
     return Granted(
@@ -98,4 +98,4 @@ def _seconds(value: object) -> int | None:
         value = int(value[:10])
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return int(value) if 1 <= value <= LONGEST_LIFETIME else None
+    return int(value) if 1 <= value <= spotify.LONGEST_LIFETIME_SECONDS else None

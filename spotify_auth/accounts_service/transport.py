@@ -11,7 +11,6 @@ import select
 import socket
 import threading
 import time
-from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +22,7 @@ import certifi
 import pycurl
 
 from spotify_auth import tcp
+from spotify_auth.accounts_service import spotify
 from spotify_auth.accounts_service.answers import AnswerLost, Unavailable
 from spotify_auth.conf import settings
 from spotify_auth.failure_codes import FailureCode
@@ -74,7 +74,7 @@ class Transport:
     """The connection of one thread to the token endpoint, which is kept from call to call."""
 
     def __init__(self, route: Route) -> None:
-        credentials = f"{route.client_id}:{route.client_secret}".encode()
+        authorization = spotify.client_authorization(route.client_id, route.client_secret)
         milliseconds = int(route.seconds * 1000)
         self._seconds = route.seconds
         self._curl = curl = pycurl.Curl()
@@ -102,7 +102,7 @@ class Transport:
                 [
                     "Accept: application/json",
                     "Accept-Encoding: identity",
-                    f"Authorization: Basic {b64encode(credentials).decode()}",
+                    f"Authorization: {authorization}",
                     "Content-Type: application/x-www-form-urlencoded",
                     "User-Agent: Spotify-Token-Keeper/1",
                 ],
@@ -236,7 +236,7 @@ def _no_answer(code: int, incoming: _Incoming, *, sent: bool) -> Unavailable | A
 def of_this_thread() -> Transport:
     """This thread's connection, made anew when a setting has changed or the process forked."""
     route = Route(
-        url=f"{settings.SPOTIFY_ACCOUNTS_URL}/api/token",
+        url=f"{settings.SPOTIFY_ACCOUNTS_URL}{spotify.TOKEN_PATH}",
         client_id=settings.SPOTIFY_CLIENT_ID,
         client_secret=settings.SPOTIFY_CLIENT_SECRET,
         proxy=settings.OUTBOUND_PROXY_URL,

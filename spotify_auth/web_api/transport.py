@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import requests
 
+from spotify_auth.accounts_service import spotify
 from spotify_auth.conf import settings
 from spotify_auth.http_client import AnswerTooLarge, read_body, session_of_this_thread
 from spotify_auth.retry_after import retry_after
@@ -48,7 +49,8 @@ class ForeignAddress(ValueError):
 
 def address_of(path: str) -> str:
     """The address of "/me"; a whole address, such as a page's `next`, stays as it is."""
-    return f"{settings.SPOTIFY_API_URL}/v1{path}" if path.startswith("/") else path
+    home = f"{settings.SPOTIFY_API_URL}{spotify.API_VERSION_PATH}"
+    return f"{home}{path}" if path.startswith("/") else path
 
 
 def is_web_api(address: str) -> bool:
