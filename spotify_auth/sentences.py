@@ -30,6 +30,7 @@ _WHY_RECONNECT: Final[Mapping[str, str]] = {
 _WHY_CLOSED: Final[Mapping[str, str]] = {
     "disconnected": "The user disconnected Spotify. Our copy of the tokens is erased.",
     "revoked": "An administrator revoked the tokens. Our copy is erased.",
+    "exported": "An operator handed the tokens to another keeper. Our copy is erased.",
     "user_deleted": "The user was deleted, and with the user the tokens and their history.",
 }
 _BY_OPERATOR: Final[Mapping[str, str]] = {

@@ -76,8 +76,9 @@ token_recovered = NoticeSignal()
 After a login it is `token_connected`."""
 
 token_closed = NoticeSignal()
-"""Both tokens were erased: the user disconnected, an administrator revoked them, or the user was
-deleted. `reason` is "disconnected", "revoked" or "user_deleted"."""
+"""Both tokens were erased: the user disconnected, an administrator revoked them, an operator handed
+them to another keeper, or the user was deleted. `reason` is "disconnected", "revoked", "exported"
+or "user_deleted"."""
 
 reconnect_due = NoticeSignal()
 """The six months are over in less than `days` (30, 7 or 1) days, at `reauthorize_by`. Sent once for

@@ -70,6 +70,10 @@ class Progress:
         self._out.write(f"{self._label}: {self._done} of {self._total} rows, {rate:.0f} a second")
 
 
+def silent(anything: object) -> None:
+    """In the place of lines and of progress, where the report is for programs."""
+
+
 @contextmanager
 def gentle_end() -> Iterator[threading.Event]:
     """An event that SIGTERM and Ctrl-C set, for work that ends between two batches."""

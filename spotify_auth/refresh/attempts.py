@@ -33,6 +33,7 @@ from spotify_auth.accounts_service.answers import Answer, AnswerLost, Granted, U
 from spotify_auth.conf import settings
 from spotify_auth.cooldown import Admission
 from spotify_auth.figures.traffic import IN_FLIGHT
+from spotify_auth.models import UserId
 from spotify_auth.refresh import saved_grants
 from spotify_auth.refresh.claims import Claim
 from spotify_auth.refresh.decisions import (
@@ -282,7 +283,12 @@ class Attempts:
 
 def keys_of(claim: Claim) -> tuple[str, str]:
     """The names of an attempt's mark and of its saved grant."""
-    return f"{_MARK}{claim.user_id}:{claim.generation}", saved_grants.key_of(claim)
+    return names_of(claim.user_id, claim.generation)
+
+
+def names_of(user_id: UserId, generation: int) -> tuple[str, str]:
+    """The same, by what a claim has of them."""
+    return f"{_MARK}{user_id}:{generation}", saved_grants.name_of(user_id, generation)
 
 
 def marked() -> Iterator[tuple[str, int]]:

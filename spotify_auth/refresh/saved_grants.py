@@ -188,7 +188,12 @@ def read(
 
 def key_of(claim: Claim) -> str:
     """The name of a claimed generation's saved grant in Redis."""
-    return f"{_RESCUED}{claim.user_id}:{claim.generation}"
+    return name_of(claim.user_id, claim.generation)
+
+
+def name_of(user_id: UserId, generation: int) -> str:
+    """The same, by what a claim has of it."""
+    return f"{_RESCUED}{user_id}:{generation}"
 
 
 def _place(user_id: UserId | str, generation: int) -> str:

@@ -6,6 +6,8 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from spotify_auth.management.acting import VERBS, ForgetPaceCommand, LiftCooldownCommand
 from spotify_auth.management.after_restore import AfterRestoreCommand
+from spotify_auth.management.exporting import ExportCommand
+from spotify_auth.management.importing import ImportCommand
 from spotify_auth.management.pipes import reader_may_leave
 from spotify_auth.management.pruning import PruneCommand
 from spotify_auth.management.rotate_keys import RotateKeysCommand
@@ -21,6 +23,8 @@ SUBCOMMANDS: tuple[Subcommand, ...] = (
     PruneCommand(),
     RotateKeysCommand(),
     AfterRestoreCommand(),
+    ImportCommand(),
+    ExportCommand(),
 )
 
 

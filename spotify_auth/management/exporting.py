@@ -1,0 +1,114 @@
+"""`manage.py tokens export`: tokens go back to where they came from, or into a file."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser, OutputWrapper
+from django.core.serializers.json import DjangoJSONEncoder
+
+from spotify_auth.exporting.allauth import AllauthDestination
+from spotify_auth.exporting.csv_file import CsvDestination
+from spotify_auth.exporting.destination import Destination
+from spotify_auth.exporting.run import Export, Report
+from spotify_auth.exporting.social_auth import SocialAuthDestination
+from spotify_auth.importing.source import Refused
+from spotify_auth.management import people
+from spotify_auth.management.acting import PARTLY
+from spotify_auth.management.subcommands import Progress, gentle_end, silent
+
+_TABLES: Mapping[str, Callable[[], Destination]] = {
+    "allauth": AllauthDestination,
+    "social-auth": SocialAuthDestination,
+}
+
+
+class ExportCommand:
+    """Rehearse, or hand over."""
+
+    name = "export"
+    help = (
+        "Hand tokens to another keeper: the way back from an import. They are kept here no "
+        "longer. Without --apply it is a rehearsal, which changes nothing."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "users", nargs="*", metavar="USER", help=f"{people.USER_HELP}. Without: everybody"
+        )
+        parser.add_argument(
+            "--to",
+            dest="destination",
+            required=True,
+            choices=[*_TABLES, "csv"],
+            help="who has them",
+        )
+        parser.add_argument(
+            "--file",
+            metavar="PATH",
+            help="csv: a new file, for your eyes alone, or one that an export has begun",
+        )
+        parser.add_argument(
+            "--apply", action="store_true", help="hand them over, and erase them here"
+        )
+        parser.add_argument("--json", action="store_true", help="for programs")
+
+    def handle(self, out: OutputWrapper, options: Mapping[str, Any]) -> None:
+        as_json, applied = options["json"], options["apply"]
+        destination = _destination(options)
+        users = [people.find(text) for text in options["users"]]
+        say: Callable[[str], None] = silent if as_json else out.write
+        report = Report(destination=destination.name, applied=applied, say=say)
+        try:
+            destination.open()
+            with gentle_end() as stopping:
+                job = Export(destination, report, users=users, stopping=stopping)
+                go = job.apply if applied else job.rehearse
+                if as_json:
+                    go(silent)
+                else:
+                    progress = Progress(out, self.name, job.total())
+                    with progress.shown():
+                        go(progress.advance)
+        except Refused as refused:
+            report.ended = str(refused)
+        _conclude(out, report, as_json=as_json)
+
+
+def _destination(options: Mapping[str, Any]) -> Destination:
+    """Raises CommandError for options that do not go together."""
+    is_file = options["destination"] == "csv"
+    if is_file != (options["file"] is not None):
+        raise CommandError("--file goes with --to csv, which needs it.", returncode=2)
+    if is_file:
+        return CsvDestination(Path(options["file"]))
+    return _TABLES[options["destination"]]()
+
+
+def _conclude(out: OutputWrapper, report: Report, *, as_json: bool) -> None:
+    """Show the report. Raises CommandError if it is not done, or not all of it."""
+    if as_json:
+        out.write(json.dumps(report.as_json(), cls=DjangoJSONEncoder, indent=2))
+    else:
+        what = "handed over" if report.applied else "would be handed over"
+        out.write(f"  {report.found:>8}  found")
+        out.write(f"  {report.handed_over:>8}  {what}")
+    if report.ended == "stopped":
+        raise CommandError(
+            "Stopped. What was handed over is: run the same command again.", returncode=PARTLY
+        )
+    if report.ended != "done":
+        raise CommandError(report.ended, returncode=1)
+    if report.not_possible or report.busy:
+        busy = f" {report.busy} are being refreshed: run the same command again."
+        raise CommandError(
+            f"{report.not_possible} cannot be handed over.{busy if report.busy else ''}",
+            returncode=PARTLY,
+        )
+    if not as_json:
+        out.write(
+            "Done."
+            if report.applied
+            else "Nothing was changed: this was a rehearsal. With --apply they are handed over."
+        )
