@@ -8,7 +8,8 @@ VENV_PYTHON = .venv/bin/python
 INSTALLED = .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run manage test test-fast lint bench simulate soak sbom clean requirements
+.PHONY: help run manage test test-fast test-matrix lint bench simulate soak sbom dist clean \
+	requirements
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## /make \1|/' | \
@@ -26,6 +27,9 @@ test: $(INSTALLED) ## run every test; ARGS="tests/accounts -x" is passed to pyte
 test-fast: $(INSTALLED) ## the tests without worker processes, browser and long waits: about 70 s on two cores
 	@exec $(VENV_PYTHON) -m dev.test --fast $(ARGS)
 
+test-matrix: $(INSTALLED) ## install the wheel with each Python and Django that can be had, and run a project with it
+	@exec $(VENV_PYTHON) -m dev.matrix $(ARGS)
+
 lint: $(INSTALLED) ## ruff, mypy, import-linter, migrations, system checks, bandit, pip-audit
 	@exec $(VENV_PYTHON) -m dev.lint
 
@@ -41,6 +45,9 @@ simulate: $(INSTALLED) ## simulate outages and refusals, and write docs/measurem
 sbom: $(INSTALLED) ## list what production installs in sbom.cdx.json, as CycloneDX JSON
 	@exec $(VENV_PYTHON) -m dev.sbom
 
+dist: $(INSTALLED) ## build spotify_auth for other projects: a wheel and an sdist in dist/
+	@exec $(VENV_PYTHON) -m dev.dist
+
 # The extras stay in the pins: without them pip before 23.3 takes coverage[toml] for another
 # package than coverage, and refuses the newer one that it finds because it has no hash.
 requirements: $(INSTALLED) ## pin requirements/*.txt again from requirements/*.in
@@ -53,7 +60,7 @@ requirements: $(INSTALLED) ## pin requirements/*.txt again from requirements/*.i
 clean: ## remove what the other targets made, local data included
 	@if "$(PYTHON)" -c '$(IS_3_11)' 2>/dev/null; then "$(PYTHON)" -m dev.clean; fi
 	@rm -rf .venv .venv-bench .local staticfiles .mypy_cache .ruff_cache .pytest_cache \
-		.import_linter_cache .hypothesis .coverage .coverage.* sbom.cdx.json
+		.import_linter_cache .hypothesis .coverage .coverage.* sbom.cdx.json dist .nox
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): requirements/local.txt

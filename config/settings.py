@@ -21,7 +21,7 @@ from config.environment import (
     read_env_file,
     secret_key,
 )
-from spotify_auth import client_address, redis_url
+from spotify_auth import celery_settings, client_address, redis_url
 from spotify_auth.conf import DEFAULTS
 from spotify_auth.encryption import parse_keys
 from spotify_auth.redirect_uri import redirect_uri
@@ -96,6 +96,7 @@ SPOTIFY_ACCOUNTS_URL = env.url("SPOTIFY_ACCOUNTS_URL").rstrip("/")
 SPOTIFY_API_URL = env.url("SPOTIFY_API_URL").rstrip("/")
 SPOTIFY_SCOPES = env.words("SPOTIFY_SCOPES")
 SPOTIFY_CONNECTION_URL = "accounts:connection"
+SPOTIFY_BASE_TEMPLATE = "base.html"
 OUTBOUND_PROXY_URL: str = Unshown(env.text("OUTBOUND_PROXY_URL"))
 WEB_THREADS = env.integer("WEB_THREADS")  # gunicorn reads it too: config/gunicorn.py
 ASGI_POOL_SIZE = env.integer("ASGI_POOL_SIZE", 16)  # for config/asgi_settings.py
@@ -394,11 +395,7 @@ CELERY_TASK_IGNORE_RESULT = True
 # lane begins with a log-in to PostgreSQL. CONN_MAX_AGE and config/celery.py see to it.
 CELERY_DB_REUSE_MAX = sys.maxsize
 CELERY_TASK_DEFAULT_QUEUE = "keeper"
-# Lanes have a queue of their own, so that the sweep can see how many are waiting.
-CELERY_TASK_ROUTES = {
-    "spotify_auth.lane": {"queue": "lanes"},
-    "spotify_auth.deliver_webhooks": {"queue": "webhooks"},
-}
+CELERY_TASK_ROUTES = celery_settings.TASK_ROUTES
 # Lanes are long: a worker whose threads are all busy leaves the rest to the others, and takes
 # its next task when a thread is free (`Threads` in config/celery.py says so). In the settings,
 # so that no command of a deployment can forget the option.
@@ -406,9 +403,7 @@ CELERY_WORKER_DISABLE_PREFETCH = True
 CELERY_WORKER_REDIRECT_STDOUTS = False
 # A sweep enqueues what is hourly (spotify_auth/chores.py): nothing needs to be remembered.
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
-CELERY_BEAT_SCHEDULE = {
-    "sweep": {"task": "spotify_auth.sweep", "schedule": REFRESH_SWEEP_SECONDS},
-}
+CELERY_BEAT_SCHEDULE = celery_settings.beat_schedule(REFRESH_SWEEP_SECONDS)
 
 # --- Logging ---------------------------------------------------------------------------
 

@@ -4,14 +4,18 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from celery import current_app
 from django.apps import AppConfig
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, ProgrammingError, connections, transaction
 from django.db.utils import load_backend
+from django.template import TemplateDoesNotExist
+from django.template.loader import get_template
 
-from spotify_auth import client_address, conf
+from spotify_auth import client_address, conf, queues
+from spotify_auth.celery_settings import LANE, SWEEP
 from spotify_auth.conf import settings
 from spotify_auth.encryption import keys_of
 from spotify_auth.hosts import is_private
@@ -33,6 +37,9 @@ def register_all() -> None:
         check_redirect_uri,
         check_trusted_proxies,
         check_asgi,
+        check_base_template,
+        check_schedule,
+        check_routes,
     ):
         register(check)
     register(check_connections, Tags.database)
@@ -173,6 +180,56 @@ def check_asgi(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[C
             "pool: each request has a thread of its own, which leaves its connection behind.",
             hint='Set OPTIONS["pool"], and CONN_MAX_AGE to 0 (docs/how-to/read-in-async-views.md).',
             id="spotify_auth.W030",
+        )
+    ]
+
+
+def check_base_template(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """E008: the template that this app's pages extend is not there."""
+    name = settings.SPOTIFY_BASE_TEMPLATE
+    try:
+        get_template(name)
+    except TemplateDoesNotExist as error:
+        return [
+            Error(
+                f"SPOTIFY_BASE_TEMPLATE leads to no template: {error} does not exist.",
+                hint="Name a template as {% extends %} would, with the blocks title and content.",
+                id="spotify_auth.E008",
+            )
+        ]
+    return []
+
+
+def check_schedule(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """W003: beat is told of no sweep."""
+    schedule = current_app.conf.beat_schedule or {}
+    if any(entry.get("task") == SWEEP for entry in schedule.values()):
+        return []
+    return [
+        Warning(
+            f"Celery's beat_schedule has no {SWEEP}: tokens are refreshed later than is safe.",
+            hint="Add spotify_auth.celery_settings.beat_schedule() to CELERY_BEAT_SCHEDULE, and "
+            "import the Celery application in your project's __init__.py. Silence this if the "
+            "schedule is in the database.",
+            id="spotify_auth.W003",
+        )
+    ]
+
+
+def check_routes(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """W004: lanes wait among all other tasks."""
+    queue = queues.of_task(LANE)
+    if not queues.is_shared(queue):
+        return []
+    return [
+        Warning(
+            f"Celery's task_routes send {LANE} to {queue}, where all other tasks wait too: each "
+            "sweep puts up to REFRESH_LANES tasks before them.",
+            hint="Add spotify_auth.celery_settings.TASK_ROUTES to CELERY_TASK_ROUTES, and let a "
+            "worker read these queues.",
+            id="spotify_auth.W004",
         )
     ]
 

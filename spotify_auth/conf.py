@@ -39,6 +39,8 @@ DEFAULTS: Final[dict[str, Any]] = {
     # Where connecting and disconnecting lead, and the pages that say why it failed: a URL name
     # or a path. None is LOGIN_REDIRECT_URL.
     "SPOTIFY_CONNECTION_URL": None,
+    # The template that this app's pages extend, with the blocks "title" and "content".
+    "SPOTIFY_BASE_TEMPLATE": "spotify_auth/base.html",
     # A proxy for all calls to Spotify. The usual variables are not read: requests spends a
     # quarter of a call looking for them.
     "OUTBOUND_PROXY_URL": "",
@@ -116,6 +118,7 @@ class Settings:
     SPOTIFY_API_URL: str
     SPOTIFY_SCOPES: list[str]
     SPOTIFY_CONNECTION_URL: str | None
+    SPOTIFY_BASE_TEMPLATE: str
     REDIS_URL: str
     HTTPS: bool
     OUTBOUND_PROXY_URL: str

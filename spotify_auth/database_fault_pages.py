@@ -12,7 +12,7 @@ from django.template.loader import render_to_string
 from django.utils.cache import add_never_cache_headers
 from django.views import defaults
 
-from spotify_auth import htmx
+from spotify_auth import htmx, pages
 from spotify_auth.both_ways import BothWays
 from spotify_auth.database_faults import Fault, fault_of, leave_standby
 from spotify_auth.problems import Problem
@@ -65,13 +65,12 @@ def answer_to(request: HttpRequest, error: BaseException | None) -> HttpResponse
         return Problem(
             code=fault, status=status, message=words.text, retry_after=words.retry_seconds
         ).as_json()
-    # Without the request: the context processors would ask for the user.
     context = {
         "problem": words,
         "try_again": request.method == "GET",
         "request_id": _id_of(request),
     }
-    page = render_to_string("spotify_auth/database_fault.html", context)
+    page = pages.text_of("database_fault.html", context)
     response = HttpResponse(page, status=status, headers={"Retry-After": str(words.retry_seconds)})
     add_never_cache_headers(response)
     return response

@@ -9,10 +9,9 @@ from django.apps import apps
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import render
 from django.utils.cache import add_never_cache_headers
 
-from spotify_auth import connection_state, htmx
+from spotify_auth import connection_state, htmx, pages
 from spotify_auth.problems import (
     NOT_LOGGED_IN,
     RECONNECTING,
@@ -156,7 +155,7 @@ def _answer(request: HttpRequest, problem: Problem) -> HttpResponse:
             # A form is not sent again by itself.
             "ask_again": request.get_full_path() if request.method == "GET" else "",
         }
-        response = render(request, f"spotify_auth/{name}", context)
+        response = HttpResponse(pages.text_of(name, context, request=request))
         if waits and not is_part and request.method == "GET":
             uses_htmx = apps.is_installed("django_htmx")
             response["Refresh"] = str(RELOAD_BESIDE_HTMX_SECONDS if uses_htmx else RETRY_SECONDS)

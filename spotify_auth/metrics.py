@@ -14,12 +14,19 @@ from dataclasses import dataclass
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth.decorators import login_not_required
+from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, connection
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.cache import add_never_cache_headers
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import Metric
-from prometheus_client.exposition import choose_encoder
+
+try:
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric
+    from prometheus_client.exposition import choose_encoder
+except ModuleNotFoundError:
+    raise ImproperlyConfigured(
+        'spotify_auth.metrics needs prometheus-client: install "spotify-token-keeper[metrics]".'
+    ) from None
 
 from spotify_auth import metric_families, presence, service_pause
 from spotify_auth.both_ways import AsyncGetResponse, BothWays, GetResponse

@@ -31,14 +31,18 @@ class Problem:
     retry_after: int | None = None
     """In seconds, where waiting helps."""
 
-    def as_json(self) -> JsonResponse:
-        """The answer to a program, which nobody may keep."""
+    def body(self) -> dict[str, object]:
+        """What a program is told."""
         body: dict[str, object] = {"code": self.code, "message": self.message}
         if self.reason:
             body["reason"] = self.reason
         if self.scopes:
             body["scopes"] = self.scopes
-        response = JsonResponse(body, status=self.status)
+        return body
+
+    def as_json(self) -> JsonResponse:
+        """The answer to a program, which nobody may keep."""
+        response = JsonResponse(self.body(), status=self.status)
         if self.retry_after is not None:
             response["Retry-After"] = str(self.retry_after)
         add_never_cache_headers(response)

@@ -1,11 +1,27 @@
-"""How many messages wait in a queue of the broker."""
+"""Where tasks wait: which queue the project's routes name, and how many messages are in it."""
 
-from typing import cast
+from typing import Any, cast
 
 from celery import current_app
 from kombu import Connection
 from kombu.exceptions import ChannelError
 from kombu.transport.virtual import Channel
+
+
+def of_task(name: str) -> str:
+    """The name of the queue to which tasks of this name are sent.
+
+    Celery's own `Router.route` would make the queue known to this process, and a worker without
+    `--queues` consumes all that it knows.
+    """
+    route: Any = current_app.amqp.router.lookup_route(name, (), {}, {}, None)
+    queue = route if isinstance(route, str) else (route or {}).get("queue")
+    return str(getattr(queue, "name", queue) or current_app.conf.task_default_queue)
+
+
+def is_shared(queue: str) -> bool:
+    """Whether tasks without a route wait here too, so that its messages say nothing of one task."""
+    return bool(queue == current_app.conf.task_default_queue)
 
 
 def waiting(queue: str) -> int:

@@ -1,5 +1,6 @@
 """Celery's side: primary keys in, one call each. Never a token in an argument or result."""
 
+import logging
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,8 @@ from celery.signals import (
     worker_shutting_down,
 )
 
-from spotify_auth import bulk, chores, housekeeping, presence
+from spotify_auth import bulk, chores, housekeeping, presence, queues
+from spotify_auth.celery_settings import LANE, SWEEP, WEBHOOKS
 from spotify_auth.database_faults import leave_standby
 from spotify_auth.figures import roll_up, statuses
 from spotify_auth.history import daily_tables, folding
@@ -23,14 +25,19 @@ from spotify_auth.notices import reconnect_due
 from spotify_auth.refresh import lanes, refresher, sweep_watch
 from spotify_auth.webhooks import delivery
 
+logger = logging.getLogger(__name__)
 
-@shared_task(name="spotify_auth.sweep")
+PREFORK = "celery.concurrency.prefork"
+"""The pool of processes, Celery's default: each would run one lane, and hear of no SIGTERM."""
+
+
+@shared_task(name=SWEEP)
 def sweep() -> None:
     """Beat's tick: open lanes for due tokens, and enqueue due chores."""
     sweep_watch.sweep()
 
 
-@shared_task(name="spotify_auth.lane")
+@shared_task(name=LANE)
 def lane() -> None:
     """Refresh due tokens until none is left."""
     lanes.run_lane()
@@ -94,7 +101,7 @@ def bulk_actions() -> None:
 chores.register(bulk_actions.name, every=bulk.ABANDONED)
 
 
-@shared_task(name="spotify_auth.deliver_webhooks")
+@shared_task(name=WEBHOOKS)
 def deliver_webhooks(endpoint_id: str) -> None:
     """Send what is due to one webhook address. The argument is a UUID, as JSON has it."""
     delivery.deliver_due(UUID(endpoint_id))
@@ -119,8 +126,10 @@ _watch = sweep_watch.SweepWatch()
 @worker_ready.connect
 def watch_sweeps(sender: Any, **kwargs: Any) -> None:
     """Sweep without beat if need be, and show that this worker is there."""
-    runs_lanes = lanes.QUEUE in sender.app.amqp.queues.consume_from
+    runs_lanes = queues.of_task(LANE) in sender.app.amqp.queues.consume_from
     allowed = sender.controller.concurrency if runs_lanes else 0
+    if runs_lanes and sender.controller.pool_cls.__module__ == PREFORK:
+        logger.warning("worker_prefork lanes=%s look_at=--pool", allowed)
     _watch.start(presence.Sign(Presence.Kind.WORKER, lanes_allowed=allowed))
 
 

@@ -7,10 +7,9 @@ from math import ceil
 from typing import Any, TypeAlias, TypeVar, cast
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.template.loader import render_to_string
 from django.utils.cache import add_never_cache_headers
 
-from spotify_auth import htmx, rate_limits
+from spotify_auth import htmx, pages, rate_limits
 from spotify_auth.client_address import address_block, address_group, client_address
 from spotify_auth.conf import settings
 from spotify_auth.problems import Problem
@@ -101,9 +100,8 @@ def _too_many(request: HttpRequest, limited: Limited, *, as_json: bool) -> HttpR
         return Problem(
             code="too_many_requests", status=status, message=text, retry_after=wait
         ).as_json()
-    # Without the request: the context processors would ask for the user.
     context = {"text": text, "try_again": request.method == "GET"}
-    page = render_to_string("spotify_auth/too_many_requests.html", context)
+    page = pages.text_of("too_many_requests.html", context)
     response = HttpResponse(page, status=status, headers={"Retry-After": str(wait)})
     add_never_cache_headers(response)
     return response

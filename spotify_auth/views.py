@@ -15,12 +15,12 @@ from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.db import DatabaseError, OperationalError
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render, resolve_url
+from django.shortcuts import redirect, resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from spotify_auth import connections, login, login_rows
+from spotify_auth import connections, login, login_rows, pages
 from spotify_auth.client_address import client_address
 from spotify_auth.conf import settings
 from spotify_auth.database_fault_pages import answer_to
@@ -132,7 +132,8 @@ def come_back(
             "logged_in": request.user.is_authenticated,
         }
         status = words[failure.reason].status
-        response = render(request, "spotify_auth/login_failed.html", context, status=status)
+        page = pages.text_of("login_failed.html", context, request=request)
+        response = HttpResponse(page, status=status)
         if failure.retry_after is not None:
             response["Retry-After"] = str(round(failure.retry_after) + 1)
     # This page's address carries the code: no other may be told more than the host.

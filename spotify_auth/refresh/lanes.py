@@ -14,6 +14,7 @@ from django.db import Error, connection
 from kombu.exceptions import OperationalError as BrokerError
 
 from spotify_auth import queues, schedule
+from spotify_auth.celery_settings import LANE
 from spotify_auth.conf import settings
 from spotify_auth.refresh import memory_limit
 from spotify_auth.refresh.lane import Lane
@@ -22,8 +23,6 @@ from spotify_auth.refresh.refresher import PermitComes, refresh_next
 from spotify_auth.service_pause import NOT_PAUSED
 
 logger = logging.getLogger(__name__)
-
-QUEUE = "lanes"
 
 TURN_SECONDS = 60.0
 """A lane that never runs out of work ends after half to all of this and enqueues another:
@@ -48,6 +47,9 @@ def open_lanes() -> int:
     no worker has read for a day, do no harm. (Messages that expire would do the same only
     while the hosts' clocks agree.) REFRESH_LANES limits those that run (`attempts`). Lanes
     end by themselves when nothing is due.
+
+    Where other tasks wait in the same queue, each of their messages counts as a lane too. So that
+    a long queue does not end all refreshing, a sweep then opens one lane at least.
     """
     limit, sweep = settings.REFRESH_LANES, settings.REFRESH_SWEEP_SECONDS
     with connection.cursor() as cursor:
@@ -56,9 +58,12 @@ def open_lanes() -> int:
         due = int(cursor.fetchone()[0])
     if not due:
         return 0
-    wanted = max(0, schedule.lanes_needed(due, sweep=sweep, limit=limit) - queues.waiting(QUEUE))
+    queue = queues.of_task(LANE)
+    least = 1 if queues.is_shared(queue) else 0
+    needed = schedule.lanes_needed(due, sweep=sweep, limit=limit)
+    wanted = max(least, needed - queues.waiting(queue))
     for _ in range(wanted):
-        current_app.send_task("spotify_auth.lane")
+        current_app.send_task(LANE)
     return wanted
 
 
@@ -98,7 +103,7 @@ def _end_of_turn() -> float:
 
 def _enqueued_another() -> bool:
     try:
-        current_app.send_task("spotify_auth.lane", retry=False)
+        current_app.send_task(LANE, retry=False)
     except BrokerError as error:
         logger.warning("lane_extended reason=%s", type(error).__name__)
         return False

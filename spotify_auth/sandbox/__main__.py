@@ -9,8 +9,11 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 
-import uvloop
-from aiohttp import web
+try:
+    import uvloop
+    from aiohttp import web
+except ModuleNotFoundError:
+    sys.exit('The sandbox needs aiohttp and uvloop: install "spotify-token-keeper[sandbox]".')
 
 from . import application, persistence
 from .memory import MEMORY

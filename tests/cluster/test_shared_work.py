@@ -8,7 +8,6 @@ import redis
 from pytest_celery import CeleryBrokerCluster
 
 from config import celery_app
-from spotify_auth.refresh.lanes import QUEUE
 from tests.support.processes import LocalProcess, wait_for, worker_process
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import connect_users, make_due
@@ -64,7 +63,7 @@ def test_a_full_worker_leaves_lanes_to_the_others(
     start_worker("one", threads=4)
     send(broker, "spotify_auth.lane", times=8)
     wait_for(lambda: fast_sandbox.stats()["held"] == 4, what="the first worker to be full")
-    assert broker.llen(QUEUE) == 4
+    assert broker.llen("lanes") == 4
 
     start_worker("two", threads=4)
 

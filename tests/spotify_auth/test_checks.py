@@ -4,10 +4,13 @@ import pytest
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Tags, run_checks
 from django.db import connection
+from kombu import Queue
 from pytest_django import Settings
 
+from spotify_auth.celery_settings import LANE, TASK_ROUTES, beat_schedule
 from spotify_auth.conf import REQUIRED
 from spotify_auth.encryption import Cipher
+from tests.support.celery_apps import another_app
 from tests.support.keys import NEW, OLD, keys
 from tests.support.tokens import Connect
 
@@ -44,6 +47,7 @@ def test_the_settings_of_the_tests_are_in_order() -> None:
         ("TOKEN_ENCRYPTION_KEYS", ["k" * 32], ["E003"]),  # text where bytes belong
         ("TOKEN_ENCRYPTION_KEYS", [KEY, KEY], ["E003"]),
         ("TOKEN_ENCRYPTION_KEYS", "not base64!", ["E003"]),
+        ("SPOTIFY_BASE_TEMPLATE", "no_such.html", ["E008"]),
         ("TRUSTED_PROXIES", ["0.0.0.0/0"], ["E010"]),
         ("TOKEN_ENCRYPTION_KEYS", [KEY, b"o" * 32], []),
         ("TOKEN_ENCRYPTION_KEYS", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", []),
@@ -90,6 +94,32 @@ def test_a_database_that_cannot_hold_the_tokens_is_found(
 
     assert ids() == found
     assert all(error.hint for error in errors())
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"beat_schedule": {"nightly": {"task": "music.tidy", "schedule": 60}}}, ["W003"]),
+        ({"beat_schedule": {}}, ["W003"]),
+        ({"beat_schedule": beat_schedule(5)}, []),
+        ({"task_routes": None}, ["W004"]),
+        ({"task_routes": {"spotify_auth.*": {"queue": "keeper"}}}, ["W004"]),
+        ({"task_routes": {"spotify_auth.*": "tokens"}}, []),
+        ({"task_routes": {LANE: {"queue": Queue("tokens")}}}, []),
+        ({"task_routes": TASK_ROUTES}, []),
+    ],
+)
+def test_a_celery_that_refreshes_late_or_holds_up_others_is_a_warning(
+    changes: dict[str, object], found: list[str]
+) -> None:
+    with another_app(**changes) as app:
+        known = set(app.amqp.queues)
+        warnings = errors()
+        # A worker without --queues consumes what it knows, and checks run in it before that.
+        assert set(app.amqp.queues) == known
+
+    assert [str(warning.id).removeprefix("spotify_auth.") for warning in warnings] == found
+    assert all(warning.hint for warning in warnings)
 
 
 @pytest.mark.django_db

@@ -4,33 +4,61 @@ import json
 import os
 import secrets
 import shutil
+import subprocess
 import sys
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from urllib.parse import quote
+from contextlib import ExitStack
 
-import psycopg
 import pytest
 import redis
 from django.conf import settings
-from django.db import connection
-from psycopg import sql
 
+from dev import dist
+from dev.dist import Built
 from dev.process import ROOT, free_port
 from tests.support.processes import LocalProcess, teardown_together
 from tests.support.sandbox_client import Sandbox
-from tests.support.standalone import Project
+from tests.support.standalone import Project, database_of_its_own
 
 USER_MODELS = ["auth.User", "members.Member"]
 
 
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The sdist and the wheel, built for this run."""
+    return dist.build(tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="session")
+def python(
+    built: Built, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[list[str], dict[str, str]]:
+    """A Python for which the wheel is installed, and what its environment needs for that.
+
+    `make test-matrix` brings environments of its own. Otherwise it is this Python with its
+    libraries, and the wheel in a directory.
+    """
+    if brought := os.environ.get("STANDALONE_PYTHON"):
+        return [brought], {}
+    target = tmp_path_factory.mktemp("site-packages")
+    install = ["install", "--quiet", "--no-deps", "--no-index", "--target", str(target)]
+    subprocess.run([sys.executable, "-m", "pip", *install, str(built.wheel)], check=True)
+    return [sys.executable], {"PYTHONPATH": str(target)}
+
+
 @pytest.fixture(scope="module")
-def fast_sandbox() -> Iterator[Sandbox]:
-    """A sandbox whose access tokens live for eight seconds."""
+def fast_sandbox(
+    python: tuple[list[str], dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Sandbox]:
+    """The installed sandbox; its access tokens live for eight seconds."""
     # Registered without a port, a loopback redirect URI accepts any.
     options = ["--redirect-uri", "http://127.0.0.1/spotify/callback/"]
-    with Sandbox(access_token_lifetime=8, options=options) as sandbox:
+    elsewhere = tmp_path_factory.mktemp("sandbox")
+    command, env = python
+    with Sandbox(
+        access_token_lifetime=8, options=options, python=command, env=env, cwd=elsewhere
+    ) as sandbox:
         yield sandbox
 
 
@@ -40,30 +68,37 @@ def project(
     tmp_path_factory: pytest.TempPathFactory,
     django_db_setup: None,
     fast_sandbox: Sandbox,
+    python: tuple[list[str], dict[str, str]],
 ) -> Iterator[Project]:
     """The project with its database, migrated and running; one for each kind of user."""
     home = tmp_path_factory.mktemp("elsewhere")
-    shutil.copytree(ROOT / "spotify_auth", home / "spotify_auth")
+    shutil.copytree(ROOT / "examples/music_site/music_site", home / "music_site")
     shutil.copytree(ROOT / "tests/support/standalone_project", home / "standalone_project")
+    command, paths = python
     with ExitStack() as stack:
-        database = stack.enter_context(_database("standalone"))
+        database = stack.enter_context(database_of_its_own("standalone"))
         broker = stack.enter_context(redis.Redis.from_url(settings.REDIS_URL))
         broker.flushdb()
         stack.callback(broker.flushdb)
         port = free_port()
         env = {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+            **paths,
             "PYTHONUNBUFFERED": "1",
             "DJANGO_SETTINGS_MODULE": "standalone_project.settings",
             "SECRET_KEY": secrets.token_urlsafe(50),
             "TOKEN_ENCRYPTION_KEYS": b64encode(secrets.token_bytes(32)).decode(),
             "DATABASE": json.dumps(database),
             "USER_MODEL": request.param,
-            "BROKER_URL": settings.REDIS_URL,
-            "SPOTIFY_URL": fast_sandbox.url,
+            "REDIS_URL": settings.REDIS_URL,
+            "SANDBOX_URL": fast_sandbox.url,
+            "SPOTIFY_CLIENT_ID": fast_sandbox.client_id,
+            "SPOTIFY_CLIENT_SECRET": fast_sandbox.client_secret,
+            "SPOTIFY_REDIRECT_URI": "http://127.0.0.1:8000/spotify/callback/",
         }
         project = Project(
             home=home,
+            python=command,
             env=env,
             url=f"http://127.0.0.1:{port}",
             user_model=request.param,
@@ -74,10 +109,10 @@ def project(
         project.make_users()
         processes = project.processes
         stack.callback(lambda: teardown_together(processes.values()))
-        for name, (command, ready_when) in _commands(port).items():
+        for name, (arguments, ready_when) in _commands(port).items():
             processes[name] = LocalProcess(
                 f"standalone-{name}",
-                [sys.executable, "-m", *command.split()],
+                [*command, "-m", *arguments.split()],
                 env=env,
                 ready_when=ready_when,
                 cwd=home,
@@ -89,38 +124,15 @@ def project(
 
 def _commands(port: int) -> dict[str, tuple[str, str]]:
     """What runs, and what each writes when it is ready."""
-    celery = "celery -A standalone_project"
+    celery = "celery -A music_site"
     return {
         "web": (
-            f"gunicorn standalone_project.wsgi --bind 127.0.0.1:{port} --threads 4",
+            f"gunicorn music_site.wsgi --bind 127.0.0.1:{port} --threads 4",
             "Booting worker",
         ),
         "worker": (
-            f"{celery} worker -l info --pool threads --concurrency 4 -Q celery,lanes",
+            f"{celery} worker -l info --pool threads --concurrency 4 -Q celery,lanes,webhooks",
             "ready.",
         ),
         "beat": (f"{celery} beat -l info", "beat: Starting"),
     }
-
-
-@contextmanager
-def _database(name: str) -> Iterator[dict[str, object]]:
-    """An empty database on the server of the tests; Django's settings for it."""
-    here = connection.settings_dict
-    address = "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(
-        **{key: quote(str(here[key]), safe="") for key in here if key.isupper()}
-    )
-    own = f"{here['NAME']}_{name}"
-    with psycopg.connect(address, autocommit=True) as server:
-        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(own)))
-    try:
-        parts = ("USER", "PASSWORD", "HOST", "PORT")
-        yield {
-            "ENGINE": "django.db.backends.postgresql",
-            **{part: here[part] for part in parts},
-            "NAME": own,
-            "CONN_MAX_AGE": None,
-        }
-    finally:
-        with psycopg.connect(address, autocommit=True) as server:
-            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(own)))

@@ -4,6 +4,7 @@ Neither `accounts` nor `config` is there, nor django-htmx. What is tested is wha
 users and administrators do, over HTTP, with a real worker and beat.
 """
 
+import html
 import json
 import re
 
@@ -12,7 +13,7 @@ import redis
 from django.conf import settings
 
 from tests.support.keys import NEW, in_base64
-from tests.support.processes import wait_for
+from tests.support.processes import LocalProcess, wait_for
 from tests.support.standalone import Browser, Project
 from tests.support.tokens import forget
 
@@ -75,6 +76,7 @@ def test_a_user_who_is_not_connected_is_offered_to(project: Project) -> None:
     assert (page.status_code, "Spotify is not connected" in page.text) == (200, True)
     assert 'action="/spotify/connect/"' in page.text
     assert '<html lang="en">' in page.text
+    assert "<header>" in page.text  # the example's frame, by SPOTIFY_BASE_TEMPLATE
 
 
 def test_a_connected_user_is_kept_fresh_and_seen(project: Project) -> None:
@@ -146,6 +148,36 @@ def test_an_administrator_finds_and_refreshes_a_token(project: Project) -> None:
     ended = re.compile(r"spotify_auth\.refresh\[\S+\] succeeded")
     wait_for(lambda: ended.search(worker.logs()), what="the task's end")
     assert "Traceback" not in worker.logs()
+
+
+@with_uuid_keys
+def test_a_worker_with_processes_says_so(project: Project) -> None:
+    command = "celery -A music_site worker -l info --pool prefork --concurrency 1 -Q lanes"
+    worker = LocalProcess(
+        "standalone-prefork",
+        [*project.python, "-m", *command.split(), "--hostname", "prefork@localhost"],
+        env=project.env,
+        ready_when="worker_prefork lanes=1 look_at=--pool",
+        cwd=project.home,
+    )
+    try:
+        worker.ready()
+    finally:
+        worker.teardown()
+    assert "worker_prefork" not in project.processes["worker"].logs()
+
+
+@with_uuid_keys
+def test_the_page_of_the_example_has_music(project: Project) -> None:
+    granted = project.sandbox.connect(["user-7"])["user-7"]["access_token"]
+    answer = project.sandbox.get("/v1/me/top/artists", granted, limit="10").json()
+    _, browser = connected(project, "user-7")
+
+    page = browser.get("/").text
+
+    artists = [artist["name"] for artist in answer["items"]]
+    assert len(artists) == 10
+    assert [html.unescape(name) for name in re.findall(r"<li>(.*?)</li>", page)] == artists
 
 
 @with_uuid_keys

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,6 +22,16 @@ class SandboxError(Exception):
     """The sandbox did not start, or refused a control request."""
 
 
+def decide(url: str, form: Mapping[str, str]) -> str:
+    """Send the form of a sandbox's page; where the browser is sent back to."""
+    response = requests.post(
+        f"{url}/authorize", data=form, allow_redirects=False, timeout=TIMEOUT_SECONDS
+    )
+    if not response.is_redirect:
+        raise SandboxError(f"{response.status_code}: {response.text}")
+    return response.headers["Location"]
+
+
 class Sandbox:
     """A running sandbox; use it as a context manager, or call `stop()`."""
 
@@ -36,14 +46,19 @@ class Sandbox:
         world: World = World.ROTATING,
         options: Iterable[str] = (),
         certificate: Path | None = None,
+        python: Sequence[str] = (sys.executable,),
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> None:
         """`options` are further command line arguments, e.g. `["--code-lifetime", "1"]`.
 
-        With a certificate it serves https too, on `tls_url`.
+        With a certificate it serves https too, on `tls_url`. It is the sandbox of this clone,
+        unless another directory `cwd` and a Python say where another one is installed.
         """
+        usual = {k: v for k, v in os.environ.items() if not k.startswith(("SANDBOX_", "SPOTIFY_"))}
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "spotify_auth.sandbox"),
+                *(*python, "-m", "spotify_auth.sandbox"),
                 *("--port", str(port)),
                 *("--access-token-lifetime", str(access_token_lifetime)),
                 *("--world", world),
@@ -54,7 +69,8 @@ class Sandbox:
             ],
             stdout=subprocess.PIPE,
             text=True,
-            env={k: v for k, v in os.environ.items() if not k.startswith(("SANDBOX_", "SPOTIFY_"))},
+            env={**usual, **(env or {})},
+            cwd=cwd,
         )
         assert self.process.stdout is not None
         ready = self.process.stdout.readline()
@@ -151,11 +167,11 @@ class Sandbox:
 
     def authorize(self, params: Mapping[str, str], persona: str) -> str:
         """Agree as this persona; where the browser is sent back to, with the code."""
-        return self._decide({**params, "persona": persona})
+        return decide(self.url, {**params, "persona": persona})
 
     def refuse(self, params: Mapping[str, str]) -> str:
         """Refuse; where the browser is sent back to, with the error."""
-        return self._decide({**params, "decision": "refuse"})
+        return decide(self.url, {**params, "decision": "refuse"})
 
     def token(self, **form: str) -> requests.Response:
         """One request to the token endpoint, with the right client secret."""
@@ -177,14 +193,6 @@ class Sandbox:
             headers={"Authorization": f"Bearer {access_token}"},
             timeout=TIMEOUT_SECONDS,
         )
-
-    def _decide(self, form: Mapping[str, str]) -> str:
-        response = requests.post(
-            f"{self.url}/authorize", data=form, allow_redirects=False, timeout=TIMEOUT_SECONDS
-        )
-        if not response.is_redirect:
-            raise SandboxError(f"{response.status_code}: {response.text}")
-        return response.headers["Location"]
 
     def _act(self, action: str, users: tuple[str, ...], **flags: bool) -> None:
         self._control("POST", f"/__{action}", {"users": list(users) or None, **flags})

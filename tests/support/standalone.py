@@ -3,18 +3,21 @@
 import json
 import re
 import subprocess
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import psycopg
 import redis
 import requests
+from django.db import connection
+from psycopg import sql
 
 from tests.support.processes import LocalProcess
-from tests.support.sandbox_client import Sandbox
+from tests.support.sandbox_client import Sandbox, decide
 
 PASSWORD = "correct horse battery staple"
 USERS = ("eve", "mallory", *(f"user-{number}" for number in range(1, 10)))
@@ -27,6 +30,8 @@ class Project:
     """A running project: its files, its processes and its database."""
 
     home: Path
+    python: list[str]
+    """The command of a Python for which spotify_auth is installed."""
     env: dict[str, str]
     url: str
     user_model: str
@@ -39,7 +44,7 @@ class Project:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run Python in the project's directory."""
         return subprocess.run(
-            [sys.executable, *arguments],
+            [*self.python, *arguments],
             cwd=self.home,
             env=self.env,
             capture_output=True,
@@ -89,7 +94,7 @@ class Project:
 
     def browser(self, name: str) -> "Browser":
         """A browser in which this user has logged in by the project's own login."""
-        browser = Browser(self)
+        browser = Browser(self.url, sandbox=self.sandbox.url)
         form = {"username": self.login_name(name), "password": PASSWORD, "next": "/music/"}
         browser.get("/login/")
         assert browser.post("/login/", **form).status_code == 302
@@ -99,21 +104,21 @@ class Project:
 class Browser:
     """Cookies, and forms with Django's token."""
 
-    def __init__(self, project: Project) -> None:
-        self._project = project
+    def __init__(self, url: str, *, sandbox: str) -> None:
+        self._url, self._sandbox = url, sandbox
         self._session = requests.Session()
         self._session.trust_env = False
 
     def get(self, path: str) -> requests.Response:
         """One page; redirects are not followed."""
         return self._session.get(
-            f"{self._project.url}{path}", allow_redirects=False, timeout=TIMEOUT_SECONDS
+            f"{self._url}{path}", allow_redirects=False, timeout=TIMEOUT_SECONDS
         )
 
     def post(self, path: str, **form: str) -> requests.Response:
         """Send a form, with the token that the last page's form would have."""
         return self._session.post(
-            f"{self._project.url}{path}",
+            f"{self._url}{path}",
             data=form,
             headers={"X-CSRFToken": self._session.cookies.get("csrftoken", "")},
             allow_redirects=False,
@@ -130,5 +135,28 @@ class Browser:
         sent = self.post(action[1], next=wanted[1])
         assert sent.status_code == 302, sent.text
         parameters = dict(parse_qsl(urlsplit(sent.headers["Location"]).query))
-        back = urlsplit(self._project.sandbox.authorize(parameters, persona))
+        back = urlsplit(decide(self._sandbox, {**parameters, "persona": persona}))
         return self.get(f"{back.path}?{back.query}")
+
+
+@contextmanager
+def database_of_its_own(name: str) -> Iterator[dict[str, object]]:
+    """An empty database on the server of the tests; Django's settings for it."""
+    here = connection.settings_dict
+    address = "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(
+        **{key: quote(str(here[key]), safe="") for key in here if key.isupper()}
+    )
+    own = f"{here['NAME']}_{name}"
+    with psycopg.connect(address, autocommit=True) as server:
+        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(own)))
+    try:
+        parts = ("USER", "PASSWORD", "HOST", "PORT")
+        yield {
+            "ENGINE": "django.db.backends.postgresql",
+            **{part: here[part] for part in parts},
+            "NAME": own,
+            "CONN_MAX_AGE": None,
+        }
+    finally:
+        with psycopg.connect(address, autocommit=True) as server:
+            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(own)))

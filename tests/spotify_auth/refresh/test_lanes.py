@@ -1,18 +1,22 @@
 """Lanes and the sweep, with a real broker and without a worker."""
 
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 import redis
 from celery import Celery
 from django.conf import settings as live_settings
 from django.db import connection as database
+from kombu.transport.virtual import Channel
 from pytest_django import Settings
 
+from spotify_auth.celery_settings import LANE
 from spotify_auth.models import Outcome, SpotifyToken
 from spotify_auth.refresh import lanes
 from spotify_auth.refresh.process import process
 from tests.support.answers import after_the_answer, after_the_claim
+from tests.support.celery_apps import another_app
 from tests.support.database_faults import commit_unacknowledged, cut_the_connection
 from tests.support.lanes import refresh_next
 from tests.support.processes import wait_for
@@ -37,9 +41,9 @@ def _a_process_that_goes_on() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _empty_queues() -> Iterator[None]:
     with redis.Redis.from_url(live_settings.REDIS_URL) as broker:
-        broker.delete(lanes.QUEUE)
+        broker.delete("lanes")
         yield
-        broker.delete(lanes.QUEUE)
+        broker.delete("lanes")
 
 
 def test_nothing_due_opens_no_lane(connect: Connect) -> None:
@@ -80,6 +84,34 @@ def test_lanes_that_wait_in_the_queue_count(connect: Connect) -> None:
     assert [lanes.open_lanes() for _ in range(5)] == [0] * 5
 
 
+def emptied(app: Celery, queue: str) -> int:
+    """Take all messages from a queue; how many they were."""
+    with app.connection_for_write() as broker:
+        return cast(Channel, broker.default_channel).queue_purge(queue) or 0
+
+
+def test_lanes_are_counted_in_the_queue_that_the_route_names(connect: Connect) -> None:
+    for n in range(3):
+        connect(f"user-{n}")
+    with another_app(task_routes={LANE: "tokens"}) as app:
+        assert [lanes.open_lanes(), lanes.open_lanes()] == [3, 0]
+        waited = emptied(app, "tokens")
+
+    assert waited == 3
+
+
+def test_a_long_queue_of_other_tasks_does_not_end_refreshing(connect: Connect) -> None:
+    for n in range(3):
+        connect(f"user-{n}")
+    with another_app(task_routes=None, task_default_queue="all") as app:
+        for _ in range(4):
+            app.send_task("music.tidy")
+        assert [lanes.open_lanes() for _ in range(3)] == [1] * 3
+        waited = emptied(app, "all")
+
+    assert waited == 7
+
+
 @pytest.mark.django_db(transaction=True)
 def test_more_lanes_than_allowed_end_at_once(
     connect: Connect, elsewhere: Elsewhere, spotify: Sandbox, settings: Settings
@@ -109,7 +141,7 @@ def test_a_lane_that_has_had_its_turn_enqueues_another(
     assert lanes.run_lane() == 1
 
     with redis.Redis.from_url(live_settings.REDIS_URL) as broker:
-        assert broker.llen(lanes.QUEUE) == 1
+        assert broker.llen("lanes") == 1
 
 
 def test_without_a_broker_a_lane_takes_another_turn(

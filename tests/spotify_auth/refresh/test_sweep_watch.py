@@ -17,7 +17,7 @@ from config.celery import app
 from spotify_auth import chores, freshness, queues, tasks, time_limit  # noqa: F401  (registers the chores)
 from spotify_auth.lost_servers import LOST
 from spotify_auth.models import Chore
-from spotify_auth.refresh import lanes, sweep_watch
+from spotify_auth.refresh import sweep_watch
 from spotify_auth.refresh.sweep_watch import SweepWatch
 from tests.support.processes import wait_for
 from tests.support.tokens import Connect
@@ -34,9 +34,9 @@ def _frequent_sweeps(settings: Settings) -> None:
 def waiting() -> Iterator[redis.Redis]:
     """The broker, with empty queues."""
     with redis.Redis.from_url(live_settings.REDIS_URL) as broker:
-        broker.delete(lanes.QUEUE, "keeper")
+        broker.delete("lanes", "keeper")
         yield broker
-        broker.delete(lanes.QUEUE, "keeper")
+        broker.delete("lanes", "keeper")
 
 
 def test_opens_lanes_and_enqueues_chores_when_no_sweep_comes(
@@ -49,7 +49,7 @@ def test_opens_lanes_and_enqueues_chores_when_no_sweep_comes(
     wait_for(watch.look, what="a sweep", seconds=5)
     wait_for(watch.look, what="another one", seconds=5)
 
-    assert waiting.llen(lanes.QUEUE) == 1
+    assert waiting.llen("lanes") == 1
     assert waiting.llen("keeper") > 0
     missed = [line for line in caplog.messages if line.startswith("sweep_missed")]
     assert len(missed) == 1
@@ -173,7 +173,7 @@ def test_a_table_of_the_figures_or_notices_that_is_locked_keeps_no_sweep_from_la
     sweeping.join()
 
     assert ended
-    assert waiting.llen(lanes.QUEUE) == 1
+    assert waiting.llen("lanes") == 1
 
 
 def _sweep_in_a_thread() -> None:

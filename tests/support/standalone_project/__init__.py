@@ -1,5 +1,1 @@
-"""A small Django project of somebody else's, which installs spotify_auth and nothing of ours."""
-
-from standalone_project.celery import app as celery_app
-
-__all__ = ["celery_app"]
+"""The project of examples/music_site, with other users, and tokens that live for seconds."""

@@ -1,9 +1,8 @@
-"""The project's addresses: its own login, a page with music, and Spotify's doors."""
+"""The example's addresses, and a page that says by which token pair it got its music."""
 
-from django.contrib import admin
-from django.contrib.auth.views import LoginView
+import music_site.urls
 from django.http import HttpRequest, JsonResponse
-from django.urls import include, path
+from django.urls import path
 
 from spotify_auth import tokens, web_api
 from spotify_auth.decorators import spotify_required
@@ -17,9 +16,4 @@ def music(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"name": profile["display_name"], "generation": token.generation})
 
 
-urlpatterns = [
-    path("admin/", admin.site.urls),
-    path("login/", LoginView.as_view(template_name="admin/login.html")),
-    path("music/", music),
-    path("spotify/", include("spotify_auth.urls")),
-]
+urlpatterns = [path("music/", music), *music_site.urls.urlpatterns]

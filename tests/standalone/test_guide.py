@@ -1,0 +1,141 @@
+"""docs/how-to/add-to-a-project.md, followed literally: each block of code, each command.
+
+In a new project of `django-admin startproject`, with the wheel, in an environment of its own.
+Only the ports are changed, and the servers are named by the variables that the page names.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+import venv
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import redis
+from django.conf import settings
+
+from dev.dist import Built
+from dev.process import ROOT, free_port
+from tests.support.processes import LocalProcess, teardown_together, wait_for
+from tests.support.standalone import PASSWORD, Browser, database_of_its_own
+
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("standalone")]
+
+TEXT = (ROOT / "docs/how-to/add-to-a-project.md").read_text()
+PORTS = {"8000": str(free_port()), "8090": str(free_port())}
+BLOCKS: list[tuple[str, str]] = re.findall(
+    r"```(sh|python)\n(.*?)```",
+    re.sub(r"\b(8000|8090)\b", lambda port: PORTS[port[1]], TEXT),
+    re.DOTALL,
+)
+FILES = [text for language, text in BLOCKS if language == "python" and text.startswith("# mysite/")]
+INSTALL, EXPORT, PREPARE, START, REFRESH, LOOK, REMOVE = (
+    text for name, text in BLOCKS if name == "sh"
+)
+READY = ("ready on", "Quit the server", "ready.", "beat: Starting")
+"""What the processes of START write, in their order, when they are ready."""
+
+
+class Shell:
+    """A terminal in the project's directory and environment."""
+
+    def __init__(self, home: Path, env: dict[str, str]) -> None:
+        self.home, self.env = home, env
+
+    def run(self, commands: str) -> str:
+        """Run commands that must succeed; what they printed. What they export stays."""
+        done = subprocess.run(
+            ["/bin/bash", "-euc", f"{commands}\nenv -0 > .env0"],
+            cwd=self.home,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        lines = (self.home / ".env0").read_text().rstrip("\0").split("\0")
+        self.env = dict(line.split("=", 1) for line in lines)
+        return done.stdout
+
+    def start(self, command: str, ready_when: str) -> LocalProcess:
+        """Start a command that stays."""
+        return LocalProcess(
+            "guide",
+            ["bash", "-c", f"exec {command}"],
+            env=self.env,
+            ready_when=ready_when,
+            cwd=self.home,
+        )
+
+
+@pytest.fixture
+def shell(tmp_path: Path, built: Built, django_db_setup: None) -> Iterator[Shell]:
+    """A new project with users, and its environment, in which everything but the wheel is there."""
+    home = tmp_path / "project"
+    home.mkdir()
+    venv.create(tmp_path / "venv")
+    (packages,) = (tmp_path / "venv").glob("lib/*/site-packages")
+    (packages / "libraries.pth").write_text(sysconfig.get_path("purelib"))
+    shutil.copy(built.wheel, home)
+    with ExitStack() as stack:
+        database = stack.enter_context(database_of_its_own("guide"))
+        broker = stack.enter_context(redis.Redis.from_url(settings.REDIS_URL))
+        broker.flushdb()
+        stack.callback(broker.flushdb)
+        shell = Shell(
+            home,
+            {
+                "PATH": f"{tmp_path}/venv/bin:{os.environ['PATH']}",
+                "HOME": str(tmp_path),
+                "PYTHONUNBUFFERED": "1",
+                "PIP_NO_INDEX": "1",
+                "REDIS_URL": settings.REDIS_URL,
+                **{
+                    f"PG{name}": str(database[name])
+                    for name in ("HOST", "PORT", "USER", "PASSWORD")
+                },
+                "PGDATABASE": str(database["NAME"]),
+            },
+        )
+        shell.run("python -m django startproject mysite .")
+        yield shell
+
+
+def test_the_guide_leads_to_a_refreshed_token(shell: Shell) -> None:
+    shell.run(INSTALL)
+    for text in FILES:
+        with (shell.home / text.split("\n", 1)[0].removeprefix("# ")).open("a") as file:
+            file.write(f"\n{text}")
+    shell.run(EXPORT)
+    assert "no issues" in shell.run(PREPARE)
+    shell.run(
+        f"DJANGO_SUPERUSER_PASSWORD='{PASSWORD}' python manage.py createsuperuser "
+        "--no-input --username admin --email admin@example.com"
+    )
+    lines = START.splitlines()
+    assert len(lines) == len(READY)
+    processes = [shell.start(*each) for each in zip(lines, READY, strict=True)]
+    try:
+        for process in processes:
+            process.ready()
+        browser = Browser(f"http://127.0.0.1:{PORTS['8000']}", sandbox=shell.env["SANDBOX_URL"])
+        browser.get("/admin/login/")
+        assert browser.post("/admin/login/", username="admin", password=PASSWORD).status_code == 302
+        assert "Spotify is not connected" in browser.get("/artists/").text
+        assert browser.connect("listener", "/artists/").status_code == 302
+        assert len(browser.get("/artists/").json()["artists"]) == 5
+
+        shell.run(REFRESH)
+        worker = processes[2]
+        wait_for(lambda: " refreshed user_id=" in worker.logs(), what="a sweep, and the refresh")
+        said = shell.run(LOOK)
+
+        assert re.search(r"\brefreshed\b", said), said
+        assert "Traceback" not in "".join(process.logs() for process in processes)
+    finally:
+        teardown_together(processes)
+    assert "spotify_auth.0001_initial... OK" in shell.run(REMOVE)
