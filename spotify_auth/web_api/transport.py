@@ -19,6 +19,7 @@ from spotify_auth.web_api.errors import (
     OwnerWithoutPremium,
     RateLimited,
     Unavailable,
+    WebApiError,
     error_of,
     is_quota_spent,
 )
@@ -98,14 +99,7 @@ def send(
         with response:
             if stream:
                 read_body(response)
-            if response.status_code == 429:
-                seconds, quota = retry_after(response.headers), is_quota_spent(response)
-                seconds = pause.start(endpoint, seconds, quota=quota, began=began)
-                raise RateLimited(retry_after=seconds)
-            error = error_of(response)
-            if isinstance(error, OwnerWithoutPremium):
-                _tell_the_operator()
-            raise error
+            raise failure_of(response, endpoint=endpoint, began=began)
     except AnswerTooLarge:
         raise Unavailable("the answer is too large") from None
     except requests.RequestException:
@@ -114,6 +108,21 @@ def send(
     finally:
         # The request goes on living in the response, and with it in logs and reports.
         del request.headers["Authorization"]
+
+
+def failure_of(response: requests.Response, *, endpoint: str, began: float) -> WebApiError:
+    """The error that an answer stands for which is neither 2xx nor 304.
+
+    A 429 begins a pause. `began`: when the call did, by `time.monotonic()`.
+    """
+    if response.status_code == 429:
+        seconds, quota = retry_after(response.headers), is_quota_spent(response)
+        seconds = pause.start(endpoint, seconds, quota=quota, began=began)
+        return RateLimited(retry_after=seconds)
+    error = error_of(response)
+    if isinstance(error, OwnerWithoutPremium):
+        _tell_the_operator()
+    return error
 
 
 def json_object(response: requests.Response) -> dict[str, Any] | None:

@@ -15,9 +15,10 @@ from django.test import Client
 from accounts.models import User
 from dev.process import free_port
 from spotify_auth.models import LastSeen
+from tests.support.lanes import refresh_next
 from tests.support.processes import LocalProcess, service_environment, wait_for
 from tests.support.sandbox_client import Sandbox
-from tests.support.tokens import Connect, make_due
+from tests.support.tokens import Connect, make_due, token_of
 
 pytestmark = [
     pytest.mark.slow,
@@ -126,6 +127,25 @@ def test_fifty_readers_at_once_share_the_pool(site: Site, user: User) -> None:
 
     assert [answer.json() for answer in answers] == [{"generation": 1}] * READERS
     assert 1 <= site.sessions() <= POOL
+
+
+def test_rotations_under_a_running_session_cost_no_call(
+    site: Site, user: User, client: Client, spotify: Sandbox
+) -> None:
+    spotify.faults("old_access_token_dies")
+    rotated_at = 0
+    with ThreadPoolExecutor(1) as visitor:
+        visit = visitor.submit(site.get, "/async/session/", client)
+        while not visit.done():
+            calls = spotify.summary()["totals"]["web_api_calls"]
+            # Five at once, and each once more at most: no token is replaced twice under a call.
+            if calls > rotated_at + 10:
+                make_due(user)
+                refresh_next()
+                rotated_at = calls
+
+    assert visit.result().json() == {"statuses": [200] * 50}
+    assert token_of(user).generation > 1
 
 
 def test_visitors_who_leave_take_no_connection_with_them(site: Site, user: User) -> None:

@@ -88,11 +88,13 @@ def test_the_async_views_of_pages_work(user: User, settings: Settings, tmp_path:
     request.user = user
     overview: Any = view("overview", page=page)
     start: Any = view("start", page=page)
+    top_genres: Any = view("top_genres", page=page)
 
     answer = json.loads(run_async(overview, request).content)
 
     assert (sorted(answer["shown"]), answer["failed"]) == (["lists", "top"], {})
     assert run_async(start, request).content == b"connected"
+    assert json.loads(run_async(top_genres, request).content) == {"found": [5, 5]}
 
 
 def test_the_template_works(user: User) -> None:

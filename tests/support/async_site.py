@@ -33,6 +33,17 @@ async def calls(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"me": me["account_id"] if isinstance(me, dict) else str(me)})
 
 
+@spotify_required
+async def session(request: HttpRequest) -> HttpResponse:
+    """Fifty calls, five at once, in one session."""
+    statuses: list[int] = []
+    async with web_api.async_session_for(request.user) as spotify:
+        for _ in range(10):
+            answers = await asyncio.gather(*(spotify.get("/me") for _ in range(5)))
+            statuses += [answer.status_code for answer in answers]
+    return JsonResponse({"statuses": statuses})
+
+
 async def read(request: HttpRequest, user_id: int) -> HttpResponse:
     token = await tokens.aaccess_token_for(user_id)
     return JsonResponse({"generation": token.generation})
@@ -63,6 +74,7 @@ async def nudged(request: HttpRequest, user_id: int) -> HttpResponse:
 urlpatterns = [
     path("async/page/", page),
     path("async/calls/", calls),
+    path("async/session/", session),
     path("async/read/<int:user_id>/", read),
     path("async/waits/<int:user_id>/", waits),
     path("async/demoted/<int:user_id>/", demoted),
