@@ -60,7 +60,7 @@ requirements: $(INSTALLED) ## pin requirements/*.txt again from requirements/*.i
 clean: ## remove what the other targets made, local data included
 	@if "$(PYTHON)" -c '$(IS_3_11)' 2>/dev/null; then "$(PYTHON)" -m dev.clean; fi
 	@rm -rf .venv .venv-bench .local staticfiles .mypy_cache .ruff_cache .pytest_cache \
-		.import_linter_cache .hypothesis .coverage .coverage.* sbom.cdx.json dist .nox
+		.import_linter_cache .hypothesis .coverage .coverage.* sbom.cdx.json dist build *.egg-info .nox
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): requirements/local.txt

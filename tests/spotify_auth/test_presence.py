@@ -1,6 +1,5 @@
 """A sign of life never holds up the process that leaves it."""
 
-import tomllib
 from concurrent.futures import Future
 from threading import Event
 
@@ -8,8 +7,6 @@ import pytest
 from django.db import connection as database
 from django.db import transaction
 
-import spotify_auth
-from dev.process import ROOT
 from spotify_auth import presence
 from spotify_auth.models import Presence
 from spotify_auth.presence import Sign
@@ -53,9 +50,3 @@ def test_a_sign_written_before_the_clock_was_set_back_is_old() -> None:
     (seen,) = presence.seen()
 
     assert not seen.is_there
-
-
-def test_the_version_is_that_of_the_project() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-
-    assert project["version"] == spotify_auth.__version__

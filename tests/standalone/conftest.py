@@ -62,6 +62,12 @@ def fast_sandbox(
         yield sandbox
 
 
+@pytest.fixture(scope="module")
+def broker_url() -> str:
+    """Celery's broker: Redis, which is needed anyway."""
+    return str(settings.REDIS_URL)
+
+
 @pytest.fixture(scope="module", params=USER_MODELS)
 def project(
     request: pytest.FixtureRequest,
@@ -69,6 +75,7 @@ def project(
     django_db_setup: None,
     fast_sandbox: Sandbox,
     python: tuple[list[str], dict[str, str]],
+    broker_url: str,
 ) -> Iterator[Project]:
     """The project with its database, migrated and running; one for each kind of user."""
     home = tmp_path_factory.mktemp("elsewhere")
@@ -91,6 +98,7 @@ def project(
             "DATABASE": json.dumps(database),
             "USER_MODEL": request.param,
             "REDIS_URL": settings.REDIS_URL,
+            "BROKER_URL": broker_url,
             "SANDBOX_URL": fast_sandbox.url,
             "SPOTIFY_CLIENT_ID": fast_sandbox.client_id,
             "SPOTIFY_CLIENT_SECRET": fast_sandbox.client_secret,
