@@ -4,14 +4,15 @@ Nothing here is a truth: every caller goes on without Redis. What a process know
 that is away is in `redis_health`.
 """
 
+import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any, cast
 
 import redis
 from django.utils.crypto import salted_hmac
 from redis.backoff import NoBackoff
-from redis.commands.core import Script
 from redis.retry import Retry
 
 from spotify_auth.conf import settings
@@ -39,6 +40,9 @@ _READS = {"GET", "PTTL", "SCAN"}
 """The commands of this service that a read-only replica answers as well."""
 
 
+Argument = str | float | bytes
+
+
 class Client(redis.Redis):
     """One connection, which remembers for all threads whether the server answers."""
 
@@ -47,16 +51,44 @@ class Client(redis.Redis):
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send one command. Raises redis.RedisError, also without asking (`Health`)."""
-        with self.health.asking(urgent=self.urgent, reads=args[0] in _READS):
-            try:
-                return self._ask(*args, **options)
-            except redis.ReadOnlyError:
-                return self._ask(*args, **options)
+        command = partial(super().execute_command, *args, **options)
+        return self._ask(command, reads=args[0] in _READS)
 
-    def _ask(self, *args: Any, **options: Any) -> Any:
-        """Once; hangs up on a demoted primary, whose address may lead to the new one by now."""
+    def evaluate(
+        self, script: str, keys: Sequence[str], args: Sequence[str | float | bytes]
+    ) -> Any:
+        """Run a script by its digest. Raises redis.RedisError, also without asking (`Health`).
+
+        By the connection itself: each refresh asks so, and the client's own way there costs as
+        much as the question (docs/explanation/decisions.md).
+        """
+        call = partial(self._send, "EVALSHA", _digest(script), len(keys), *keys, *args)
         try:
-            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+            return self._ask(call)
+        except redis.exceptions.NoScriptError:
+            self._ask(partial(self._send, "SCRIPT", "LOAD", script))
+            return self._ask(call)
+
+    def _send(self, *command: Argument) -> Any:
+        connection = self.connection
+
+        def exchange() -> Any:
+            connection.send_command(*command)
+            return connection.read_response()
+
+        return connection.retry.call_with_retry(exchange, lambda _error: connection.disconnect())
+
+    def _ask(self, command: Callable[[], Any], *, reads: bool = False) -> Any:
+        """Twice where a primary was demoted: its address may lead to the new one by now."""
+        with self.health.asking(urgent=self.urgent, reads=reads):
+            try:
+                return self._ask_once(command)
+            except redis.ReadOnlyError:
+                return self._ask_once(command)
+
+    def _ask_once(self, command: Callable[[], Any]) -> Any:
+        try:
+            return command()
         except redis.ResponseError as error:
             if not _is_read_only(error):
                 raise
@@ -65,13 +97,17 @@ class Client(redis.Redis):
             raise redis.ReadOnlyError("Redis is a read-only replica") from error
 
 
+@cache
+def _digest(script: str) -> str:
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+
+
 class _Local(threading.local):
     """One connection a thread: taking one out of a pool costs a quarter of a call."""
 
     def __init__(self) -> None:
         self.url = ""
         self.client: Client | None = None
-        self.scripts: dict[str, Script] = {}
 
 
 _local = _Local()
@@ -79,7 +115,7 @@ _health: dict[str, Health] = {}
 """One for each address. There is one address in a process that is no test."""
 
 
-def client(*, urgent: bool = False) -> redis.Redis:
+def client(*, urgent: bool = False) -> Client:
     """This thread's client. Raises redis.RedisError.
 
     A server that is gone costs a second or two. After that, calls fail at once for
@@ -92,20 +128,16 @@ def client(*, urgent: bool = False) -> redis.Redis:
             _local.client = _connected(url)
         _local.client.health = health
         _local.url = url
-        _local.scripts.clear()
     _local.client.urgent = urgent
     return _local.client
 
 
-def run(script: str, *, keys: Sequence[str], args: Sequence[str | float | bytes] = ()) -> Any:
+def run(script: str, *, keys: Sequence[str], args: Sequence[Argument] = ()) -> Any:
     """Run a Lua script, sent once and then called by its digest. Raises redis.RedisError.
 
     If the connection is lost in the middle it may run twice.
     """
-    connected = client()
-    if script not in _local.scripts:
-        _local.scripts[script] = connected.register_script(script)
-    return _local.scripts[script](keys=keys, args=args)
+    return client().evaluate(script, keys, args)
 
 
 def _connected(url: str) -> Client:

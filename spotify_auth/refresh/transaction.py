@@ -13,12 +13,17 @@ sent, PostgreSQL commits it even if this process is killed before the answer arr
 import select
 import time
 from collections.abc import Mapping
+from functools import cached_property, partial
 from types import TracebackType
 from typing import Any, Self
 
+import psycopg
 from django.db import Error, connection
 from django.db import transaction as django_transaction
-from django.db.backends.utils import CursorWrapper
+from psycopg import generators
+from psycopg.adapt import Transformer
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
+from psycopg.pq.abc import PGresult
 
 BELIEVED_SECONDS = 1.0
 """How long a claim is believed without asking PostgreSQL. Nobody gets a row sooner whose lane
@@ -26,6 +31,8 @@ has fallen silent: PostgreSQL waits for the longest exchange, and a failover tak
 
 # Unlike the monotonic clock, it counts the time for which the host was suspended.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+_DONE = {ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK}
 
 Row = tuple[Any, ...]
 
@@ -42,7 +49,6 @@ class ClaimTransaction:
         self._savepoint = django_transaction.atomic() if connection.in_atomic_block else None
         self._begun = False
         self._claimed_at = 0.0
-        self._cursor: CursorWrapper | None = None
 
     def __enter__(self) -> Self:
         if self._savepoint:
@@ -55,8 +61,6 @@ class ClaimTransaction:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._cursor:
-            self._cursor.close()
         if self._savepoint:
             self._savepoint.__exit__(kind, error, traceback)
             return
@@ -71,10 +75,7 @@ class ClaimTransaction:
         if not self._savepoint and not self._begun:
             self._begun = True
             sql = f"BEGIN; {sql}"
-        cursor = self._execute(sql, parameters)
-        cursor.set_result(-1)
-        row: Row | None = cursor.fetchone()
-        return row
+        return self._first_row(self._send(sql, parameters)[-1])
 
     def verify_lock(self) -> None:
         """Make sure that this session, and with it the row lock, still exists.
@@ -94,27 +95,59 @@ class ClaimTransaction:
 
         Raises django.db.Error. If the connection was lost, the write may be committed.
         """
-        written: int = self._execute_and_commit(sql, parameters).rowcount
-        return written
+        return self._write(sql, parameters).command_tuples or 0
 
     def commit_returning(self, sql: str, parameters: Mapping[str, Any]) -> Row | None:
         """The same for a statement that returns what it wrote: its first row, or None."""
-        row: Row | None = self._execute_and_commit(sql, parameters).fetchone()
-        return row
+        return self._first_row(self._write(sql, parameters))
 
-    def _execute_and_commit(self, sql: str, parameters: Mapping[str, Any]) -> Any:
+    def _write(self, sql: str, parameters: Mapping[str, Any]) -> PGresult:
         if self._begun:
             sql = f"{sql}; COMMIT"
-        cursor = self._execute(sql, parameters)
+        result, *_ = self._send(sql, parameters)
         self._begun = False
-        return cursor
+        return result
 
-    def _execute(self, sql: str, parameters: Mapping[str, Any]) -> Any:
-        """In one cursor for all messages: making another costs as much as a short message."""
-        if self._cursor is None:
-            self._cursor = connection.cursor()
-        self._cursor.execute(sql, parameters)
-        return self._cursor
+    def _send(self, sql: str, parameters: Mapping[str, Any]) -> list[PGresult]:
+        """The result of each statement in `sql`, which travel as one message.
+
+        By psycopg's own parts and without its cursor, or Django's: with them, a message costs
+        the worker twice as much (docs/explanation/decisions.md).
+        """
+        if connection.queries_logged:  # DEBUG, and tests that count
+            connection.queries_log.append({"sql": sql, "time": ""})
+        send = self._exchange
+        for wrapper in reversed(connection.execute_wrappers):  # a project may watch its queries
+            send = partial(wrapper, send)
+        return send(sql, parameters, False, {"connection": connection, "cursor": None})
+
+    def _exchange(
+        self, sql: str, parameters: Mapping[str, Any], _many: bool, _context: Mapping[str, Any]
+    ) -> list[PGresult]:
+        connection.ensure_connection()
+        server = connection.connection
+        as_literal = self._adapter.as_literal
+        literals = {
+            name: "NULL" if value is None else as_literal(value).decode()
+            for name, value in parameters.items()
+        }
+        with connection.wrap_database_errors:
+            server.pgconn.send_query((sql % literals).encode())
+            results: list[PGresult] = server.wait(generators.execute(server.pgconn))
+            for result in results:
+                if result.status not in _DONE:
+                    raise _error(result, lost=server.pgconn.status == ConnStatus.BAD)
+        return results
+
+    @cached_property
+    def _adapter(self) -> Transformer:
+        return Transformer(connection.connection)
+
+    def _first_row(self, result: PGresult) -> Row | None:
+        if not result.ntuples:
+            return None
+        self._adapter.set_pgresult(result)
+        return self._adapter.load_row(0, tuple)
 
     @staticmethod
     def _has_unread_data() -> bool:
@@ -130,3 +163,10 @@ class ClaimTransaction:
                 cursor.execute("ROLLBACK")
         except Error:
             connection.close()
+
+
+def _error(result: PGresult, *, lost: bool) -> psycopg.Error:
+    """What PostgreSQL has answered, as psycopg raises it."""
+    if lost and not result.error_field(DiagnosticField.SQLSTATE):
+        return psycopg.OperationalError(result.get_error_message())  # libpq's own words
+    return psycopg.errors.error_from_result(result)
