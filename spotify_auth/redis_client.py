@@ -71,12 +71,16 @@ class Client(redis.Redis):
 
     def _send(self, *command: Argument) -> Any:
         connection = self.connection
+        assert connection  # noqa: S101  (it is a client of one connection)
 
         def exchange() -> Any:
-            connection.send_command(*command)
+            connection.send_command(*command)  # type: ignore[no-untyped-call]
             return connection.read_response()
 
-        return connection.retry.call_with_retry(exchange, lambda _error: connection.disconnect())
+        def hang_up(_error: Exception) -> None:
+            connection.disconnect()  # type: ignore[no-untyped-call]
+
+        return connection.retry.call_with_retry(exchange, hang_up)
 
     def _ask(self, command: Callable[[], Any], *, reads: bool = False) -> Any:
         """Twice where a primary was demoted: its address may lead to the new one by now."""

@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote
 
 from spotify_auth.accounts_service import spotify
 from spotify_auth.accounts_service.answers import (
@@ -35,18 +35,20 @@ def post(form: Mapping[str, str], transport: Transport, *, lifetime: float) -> A
     or the network does. `lifetime` in seconds stands in for an `expires_in` that is missing
     or makes no sense: RFC 6749, section 5.1, only recommends to send one.
     """
-    response = transport.post(urlencode(form).encode())
+    # The names are our own; `urlencode` would quote them too, for a tenth of the worker's exchange.
+    body = "&".join(f"{name}={quote(value, safe='')}" for name, value in form.items())
+    response = transport.post(body.encode())
     if not isinstance(response, Response):
         return response
     if response.body is None:
         unusable = Unreadable if response.status == 200 else Unavailable
         return unusable(FailureCode.ANSWER_TOO_LARGE)
-    return _classify(response.status, response.headers, response.body, lifetime)
+    if response.status == 429:
+        return RateLimited(retry_after(response.headers))
+    return _classify(response.status, response.body, lifetime)
 
 
-def _classify(status: int, headers: Mapping[str, str], body: bytes, lifetime: float) -> Answer:
-    if status == 429:
-        return RateLimited(retry_after(headers))
+def _classify(status: int, body: bytes, lifetime: float) -> Answer:
     answer = _json_object(body)
     if status == 200:
         return _granted(answer, lifetime)

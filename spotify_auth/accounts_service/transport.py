@@ -11,7 +11,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -52,10 +52,19 @@ class Response:
     """What came back, whole."""
 
     status: int
-    headers: Mapping[str, str]
-    """Retry-After and Date, where they came."""
+    header_lines: Sequence[bytes]
     body: bytes | None
     """None: longer than ANSWER_BYTES, and not read further."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Retry-After and Date, where they came."""
+        found = {}
+        for line in self.header_lines:
+            name, _, value = line.partition(b":")
+            if known := _KEPT_HEADERS.get(name.lower()):
+                found[known] = value.decode("latin-1").strip()
+        return found
 
 
 class Route(NamedTuple):
@@ -121,7 +130,7 @@ class Transport:
             # it again if it could go back: so there is no SEEKFUNCTION, and no POSTFIELDS.
             curl.setopt(pycurl.READFUNCTION, body.read)
             curl.setopt(pycurl.XFERINFOFUNCTION, incoming.look)
-            curl.setopt(pycurl.HEADERFUNCTION, incoming.header)
+            curl.setopt(pycurl.HEADERFUNCTION, incoming.lines.append)
             curl.setopt(pycurl.WRITEFUNCTION, incoming.part)
             try:
                 curl.perform()
@@ -134,7 +143,7 @@ class Transport:
             return AnswerLost(FailureCode.CONNECTION_CUT)
         return Response(
             status=curl.getinfo(pycurl.RESPONSE_CODE),
-            headers=incoming.headers,
+            header_lines=incoming.header_lines(),
             body=None if incoming.is_too_large else b"".join(incoming.parts),
         )
 
@@ -180,14 +189,13 @@ class _Incoming:
         self._given_up = self._looked + seconds - early
         self._is_spared = False
         """It was late once, and was given a moment more."""
-        self.headers: dict[str, str] = {}
+        self.lines: list[bytes] = []
+        """Of its headers, as they came: most are never read."""
         self.parts: list[bytes] = []
-        self.is_begun = False
-        """Its headers are whole."""
         self.is_too_large = False
         self._size = 0
 
-    def look(self, *_sizes: int) -> bool:
+    def look(self, _to: int, _came: int, _from: int, _went: int) -> bool:
         """Whether it is time to give up: libcurl asks at each step, and once a second.
 
         Its own time-out would throw away what came while the process was frozen, unread. A
@@ -200,16 +208,15 @@ class _Incoming:
         self._looked = now
         return now > self._given_up
 
-    def header(self, line: bytes) -> None:
-        name, _, value = line.partition(b":")
-        if line.startswith(b"HTTP/"):
-            # What came before was a proxy's, or told to wait.
-            self.headers.clear()
-            self.is_begun = False
-        elif not line.strip():
-            self.is_begun = True
-        elif known := _KEPT_HEADERS.get(name.lower()):
-            self.headers[known] = value.decode("latin-1").strip()
+    def header_lines(self) -> list[bytes]:
+        """Those of the answer: what came before its status line was a proxy's, or told to wait."""
+        begins = [n for n, line in enumerate(self.lines) if line.startswith(b"HTTP/")]
+        return self.lines[begins[-1] :] if begins else []
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether its headers are whole."""
+        return any(not line.strip() for line in self.header_lines())
 
     def part(self, part: bytes) -> int:
         """Keep it; any number but its length ends the call."""

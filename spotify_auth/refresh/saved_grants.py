@@ -49,7 +49,9 @@ return 1
 @forgets_variables
 def seal(claim: Claim, saved: SavedGrant) -> bytes:
     """A grant as Redis may hold it, bound to its user and generation."""
-    plain = json.dumps({**dataclasses.asdict(saved.grant), "issued_at": saved.issued_at})
+    # Without `asdict`: this is part of each refresh, and `asdict` copies deeply.
+    fields = {field.name: getattr(saved.grant, field.name) for field in dataclasses.fields(Grant)}
+    plain = json.dumps({**fields, "issued_at": saved.issued_at})
     return cipher().encrypt(plain, place=_place(claim.user_id, claim.generation))
 
 

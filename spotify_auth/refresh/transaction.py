@@ -18,10 +18,10 @@ from types import TracebackType
 from typing import Any, Self
 
 import psycopg
-from django.db import Error, connection
+from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db import transaction as django_transaction
-from psycopg import generators
-from psycopg.adapt import Transformer
+from psycopg import adapt, generators
+from psycopg.abc import Transformer
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGresult
 
@@ -46,7 +46,10 @@ class ClaimTransaction:
     """
 
     def __init__(self) -> None:
-        self._savepoint = django_transaction.atomic() if connection.in_atomic_block else None
+        # `django.db.connection` looks for this thread's at each of its attributes.
+        self._database = connections[DEFAULT_DB_ALIAS]
+        is_nested = self._database.in_atomic_block
+        self._savepoint = django_transaction.atomic() if is_nested else None
         self._begun = False
         self._claimed_at = 0.0
 
@@ -67,7 +70,7 @@ class ClaimTransaction:
         if self._begun:
             self._roll_back()
         if isinstance(error, Error):
-            connection.close()
+            self._database.close()
 
     def claim(self, sql: str, parameters: Mapping[str, Any]) -> Row | None:
         """The first row of the last statement in `sql`, or None. Raises django.db.Error."""
@@ -87,7 +90,7 @@ class ClaimTransaction:
         """
         age = time.clock_gettime(_CLOCK) - self._claimed_at
         if age > BELIEVED_SECONDS or self._has_unread_data():
-            with connection.cursor() as cursor:
+            with self._database.cursor() as cursor:
                 cursor.execute("SELECT 1")
 
     def commit(self, sql: str, parameters: Mapping[str, Any]) -> int:
@@ -114,24 +117,24 @@ class ClaimTransaction:
         By psycopg's own parts and without its cursor, or Django's: with them, a message costs
         the worker twice as much (docs/explanation/decisions.md).
         """
-        if connection.queries_logged:  # DEBUG, and tests that count
-            connection.queries_log.append({"sql": sql, "time": ""})
+        if self._database.queries_logged:  # DEBUG, and tests that count
+            self._database.queries_log.append({"sql": sql, "time": ""})
         send = self._exchange
-        for wrapper in reversed(connection.execute_wrappers):  # a project may watch its queries
+        for wrapper in reversed(self._database.execute_wrappers):  # a project may watch its queries
             send = partial(wrapper, send)
-        return send(sql, parameters, False, {"connection": connection, "cursor": None})
+        return send(sql, parameters, False, {"connection": self._database, "cursor": None})
 
     def _exchange(
         self, sql: str, parameters: Mapping[str, Any], _many: bool, _context: Mapping[str, Any]
     ) -> list[PGresult]:
-        connection.ensure_connection()
-        server = connection.connection
+        self._database.ensure_connection()
+        server = self._database.connection
         as_literal = self._adapter.as_literal
         literals = {
             name: "NULL" if value is None else as_literal(value).decode()
             for name, value in parameters.items()
         }
-        with connection.wrap_database_errors:
+        with self._database.wrap_database_errors:
             server.pgconn.send_query((sql % literals).encode())
             results: list[PGresult] = server.wait(generators.execute(server.pgconn))
             for result in results:
@@ -141,7 +144,7 @@ class ClaimTransaction:
 
     @cached_property
     def _adapter(self) -> Transformer:
-        return Transformer(connection.connection)
+        return adapt.Transformer.from_context(self._database.connection)
 
     def _first_row(self, result: PGresult) -> Row | None:
         if not result.ntuples:
@@ -149,20 +152,18 @@ class ClaimTransaction:
         self._adapter.set_pgresult(result)
         return self._adapter.load_row(0, tuple)
 
-    @staticmethod
-    def _has_unread_data() -> bool:
+    def _has_unread_data(self) -> bool:
         """Whether PostgreSQL, or the end of the connection, has something to say."""
         poll = select.poll()
-        poll.register(connection.connection.fileno(), select.POLLIN)
+        poll.register(self._database.connection.fileno(), select.POLLIN)
         return bool(poll.poll(0))
 
-    @staticmethod
-    def _roll_back() -> None:
+    def _roll_back(self) -> None:
         try:
-            with connection.cursor() as cursor:
+            with self._database.cursor() as cursor:
                 cursor.execute("ROLLBACK")
         except Error:
-            connection.close()
+            self._database.close()
 
 
 def _error(result: PGresult, *, lost: bool) -> psycopg.Error:
