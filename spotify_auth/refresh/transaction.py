@@ -22,7 +22,7 @@ from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db import transaction as django_transaction
 from psycopg import adapt, generators
 from psycopg.abc import Transformer
-from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
+from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
 BELIEVED_SECONDS = 1.0
@@ -130,16 +130,16 @@ class ClaimTransaction:
         self._database.ensure_connection()
         server = self._database.connection
         as_literal = self._adapter.as_literal
-        literals = {
-            name: "NULL" if value is None else as_literal(value).decode()
-            for name, value in parameters.items()
-        }
         with self._database.wrap_database_errors:
+            literals = {
+                name: "NULL" if value is None else as_literal(value).decode()
+                for name, value in parameters.items()
+            }
             server.pgconn.send_query((sql % literals).encode())
             results: list[PGresult] = server.wait(generators.execute(server.pgconn))
             for result in results:
                 if result.status not in _DONE:
-                    raise _error(result, lost=server.pgconn.status == ConnStatus.BAD)
+                    raise psycopg.errors.error_from_result(result)
         return results
 
     @cached_property
@@ -164,10 +164,3 @@ class ClaimTransaction:
                 cursor.execute("ROLLBACK")
         except Error:
             self._database.close()
-
-
-def _error(result: PGresult, *, lost: bool) -> psycopg.Error:
-    """What PostgreSQL has answered, as psycopg raises it."""
-    if lost and not result.error_field(DiagnosticField.SQLSTATE):
-        return psycopg.OperationalError(result.get_error_message())  # libpq's own words
-    return psycopg.errors.error_from_result(result)

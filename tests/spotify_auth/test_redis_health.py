@@ -151,6 +151,43 @@ def test_a_demoted_redis_is_left(server: Redis, caplog: pytest.LogCaptureFixture
     assert lines(caplog) == ["redis_away reason=ReadOnlyError", "redis_back"]
 
 
+def test_a_script_that_redis_has_forgotten_is_sent_again(server: Redis) -> None:
+    for _ in range(2):
+        assert redis_client.run("return KEYS[1] .. ARGV[1]", keys=["a"], args=["b"]) == b"ab"
+        with admin(server) as client:
+            client.script_flush()
+
+
+def test_a_script_is_asked_again_over_a_new_connection(server: Redis) -> None:
+    """Whatever stands between may end one that is idle."""
+    script = "return redis.call('INCR', KEYS[1])"
+    assert redis_client.run(script, keys=["n"]) == 1
+    with admin(server) as client:
+        client.client_kill_filter(_id=redis_client.client().client_id())
+
+    assert redis_client.run(script, keys=["n"]) == 2
+
+
+def test_a_script_that_is_not_answered_is_not_asked_again(
+    server: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would cost every lane a second time-out, with a row lock held."""
+
+    def connections() -> int:
+        with admin(server) as client:
+            return int(client.info("stats")["total_connections_received"])
+
+    redis_client.run("return 1", keys=[])
+    before = connections()
+    freeze(server)
+    with pytest.raises(redis.TimeoutError):
+        redis_client.run("return 1", keys=[])
+    thaw(server)
+
+    assert connections() == before + 1  # the one that asks
+    assert lines(caplog) == ["redis_away reason=TimeoutError"]
+
+
 def test_callers_say_once_what_they_miss(server: Redis, caplog: pytest.LogCaptureFixture) -> None:
     server.stop()
     caplog.handler.addFilter(redis_health.OncePerOutage())

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
-from django.db import DataError, OperationalError, transaction
+from django.db import DataError, OperationalError, ProgrammingError, transaction
 from django.db import connection as database
 from pytest_django import DjangoAssertNumQueries
 
@@ -193,6 +194,21 @@ def test_a_claim_that_fails_leaves_no_transaction_open(user: User) -> None:
         claiming.claim(LOCK, {"id": user.pk})
         claiming.commit(RENAME, {"id": user.pk, "name": "after"})
     assert name_of(user) == "after"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["it's", "a\\b", "50 %", "%(id)s", "", "ü", -5, 1.5, True, None, b"\x00'\\", UUID(int=7)],
+)
+def test_a_value_arrives_as_it_is(user: User, value: object) -> None:
+    with ClaimTransaction() as claiming:
+        assert claiming.claim("SELECT %(value)s", {"value": value}) == (value,)
+
+
+@pytest.mark.parametrize("value", ["\x00", object()], ids=["NUL", "no type of PostgreSQL's"])
+def test_a_value_that_postgresql_cannot_have_is_an_error(user: User, value: object) -> None:
+    with pytest.raises((DataError, ProgrammingError)), ClaimTransaction() as claiming:
+        claiming.claim("SELECT %(value)s", {"value": value})
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
