@@ -76,15 +76,22 @@ def refuse_unless_tokens_are_refreshed() -> None:
         raise Refused(
             f"All refreshing is paused by {paused.by}. Resume it first: imported tokens are tried."
         )
-    if cooldown.reason_or_raise() in {Reason.CLIENT_REFUSED, Reason.RESTORING}:
-        raise Refused(
-            f"All refreshing pauses ({cooldown.reason_or_raise()}): mend that first. "
-            "`manage.py doctor` says how."
-        )
+    refuse_while_client_is_refused()
+    if cooldown.reason_or_raise() == Reason.RESTORING:
+        raise Refused("A backup is being restored (`tokens after-restore`): wait for its end.")
     if not freshness.renewal_is_running():
         raise Refused(
             "No worker refreshes tokens: there was no sweep lately. Start a worker, and beat. "
             "Nothing more was moved."
+        )
+
+
+def refuse_while_client_is_refused() -> None:
+    """Stop when Spotify refuses the application itself. Raises Refused and redis.RedisError."""
+    if cooldown.reason_or_raise() == Reason.CLIENT_REFUSED:
+        raise Refused(
+            "Spotify refuses SPOTIFY_CLIENT_ID or SPOTIFY_CLIENT_SECRET. The rest was not moved. "
+            "Mend that, and run the same command again."
         )
 
 
@@ -98,6 +105,7 @@ def wait(
     say(f"Waiting until a worker has refreshed the first {len(tried)}.")
     give_up = time.monotonic() + longest_wait()
     while not stopping.is_set():
+        refuse_while_client_is_refused()
         rows = list(SpotifyToken.objects.filter(pk__in=tried).defer(*_SECRET).order_by("pk"))
         _refuse_refused(rows)
         left = [row for row in rows if row.generation == tried[row.pk] and row.status == _ACTIVE]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from django.db import Error, transaction
 
 from spotify_auth.adopting import adopt
-from spotify_auth.connections import AccountConflict, DifferentAccount, bound_lock_wait
+from spotify_auth.connections import AccountConflict, DifferentAccount
 from spotify_auth.database_faults import Fault, fault_of
 from spotify_auth.encryption import DecryptionError
 from spotify_auth.importing.candidates import Candidate, Unusable
@@ -62,9 +62,9 @@ def move(source: Source, candidate: Candidate, *, due_at: datetime | None) -> Mo
 
 def _move(source: Source, copy: Copy, due_at: datetime | None) -> Moved:
     found = copy.candidate
-    with transaction.atomic():
-        bound_lock_wait()
-        row = SpotifyToken.objects.select_for_update().filter(pk=found.user_id).first()
+    # Where the source is in the same database, this is its own transaction.
+    with transaction.atomic(savepoint=False):
+        row = SpotifyToken.objects.filter(pk=found.user_id).first()
         if row and was_refused_here(row, found):
             return Moved(End.KEPT)
         adopted = adopt(

@@ -2,18 +2,17 @@
 
 import random
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import islice
 
-from spotify_auth import cooldown
 from spotify_auth.connections import database_now
-from spotify_auth.cooldown import Reason
 from spotify_auth.importing import canary, spreading
 from spotify_auth.importing.candidates import Candidate, Emptied, Found, Problem
 from spotify_auth.importing.moving import End, move, would_be_kept
 from spotify_auth.importing.report import Report
-from spotify_auth.importing.source import Refused, Source
+from spotify_auth.importing.source import Source
 from spotify_auth.models import SpotifyToken, UserId
 
 AT_ONCE = 200
@@ -54,6 +53,7 @@ class Import:
 
         Raises Refused when the first five are not refreshed, django.db.Error, redis.RedisError.
         """
+        self._began, self._began_here = database_now(), time.monotonic()
         standing = canary.standing()
         self._tried = dict(standing.waiting)
         missing = standing.missing
@@ -66,7 +66,7 @@ class Import:
             if self._stopping.is_set():
                 break
             if number % AT_ONCE == 0:
-                _refuse_while_refused()
+                canary.refuse_while_client_is_refused()
             moved = self._move(found, is_canary=not is_tried)
             missing -= moved and not is_tried
         if not is_tried and self._tried and not self._stopping.is_set():
@@ -81,7 +81,7 @@ class Import:
             self._report.refreshed += len(self._tried)
 
     def _move(self, found: Candidate, *, is_canary: bool) -> bool:
-        now = database_now()
+        now = self._began + timedelta(seconds=time.monotonic() - self._began_here)
         fraction = random.random()  # noqa: S311 (jitter)
         due_at = (
             now
@@ -119,15 +119,6 @@ class Import:
     def _saw(self, found: Candidate, *, now: datetime) -> None:
         expired = found.expires_at is not None and found.expires_at <= now
         self._report.saw(found, is_expired=expired)
-
-
-def _refuse_while_refused() -> None:
-    """Stop when Spotify refuses the application itself. Raises Refused and redis.RedisError."""
-    if cooldown.reason_or_raise() == Reason.CLIENT_REFUSED:
-        raise Refused(
-            "Spotify refuses the client ID and secret of the settings. The rest was not moved. "
-            "Mend that, and run the same command again."
-        )
 
 
 def _batches(found: Iterable[Candidate]) -> Iterator[list[Candidate]]:

@@ -10,9 +10,10 @@ import fcntl
 import json
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -114,12 +115,13 @@ class SpotipyCacheSource:
 
     def _paths(self) -> list[Path]:
         """The files, newest first: those of an import that was killed are among them."""
+        named = []
         with os.scandir(self._directory) as entries:
-            named = [
-                (entry.stat(follow_symlinks=False).st_mtime, Path(entry.path))
-                for entry in entries
-                if self._name.fullmatch(_original(Path(entry.path)).name)
-            ]
+            for entry in entries:
+                path = Path(entry.path)
+                with suppress(FileNotFoundError):  # another import has moved it
+                    if self._name.fullmatch(_original(path).name):
+                        named.append((entry.stat(follow_symlinks=False).st_mtime, path))
         return [path for _, path in sorted(named, reverse=True)]
 
     def _user_of(self, path: Path) -> str:
@@ -131,7 +133,7 @@ class SpotipyCacheSource:
         try:
             if isinstance(user_id, Unusable):
                 raise user_id
-            if path.is_symlink() or not path.is_file():
+            if not stat.S_ISREG(path.lstat().st_mode):
                 raise Unusable("it is no plain file")
             with path.open("rb") as file:
                 return self._read(path, file.read(LARGEST + 1), user_id)

@@ -14,6 +14,7 @@ from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
+from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
@@ -106,6 +107,35 @@ class InAllauth(Place):
             token_secret=answer["refresh_token"],
             expires_at=timezone.now() - WEEK,
         )
+
+    def fill_many(self, spotify: Sandbox, names: Iterable[str]) -> None:
+        """The same for many, with few statements."""
+        answers = spotify.connect(names)
+        users = User.objects.bulk_create(
+            User(username=name, account_id=answer["account_id"]) for name, answer in answers.items()
+        )
+        first, *others = zip(users, answers.values(), strict=True)
+        self.put(*first)
+        account, token = (
+            model("socialaccount", "SocialAccount"),
+            model("socialaccount", "SocialToken"),
+        )
+        app = model("socialaccount", "SocialApp").objects.get()
+        accounts = account.objects.bulk_create(
+            account(user=user, provider="spotify", uid=user.username) for user, _ in others
+        )
+        token.objects.bulk_create(
+            token(
+                account=kept,
+                app=app,
+                token=answer["access_token"],
+                token_secret=answer["refresh_token"],
+                expires_at=timezone.now() - WEEK,
+            )
+            for kept, (_, answer) in zip(accounts, others, strict=True)
+        )
+        for answer in answers.values():
+            self.secrets |= {answer["access_token"], answer["refresh_token"]}
 
     def left(self) -> int:
         count: int = self._tokens().exclude(token_secret="").count()
@@ -212,9 +242,10 @@ def assert_everybody_is_kept(spotify: Sandbox, users: Iterable[User]) -> None:
 
     Each is presented, and so not good any more.
     """
-    rows = SpotifyToken.objects.in_bulk([user.pk for user in users])
-    for user in users:
-        answer = spotify.refresh(rows[user.pk].refresh_token or "")
-        assert answer.ok, answer.text
-        me = spotify.get("/v1/me", answer.json()["access_token"]).json()
-        assert me["account_id"] == user.account_id
+    with transaction.atomic():  # so that no lane is at them
+        rows = {row.pk: row for row in SpotifyToken.objects.select_for_update()}
+        for user in users:
+            answer = spotify.refresh(rows[user.pk].refresh_token or "")
+            assert answer.ok, answer.text
+            me = spotify.get("/v1/me", answer.json()["access_token"]).json()
+            assert me["account_id"] == user.account_id

@@ -1,0 +1,133 @@
+"""An import that is killed, and two at once: nothing is lost, and nothing is there twice."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from dev.process import ROOT
+from spotify_auth.connections import database_now
+from spotify_auth.freshness import renewal_is_running
+from spotify_auth.importing.spotipy_cache import _TIME
+from spotify_auth.models import Outcome, SpotifyToken, TokenEvent
+from tests.support.imports import (
+    InAllauth,
+    InCacheFiles,
+    InCsv,
+    Place,
+    assert_everybody_is_kept,
+    counts,
+    run,
+)
+from tests.support.processes import (
+    service_environment,
+    teardown_together,
+    wait_for,
+    worker_process,
+)
+from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import Elsewhere
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("other_keepers_tables"),
+]
+MANY = 1000
+
+
+@pytest.mark.cluster
+def test_a_thousand_a_real_worker_and_a_kill(spotify: Sandbox, tmp_path: Path) -> None:
+    place = InAllauth(tmp_path)
+    place.fill_many(spotify, [f"user-{number}" for number in range(MANY)])
+    env = service_environment(
+        spotify_url=spotify.url, redis_url=settings.REDIS_URL, REFRESH_SWEEP_SECONDS="0.2"
+    )
+    worker = worker_process("importing", env=env)
+    try:
+        worker.ready()
+        wait_for(renewal_is_running, what="its first sweep, without beat", seconds=60)
+        importing = subprocess.Popen(
+            [sys.executable, "manage.py", "tokens", "import", *place.arguments, "--apply"],
+            env={**env, "DJANGO_SETTINGS_MODULE": "tests.support.other_keepers"},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        wait_for(lambda: SpotifyToken.objects.count() > 100, what="a part to be moved", seconds=60)
+        importing.send_signal(signal.SIGKILL)
+        said, _ = importing.communicate(timeout=30)
+        there = SpotifyToken.objects.count()
+
+        assert 100 < there < MANY
+        assert place.left() == MANY - there
+        report = counts(*place.arguments, "--apply")
+
+        assert (report["ended"], report["moved"], report["bad"]) == ("done", MANY - there, 0)
+        assert report["refreshed"] >= 5
+        wait_for(
+            lambda: SpotifyToken.objects.filter(generation__gt=1).count() >= 5,
+            what="the first five to be refreshed",
+        )
+        everything = said + str(report) + worker.logs()
+    finally:
+        teardown_together([worker])
+
+    assert place.left() == 0
+    assert SpotifyToken.objects.filter(status="active").count() == MANY
+    connected = TokenEvent.objects.filter(outcome=Outcome.CONNECTED)
+    assert connected.count() == connected.values("user_id").distinct().count() == MANY
+    # Nobody else has presented a token, and none that was replaced.
+    assert spotify.summary()["totals"]["reuses_of_dead_token"] == 0
+    assert not any(secret in everything for secret in place.secrets)
+
+
+@pytest.mark.parametrize("place_of", [InAllauth, InCacheFiles, InCsv])
+def test_two_at_once(
+    spotify: Sandbox,
+    tmp_path: Path,
+    lanes: None,
+    elsewhere: Elsewhere,
+    place_of: type[Place],
+) -> None:
+    place = place_of(tmp_path)
+    users = place.fill(spotify, [f"user-{number}" for number in range(30)])
+
+    both = [elsewhere(counts, *place.arguments, "--apply") for _ in range(2)]
+    reports: list[Any] = [each.result(timeout=30) for each in both]
+
+    assert [report["ended"] for report in reports] == ["done", "done"]
+    assert sum(report["moved"] for report in reports) == 30
+    assert sum(report["bad"] for report in reports) == 0
+    assert TokenEvent.objects.filter(outcome=Outcome.CONNECTED).count() == 30
+    assert place.left() == 0
+    assert_everybody_is_kept(spotify, users)
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["before it is stored", "once it is stored"])
+def test_a_file_that_was_put_aside(
+    spotify: Sandbox, tmp_path: Path, lanes: None, stored: bool
+) -> None:
+    place = InCacheFiles(tmp_path)
+    (user,) = place.fill(spotify, ["user-1"])
+    path = tmp_path / ".cache-user-1"
+    aside = tmp_path / f".cache-user-1.importing-{database_now():{_TIME}}"
+    content = path.read_bytes()
+    if stored:
+        run("import", *place.arguments, "--apply")
+        aside.write_bytes(content)  # as if it had not been deleted yet
+    else:
+        path.rename(aside)
+
+    assert run("import", *place.arguments).code == 0
+    assert aside.exists()  # a rehearsal changes nothing
+    report = counts(*place.arguments, "--apply")
+
+    assert report["moved"] == int(not stored)
+    assert list(tmp_path.iterdir()) == []
+    assert TokenEvent.objects.filter(outcome=Outcome.CONNECTED).count() == 1
+    assert_everybody_is_kept(spotify, [user])
