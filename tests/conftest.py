@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 import execnet
 import pytest
-import redis
 from celery import Celery
 from csp.constants import SELF
 from django.conf import settings
@@ -29,13 +28,12 @@ from dev.process import free_port
 from spotify_auth import connections, tokens
 from spotify_auth.lasting import Lasting
 from spotify_auth.models import SpotifyToken
-from spotify_auth.refresh.process import process
 from spotify_auth.sandbox.worlds import World
-from spotify_auth.web_api import pace, pause, transport
+from spotify_auth.testing import state
 from tests.support import warm_python
 from tests.support.admin import QUICK
 from tests.support.sandbox_client import Sandbox
-from tests.support.tokens import Connect, Elsewhere, forget, grant_of, make_due
+from tests.support.tokens import Connect, Elsewhere, grant_of, make_due
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -172,16 +170,12 @@ def no_line_of_an_earlier_test(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def no_cooldown(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_cooldown() -> Iterator[None]:
     """Forget the pauses and marks of earlier tests, and leave none to later ones."""
-    monkeypatch.setattr(pause, "_memory", pause._Memory())
-    monkeypatch.setattr(pace, "_memory", pace._Memory())
-    monkeypatch.setattr(transport, "_memory", transport._Memory())
-    process.reset()
-    with redis.Redis.from_url(settings.REDIS_URL) as client:
-        forget(client, "spotify_auth:*")
-        yield
-        forget(client, "spotify_auth:*")
+    url = settings.REDIS_URL  # a test may change it
+    state.forget(url)
+    yield
+    state.forget(url)
 
 
 @pytest.fixture

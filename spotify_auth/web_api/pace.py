@@ -133,6 +133,12 @@ class _Memory:
 _memory = _Memory()
 
 
+def forget() -> None:
+    """Know nothing, as a new process does: for tests."""
+    global _memory
+    _memory = _Memory()
+
+
 def take() -> None:
     """Count a call that is about to be made. Raises RateLimited beyond the pace."""
     memory, now = _memory, time.monotonic()

@@ -91,6 +91,12 @@ class _Memory:
 _memory = _Memory()
 
 
+def forget() -> None:
+    """Know nothing, as a new process does: for tests."""
+    global _memory
+    _memory = _Memory()
+
+
 def check(endpoint: str) -> None:
     """Count a call that is about to be made.
 

@@ -44,6 +44,12 @@ class _Memory:
 _memory = _Memory()
 
 
+def forget() -> None:
+    """Know nothing, as a new process does: for tests."""
+    global _memory
+    _memory = _Memory()
+
+
 class ForeignAddress(ValueError):
     """The address is not the Web API's: it would be given the access token."""
 
