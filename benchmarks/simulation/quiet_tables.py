@@ -75,8 +75,7 @@ def sizing() -> str:
             ]
         )
     heads = ["users", "commits", "of one PostgreSQL", "token table", "events a day"]
-    kept = f"history, {measured.RETENTION_DAYS} days"
-    return table([*heads, "history a day", kept, "WAL a second"], rows)
+    return table([*heads, "history a day", "history", "WAL a second"], rows)
 
 
 def fleet() -> str:

@@ -33,12 +33,12 @@ class Sizing:
     @property
     def event_bytes_a_day(self) -> float:
         """Growth of the history a day."""
-        return self.events_a_day * measured.EVENT_BYTES
+        return self.users * measured.HISTORY_BYTES_A_DAY
 
     @property
     def event_bytes_kept(self) -> float:
-        """Size of the history once rows are deleted as fast as they come."""
-        return self.event_bytes_a_day * measured.RETENTION_DAYS
+        """Size of the history once it is deleted as fast as it grows."""
+        return self.users * measured.HISTORY_BYTES
 
     @property
     def wal_bytes_a_second(self) -> tuple[float, float]:
