@@ -1,6 +1,6 @@
 """Tables on ordinary days: the check of the model, lanes, and what a fleet needs."""
 
-from benchmarks.simulation import formatting, measured, runs
+from benchmarks.simulation import formatting, runs
 from benchmarks.simulation.exact import ExactSimulation
 from benchmarks.simulation.formatting import number, percent, table
 from benchmarks.simulation.load import Simulate
