@@ -63,23 +63,23 @@ def _carry_out(exchange: Exchange, account: Account | None) -> web.Response:
 def _authenticate_client(
     authorization: str | None, form: Mapping[str, str], settings: Settings
 ) -> None:
-    """The client's id and secret, by HTTP Basic or in the body (RFC 6749 2.3.1), never both.
+    """The client's id and secret, by HTTP Basic or in the body (RFC 6749 2.3.1).
 
-    There is no third way: what is issued with the secret is refreshed with it.
+    Both at once are right if they agree, against the RFC: the logins of social-auth do that at
+    Spotify. There is no third way: what is issued with the secret is refreshed with it.
     """
     if authorization is None:
         _check_client(
             form.get("client_id", "").encode(), form.get("client_secret", "").encode(), settings
         )
         return
-    if "client_secret" in form:
-        raise TokenError(
-            "invalid_request", "The client must authenticate by the header or by the body"
-        )
     client_id, client_secret = _from_header(authorization)
     _check_client(client_id, client_secret, settings)
-    if form.get("client_id", settings.client_id) != settings.client_id:
-        raise TokenError("invalid_client", "Invalid client")
+    _check_client(
+        form.get("client_id", settings.client_id).encode(),
+        form.get("client_secret", settings.client_secret).encode(),
+        settings,
+    )
 
 
 def _from_header(authorization: str) -> tuple[bytes, bytes]:

@@ -16,6 +16,7 @@ from .memory import MEMORY, Memory
 from .personas import TIME_RANGES, Persona, Playing, persona
 from .state import Account, Grant
 
+_IN_ADDRESS = "access_token"
 _OWN_PATHS = ("/pictures/", "/v1/")
 _LARGEST_OFFSET = 100_000
 _MOST_DIGITS = 16
@@ -164,8 +165,7 @@ _ENDPOINTS: Mapping[str, tuple[str | None, Endpoint]] = {
 async def web_api(request: web.Request) -> web.Response:
     """Check the bearer token and its scopes, then answer. Faults come before everything."""
     memory = request.app[MEMORY]
-    token = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
-    found = memory.state.find_access_token(token)
+    found = memory.state.find_access_token(_token(request))
     account = found[0].account if found else None
     memory.state.totals.web_api_calls += 1
     if account:
@@ -210,11 +210,19 @@ async def _strike(path: str, memory: Memory, account: Account | None) -> None:
         )
 
 
-def _authorised(request: web.Request, found: tuple[Grant, bool] | None) -> Grant:
+def _token(request: web.Request) -> str:
+    """Of the header, or of the address (RFC 6750, section 2.3), as django-allauth's login does."""
     authorization = request.headers.get("Authorization")
     if authorization is None:
+        return request.query.get(_IN_ADDRESS, "")
+    return authorization.removeprefix("Bearer ").strip()
+
+
+def _authorised(request: web.Request, found: tuple[Grant, bool] | None) -> Grant:
+    authorization = request.headers.get("Authorization")
+    if authorization is None and not request.query.get(_IN_ADDRESS):
         raise WebApiError(401, "No token provided")
-    if not authorization.startswith("Bearer "):
+    if authorization is not None and not authorization.startswith("Bearer "):
         raise WebApiError(400, "Only valid bearer authentication supported")
     if found is None:
         raise WebApiError(401, "Invalid access token")
@@ -235,7 +243,8 @@ def _answer(request: web.Request, grant: Grant) -> web.Response:
     scope, endpoint = _ENDPOINTS[path]
     if scope is not None and scope not in grant.scope.split():
         raise WebApiError(403, "Insufficient client scope")
-    answer = endpoint(Call(caller, path, request.query))
+    query = {name: value for name, value in request.query.items() if name != _IN_ADDRESS}
+    answer = endpoint(Call(caller, path, query))
     if answer is None:
         return web.Response(status=204)
     return _cacheable(request, dumps(_absolute(answer, f"{request.scheme}://{request.host}")))

@@ -292,18 +292,32 @@ def test_refuses_a_client_that_does_not_know_the_secret(
     )
 
 
-@pytest.mark.parametrize("secret", [Sandbox.client_secret, "wrong", ""])
-def test_refuses_two_ways_of_authentication_at_once(sandbox: Sandbox, secret: str) -> None:
-    """RFC 6749 2.3: one method a request."""
-    response = refresh_as(sandbox, {**CLIENT, "client_secret": secret}, BASIC)
+@pytest.mark.parametrize(
+    ("client", "answer"),
+    [
+        (
+            {"client_secret": "wrong"},
+            {"error": "invalid_client", "error_description": "Invalid client secret"},
+        ),
+        (
+            {"client_secret": ""},
+            {"error": "invalid_client", "error_description": "Invalid client secret"},
+        ),
+        (
+            {"client_id": "wrong"},
+            {"error": "invalid_client", "error_description": "Invalid client"},
+        ),
+    ],
+)
+def test_two_ways_of_authentication_at_once_must_agree(
+    sandbox: Sandbox, client: dict[str, str], answer: dict[str, str]
+) -> None:
+    """As social-auth authenticates: by the header and by the body."""
+    assert refresh_as(sandbox, CLIENT, BASIC).ok
 
-    assert error_of(response) == (
-        400,
-        {
-            "error": "invalid_request",
-            "error_description": "The client must authenticate by the header or by the body",
-        },
-    )
+    response = refresh_as(sandbox, {**CLIENT, **client}, BASIC)
+
+    assert error_of(response) == (400, answer)
 
 
 def test_does_not_read_json(sandbox: Sandbox) -> None:

@@ -50,6 +50,19 @@ def picture_addresses(value: Any) -> Iterator[str]:
             yield from picture_addresses(inner)
 
 
+def test_the_token_may_be_in_the_address(sandbox: Sandbox) -> None:
+    # As django-allauth's login has it.
+    token = access_token(sandbox, scope="user-top-read")
+
+    def ask(path: str, token: str) -> requests.Response:
+        return requests.get(sandbox.url + path, params={"access_token": token}, timeout=10)
+
+    assert ask("/v1/me", token).json()["account_id"]
+    assert token not in ask(TOP_ARTISTS, token).text
+    assert outcome(ask("/v1/me", "x")) == error(401, "Invalid access token")
+    assert outcome(ask("/v1/me", "")) == error(401, "No token provided")
+
+
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [

@@ -1,0 +1,258 @@
+"""Users who log in by other libraries are kept fresh, and called for by other clients.
+
+The project is as the guides leave it, with a real web server, worker and beat; the libraries' own
+logins and calls go to the sandbox, whose tokens live for eight seconds. Half of the users'
+refresh tokens rotate.
+"""
+
+import itertools
+import re
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+import requests
+
+from tests.support import guides
+from tests.support.processes import wait_for
+from tests.support.standalone import Browser, Project
+
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("bridges")]
+
+CLIENTS = ("session", "spotipy", "requests", "httpx", "httpx2", "tekore")
+OUTCOMES = "SELECT array_agg(DISTINCT outcome ORDER BY outcome) FROM spotify_auth_tokenevent "
+OUTCOMES += "WHERE user_id = ANY(%s)"
+ROTATED = """
+SELECT count(DISTINCT user_id) FILTER (WHERE rotated),
+       count(DISTINCT user_id) FILTER (WHERE NOT rotated)
+FROM spotify_auth_tokenevent WHERE user_id = ANY(%s) AND outcome = 'refreshed'
+"""
+OF_ALLAUTH = """
+SELECT count(*), bool_or(token_secret <> '') FROM socialaccount_socialtoken
+JOIN socialaccount_socialaccount account ON account.id = account_id WHERE user_id = ANY(%s)
+"""
+OF_SOCIAL_AUTH = """
+SELECT count(*), bool_or(extra_data::text ~ 'refresh_token|access_token')
+FROM social_auth_usersocialauth WHERE user_id = ANY(%s)
+"""
+TOKEN = "SELECT {} FROM spotify_auth_spotifytoken WHERE user_id = %s"
+
+
+class Visitor(Browser):
+    """A browser that comes back from the sandbox as a persona."""
+
+    def __init__(self, project: Project, persona: str) -> None:
+        super().__init__(project.url, sandbox=project.sandbox.url)
+        self._project, self._persona = project, persona
+
+    def by_allauth(self, query: str = "") -> requests.Response:
+        """Press the button of allauth's page."""
+        address = f"/accounts/spotify/login/{query}"
+        form = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', self.get(address).text)
+        return self._come_back(self.post(address, csrfmiddlewaretoken=form[0]))
+
+    def by_social_auth(self) -> requests.Response:
+        """Follow social-auth's link, whose form is the site's own."""
+        self.get("/login/")
+        return self._come_back(self.post("/social/login/spotify/"))
+
+    def by_spotipy(self, user: str) -> requests.Response:
+        """Log in by a password, and then connect by spotipy."""
+        self.log_in(user)
+        return self._come_back(self.get("/spotipy/login/"))
+
+    def log_in(self, user: str) -> None:
+        """By a password."""
+        self._session = self._project.browser(user)._session
+
+    def music(self, client: str = "session") -> requests.Response:
+        """The page, whose call another library makes."""
+        return self.get(f"/music/?by={client}")
+
+    def _come_back(self, sent: requests.Response) -> requests.Response:
+        assert sent.status_code == 302, sent.text
+        parameters = dict(parse_qsl(urlsplit(sent.headers["Location"]).query))
+        back = urlsplit(self._project.sandbox.authorize(parameters, self._persona))
+        answer = self.get(f"{back.path}?{back.query}")
+        assert answer.status_code == 302, (
+            answer.text + self._project.processes["web"].logs()[-3000:]
+        )
+        return answer
+
+
+LOGINS: dict[str, Callable[[Visitor], requests.Response]] = {
+    "user-1": Visitor.by_allauth,
+    "user-2": Visitor.by_allauth,
+    "user-3": Visitor.by_social_auth,
+    "user-4": Visitor.by_social_auth,
+    "user-5": lambda visitor: visitor.by_spotipy("user-5"),
+    "user-6": lambda visitor: visitor.by_spotipy("user-6"),
+}
+KEEP_THEIR_REFRESH_TOKEN = ["user-2", "user-4", "user-6"]
+
+
+@pytest.fixture(scope="module")
+def visitors(project: Project) -> dict[str, Visitor]:
+    """Users who have logged in by each library; two for each, and one of them is rotated."""
+    guides.forget_everybody(project)
+    project.sandbox.faults("no_rotation", users=KEEP_THEIR_REFRESH_TOKEN)
+    found = {}
+    for persona, login in LOGINS.items():
+        found[persona] = Visitor(project, persona)
+        login(found[persona])
+    return found
+
+
+def column(project: Project, name: str, user_id: str) -> object:
+    return project.row(TOKEN.format(name), int(user_id))[0]
+
+
+def test_two_lifetimes_under_concurrent_reads_log_nobody_out(
+    project: Project, visitors: dict[str, Visitor]
+) -> None:
+    failures: list[str] = []
+    lived = threading.Event()
+
+    def read(persona: str) -> int:
+        """Read on until all have been refreshed twice; the generation at the end."""
+        generation = 0
+        for client in itertools.cycle(CLIENTS):
+            answer = visitors[persona].music(client)
+            if answer.status_code != 200:
+                failures.append(f"{persona} {client}: {answer.status_code} {answer.text[:300]}")
+                return 0
+            generation = int(answer.json()["generation"])
+            if lived.is_set():
+                return generation
+            time.sleep(0.1)
+        return generation
+
+    ids = [int(visitor.music().json()["user"]) for visitor in visitors.values()]
+    fewest = "SELECT min(generation) FROM spotify_auth_spotifytoken WHERE user_id = ANY(%s)"
+    with ThreadPoolExecutor(len(visitors)) as pool:
+        reads = [pool.submit(read, persona) for persona in visitors]
+        try:
+            wait_for(
+                lambda: failures or project.row(fewest, ids)[0] >= 3,
+                what="two refreshes",
+                every=0.2,
+            )
+        finally:
+            lived.set()
+
+    assert failures == []
+    assert min(each.result() for each in reads) >= 3
+    for persona in visitors:
+        counts = project.sandbox.stats(persona)
+        assert counts["reuses_of_dead_token"] == counts["invalid_grants"] == 0
+        assert counts["in_flight_max"] == 1
+    assert project.row(OUTCOMES, ids) == (["connected", "refreshed"],)
+    assert project.row(ROTATED, ids) == (3, 3)
+
+
+def test_the_libraries_keep_no_refresh_token(
+    project: Project, visitors: dict[str, Visitor]
+) -> None:
+    ids = [int(visitor.music().json()["user"]) for visitor in visitors.values()]
+    assert project.row(OF_ALLAUTH, ids) == (2, False)
+    assert project.row(OF_SOCIAL_AUTH, ids) == (2, False)
+    sessions = (
+        "from django.contrib.sessions.models import Session\n"
+        "print('token' in ''.join(str(each.get_decoded()) for each in Session.objects.all()))"
+    )
+    assert project.manage("shell", "--no-imports", "-c", sessions).strip() == "False"
+    files = {path.name for path in project.home.glob(".cache*")}
+    assert not files & {".cache", ".cache-user-5", ".cache-user-6"}
+
+
+@pytest.mark.parametrize(
+    ("persona", "page"),
+    [("user-1", "/top-artists/"), ("user-3", "/playlists/"), ("user-5", "/top-tracks/")],
+)
+def test_the_pages_of_the_guides_answer(
+    visitors: dict[str, Visitor], persona: str, page: str
+) -> None:
+    answer = visitors[persona].get(page)
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["items"]
+
+
+def test_a_second_login_by_allauth_replaces_the_pair(
+    project: Project, visitors: dict[str, Visitor]
+) -> None:
+    user_id = visitors["user-1"].music().json()["user"]
+    before = column(project, "authorized_at", user_id)
+
+    Visitor(project, "user-1").by_allauth()  # in another browser
+
+    assert column(project, "authorized_at", user_id) > before  # type: ignore[operator]
+    assert column(project, "account_id", user_id) == project.sandbox.stats("user-1")["account_id"]
+
+
+def test_allauth_connects_spotify_and_removes_it(project: Project) -> None:
+    visitor = Visitor(project, "user-7")
+    visitor.log_in("user-7")
+    user_id = project.users["user-7"]
+
+    visitor.by_allauth("?process=connect")
+    assert column(project, "status", user_id) == "active"
+    visitor.by_allauth("?process=connect")  # once more
+    assert column(project, "generation", user_id) >= 2  # type: ignore[operator]
+    (account,) = project.row(
+        "SELECT id FROM socialaccount_socialaccount WHERE user_id = %s", int(user_id)
+    )
+    visitor.get("/accounts/3rdparty/")
+    removed = visitor.post("/accounts/3rdparty/", account=str(account))
+
+    assert removed.status_code == 302, removed.text
+    assert column(project, "status", user_id) == "disconnected"
+    assert "Spotify is not connected" in visitor.music().text
+
+
+def test_a_second_spotify_account_does_not_replace_the_first(project: Project) -> None:
+    visitor = Visitor(project, "user-8")
+    visitor.log_in("user-8")
+    visitor.by_allauth("?process=connect")
+    first = column(project, "account_id", project.users["user-8"])
+    visitor._persona = "user-9"
+
+    visitor.by_allauth("?process=connect")
+
+    assert column(project, "account_id", project.users["user-8"]) == first
+    assert "login_not_adopted" in project.processes["web"].logs()
+    assert "You have connected another Spotify account" in visitor.get("/accounts/3rdparty/").text
+
+
+def test_another_users_account_is_not_connected(
+    project: Project, visitors: dict[str, Visitor]
+) -> None:
+    owner = visitors["user-2"].music().json()["user"]
+    before = column(project, "authorized_at", owner)
+    mallory = Visitor(project, "user-2")
+    mallory.log_in("mallory")
+
+    mallory.by_allauth("?process=connect")
+
+    assert column(project, "authorized_at", owner) == before
+    assert project.row(OF_ALLAUTH, [int(owner)]) == (1, False)
+    assert "Spotify is not connected" in mallory.music().text
+
+
+def test_social_auth_disconnects(project: Project) -> None:
+    visitor = Visitor(project, "user-10")
+    visitor.by_social_auth()
+    user_id = visitor.music().json()["user"]
+    set_password = (
+        "from django.contrib.auth.models import User\n"
+        f"user = User.objects.get(pk={user_id}); user.set_password('x'); user.save()"
+    )
+    project.manage("shell", "--no-imports", "-c", set_password)
+    visitor.by_social_auth()
+
+    visitor.post("/social/disconnect/spotify/")
+
+    assert column(project, "status", user_id) == "disconnected"
