@@ -1,11 +1,13 @@
 """An API of Django REST framework's: who is let through, and what the others are told."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import path
+from django.utils.module_loading import import_string
 from rest_framework.exceptions import ValidationError
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
@@ -14,6 +16,7 @@ from rest_framework.views import APIView
 from rest_framework.views import exception_handler as plain_handler
 
 from accounts.models import User
+from dev.process import ROOT
 from spotify_auth import connections, tokens, web_api
 from spotify_auth.contrib import rest_framework
 from spotify_auth.contrib.rest_framework import HasSpotify, SpotifyProblem, around
@@ -178,3 +181,19 @@ def test_a_problem_says_its_code_as_others_do() -> None:
         "code": "not_connected",
         "message": "not_connected",
     }
+
+
+def test_the_examples_of_the_guide_are_right() -> None:
+    """docs/how-to/add-to-a-project.md names the handler as settings do, and a permission."""
+    guide = (ROOT / "docs/how-to/add-to-a-project.md").read_text()
+    section = guide.split("## An API with Django REST framework", 1)[1].split("\n## ", 1)[0]
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", section, re.DOTALL):
+        exec(block, names)  # noqa: S102  (our own text)
+
+    handler = import_string(names["REST_FRAMEWORK"]["EXCEPTION_HANDLER"])
+    (permission,) = names["Artists"].permission_classes
+    assert handler is rest_framework.exception_handler
+    assert issubclass(permission, HasSpotify)
+    assert permission.scopes == {"user-top-read"}
+    assert HasSpotify.scopes == set()
