@@ -11,8 +11,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from dev import dist
 from dev.process import ROOT, exit_code, interrupt_on, run_in_front
@@ -24,14 +25,14 @@ WORDS = {"success": "passed", "failed": "FAILED", "skipped": "not found"}
 
 
 def main(arguments: list[str]) -> int:
-    """Run all cells, or what the arguments of nox choose (`-k 3.12`); 0 if none failed."""
+    """Run all cells, or those that nox's arguments choose (`-s "project(3.12-6.1)"`); 0: none failed."""
     found = {version: python for version in PYTHONS if (python := find(version))}
     for version in PYTHONS:
         print(f"Python {version}: {found.get(version, 'not found on this machine')}", flush=True)
     path = [*(str(python.parent) for python in found.values()), os.environ.get("PATH", "")]
     with tempfile.TemporaryDirectory() as name, temporary_services() as env:
         report = Path(name, "report.json")
-        run_in_front(
+        ended = run_in_front(
             [
                 *(sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py")),
                 *("--no-error-on-missing-interpreters", "--report", str(report), *arguments),
@@ -43,6 +44,8 @@ def main(arguments: list[str]) -> int:
                 "TESTS_PYTHON": sys.executable,
             },
         )
+        if not report.exists():
+            return ended or 1  # nox has said what it did not understand
         cells = json.loads(report.read_text())["sessions"]
     print("\n".join(table(cells)))
     return int(any(cell["result"] not in {"success", "skipped"} for cell in cells))
@@ -67,14 +70,15 @@ def _starts(python: Path, version: str) -> bool:
     return done.stdout.strip() == version
 
 
-def table(cells: Iterable[dict[str, object]]) -> Iterator[str]:
-    """What was seen, as Markdown."""
+def table(cells: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """What was seen, as Markdown, from the sessions of nox's report."""
     yield "| Python | Django | |"
     yield "|---|---|---|"
     for cell in cells:
-        python, django, *rest = str(cell["name"]).partition("(")[2].rstrip(")").split("-")
+        (signature,) = cell["signatures"]
+        python, django, *rest = signature.removeprefix("project(").rstrip(")").split("-")
         oldest = ", and the oldest of all else" if rest else ""
-        yield f"| {python} | {django}{oldest} | {WORDS.get(str(cell['result']), cell['result'])} |"
+        yield f"| {python} | {django}{oldest} | {WORDS.get(cell['result'], cell['result'])} |"
 
 
 if __name__ == "__main__":

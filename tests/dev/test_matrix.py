@@ -43,9 +43,9 @@ def test_what_pyenv_and_uv_have_installed_is_found(path: Path) -> None:
 
 def test_every_cell_has_a_line() -> None:
     cells = [
-        {"name": "project(3.11-5.2-oldest)", "result": "success"},
-        {"name": "project(3.13-6.1)", "result": "failed"},
-        {"name": "project(3.14-6.1)", "result": "skipped"},
+        {"signatures": ["project(3.11-5.2-oldest)"], "result": "success"},
+        {"signatures": ["project(3.13-6.1)"], "result": "failed"},
+        {"signatures": ["project(3.14-6.1)"], "result": "skipped"},
     ]
 
     assert list(matrix.table(cells))[2:] == [
