@@ -25,7 +25,10 @@ WORDS = {"success": "passed", "failed": "FAILED", "skipped": "not found"}
 
 
 def main(arguments: list[str]) -> int:
-    """Run all cells, or those that nox's arguments choose (`-s "project(3.12-6.1)"`); 0: none failed."""
+    """Run all cells, or those that nox's arguments choose; 0 if none failed.
+
+    `-s "project(3.12-6.1)"` is one of them.
+    """
     found = {version: python for version in PYTHONS if (python := find(version))}
     for version in PYTHONS:
         print(f"Python {version}: {found.get(version, 'not found on this machine')}", flush=True)
@@ -35,7 +38,8 @@ def main(arguments: list[str]) -> int:
         ended = run_in_front(
             [
                 *(sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py")),
-                *("--no-error-on-missing-interpreters", "--report", str(report), *arguments),
+                *("--no-error-on-missing-interpreters", "--download-python", "never"),
+                *("--report", str(report), *arguments),
             ],
             env={
                 **env,
@@ -78,7 +82,8 @@ def table(cells: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         (signature,) = cell["signatures"]
         python, django, *rest = signature.removeprefix("project(").rstrip(")").split("-")
         oldest = ", and the oldest of all else" if rest else ""
-        yield f"| {python} | {django}{oldest} | {WORDS.get(cell['result'], cell['result'])} |"
+        result = WORDS.get(cell["result"], cell["result"])
+        yield f"| {python} | {django}{oldest} | {result} |"
 
 
 if __name__ == "__main__":
