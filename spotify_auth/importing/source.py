@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.db import DEFAULT_DB_ALIAS, router
 
 from spotify_auth.conf import settings
 from spotify_auth.importing.candidates import Candidate, Found, Unusable
@@ -71,14 +72,20 @@ class Source(Protocol):
 
 
 def model(app_label: str, name: str, *, library: str) -> Any:
-    """A model of another app. Raises Refused if the app is not installed."""
+    """A model of another app. Raises Refused if it is not installed, or in another database."""
     try:
-        return apps.get_model(app_label, name)
+        found = apps.get_model(app_label, name)
     except LookupError:
         raise Refused(
             f'There is no table of {library} here: "{app_label}" is not among INSTALLED_APPS. '
-            "It must be for as long as the import takes."
+            "It must be for as long as the command takes."
         ) from None
+    if router.db_for_write(found) != DEFAULT_DB_ALIAS:
+        raise Refused(
+            f"The table of {library} is in another database than the tokens here: they cannot be "
+            "moved in one transaction. Write them into a CSV file."
+        )
+    return found
 
 
 def require_our_client(client_id: str | None, *, where: str) -> None:

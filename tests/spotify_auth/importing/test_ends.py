@@ -1,13 +1,16 @@
 """An import that is killed, and two at once: nothing is lost, and nothing is there twice."""
 
+import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import connection as database
 
 from dev.process import ROOT
 from spotify_auth.connections import database_now
@@ -23,6 +26,7 @@ from tests.support.imports import (
     counts,
     run,
 )
+from tests.support.lanes import sweep_just_now
 from tests.support.processes import (
     service_environment,
     teardown_together,
@@ -131,3 +135,42 @@ def test_a_file_that_was_put_aside(
     assert list(tmp_path.iterdir()) == []
     assert TokenEvent.objects.filter(outcome=Outcome.CONNECTED).count() == 1
     assert_everybody_is_kept(spotify, [user])
+
+
+def test_a_file_whose_commit_is_in_doubt_stays_aside(
+    spotify: Sandbox, tmp_path: Path, lanes: None
+) -> None:
+    place = InCacheFiles(tmp_path)
+    (user,) = place.fill(spotify, ["user-1"])
+    with database.cursor() as cursor:
+        cursor.execute(
+            """
+            CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+            AS $$BEGIN RAISE 'no'; END$$;
+            CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON spotify_auth_spotifytoken
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()
+            """
+        )
+        ran = run("import", *place.arguments, "--apply")
+        cursor.execute("DROP FUNCTION refuse() CASCADE")
+
+    assert (ran.code, "PostgreSQL failed" in ran.message) == (1, True)
+    (aside,) = tmp_path.iterdir()
+    assert aside.name.startswith(".cache-user-1.importing-")
+    assert counts(*place.arguments, "--apply")["moved"] == 1
+    assert list(tmp_path.iterdir()) == []
+    assert_everybody_is_kept(spotify, [user])
+
+
+def test_sigterm_while_it_waits_for_the_first_five(spotify: Sandbox, tmp_path: Path) -> None:
+    place = InAllauth(tmp_path)
+    place.fill(spotify, [f"user-{number}" for number in range(8)])
+    sweep_just_now()
+    soon = threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGTERM])
+    soon.start()
+
+    ran = run("import", *place.arguments, "--apply")
+
+    soon.join()
+    assert (ran.code, "Stopped. What was moved is moved" in ran.message) == (3, True)
+    assert (SpotifyToken.objects.count(), place.left()) == (5, 3)

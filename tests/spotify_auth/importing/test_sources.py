@@ -1,14 +1,24 @@
 """Each source as its library leaves it: rehearsed, moved, and moved once."""
 
 import logging
+import sys
 from datetime import timedelta
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
 from django.db.models.functions import Now
 
 from spotify_auth.models import SpotifyToken, TokenEvent
-from tests.support.imports import PLACES, Place, assert_everybody_is_kept, counts, run
+from tests.support.imports import (
+    CLIENT,
+    PLACES,
+    InCsv,
+    Place,
+    assert_everybody_is_kept,
+    counts,
+    run,
+)
 from tests.support.sandbox_client import Sandbox
 
 pytestmark = [
@@ -57,3 +67,16 @@ def test_all_are_moved_and_none_twice(
     said = rehearsed.said + moved.said + str(again) + caplog.text
     assert len(place.secrets) == 16
     assert not any(secret in said for secret in place.secrets)
+
+
+def test_through_a_pipe(
+    spotify: Sandbox, tmp_path: Path, lanes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = InCsv(tmp_path)
+    users = place.fill(spotify, NAMES)
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(place.path.read_bytes())))
+
+    report = counts("--from", "csv", "--file", "-", *CLIENT, "--apply")
+
+    assert (report["ended"], report["moved"], report["refreshed"]) == ("done", 8, 5)
+    assert_everybody_is_kept(spotify, users)

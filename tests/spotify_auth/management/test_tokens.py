@@ -162,6 +162,13 @@ def test_what_makes_no_sense_is_refused(arguments: tuple[str, ...], words: str) 
     assert code == 2
 
 
+@pytest.mark.parametrize("library", ["allauth", "social-auth"])
+def test_a_library_that_is_not_installed_has_no_tokens(library: str) -> None:
+    for command in (("import", "--from"), ("export", "--to")):
+        said, code = refused(*command, library)
+        assert ("is not among INSTALLED_APPS" in said, code) == (True, 1)
+
+
 def test_nothing_is_changed_without_a_yes(connect: Connect) -> None:
     user = connect(due=False)
 
