@@ -11,6 +11,8 @@ from spotify_auth.text import is_visible
 LONGEST_TOKEN = 4096
 """Characters. Spotify's have some hundreds."""
 LONGEST_SCOPE = 2000
+SPOTIFY_BEGAN = datetime(2006, 1, 1, tzinfo=UTC)
+"""No token is older. Of an older time the seconds until now may be more than a column holds."""
 _FARTHEST = timedelta(days=2)
 """How far ahead an access token may expire: one of Spotify's does within an hour."""
 
@@ -91,6 +93,21 @@ def scope(value: object) -> str:
 
 def moment(name: str, value: object) -> datetime | None:
     """A time: seconds since 1970, or ISO 8601 with a time zone; None for none. Raises Unusable."""
+    found = _moment(name, value)
+    if found and found < SPOTIFY_BEGAN:
+        raise Unusable(f"{name} lies before there was Spotify: is it in seconds?")
+    return found
+
+
+def expiry(value: object) -> datetime | None:
+    """When an access token expires; None for none, and for 0 and the like. Raises Unusable."""
+    expires_at = _moment("expires_at", value)
+    if expires_at and expires_at > datetime.now(UTC) + _FARTHEST:
+        raise Unusable("expires_at lies days ahead: is it in seconds?")
+    return expires_at if expires_at and expires_at >= SPOTIFY_BEGAN else None
+
+
+def _moment(name: str, value: object) -> datetime | None:
     if value is None or value == "":
         return None
     if isinstance(value, str):
@@ -101,15 +118,10 @@ def moment(name: str, value: object) -> datetime | None:
         raise Unusable(f"{name} is no time")
     if value.tzinfo is None:
         raise Unusable(f"{name} has no time zone")
-    return value.astimezone(UTC)
-
-
-def expiry(value: object) -> datetime | None:
-    """When an access token expires; None for none. Raises Unusable."""
-    expires_at = moment("expires_at", value)
-    if expires_at and expires_at > datetime.now(UTC) + _FARTHEST:
-        raise Unusable("expires_at lies days ahead: is it in seconds?")
-    return expires_at
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:  # at the very ends of what a datetime can be
+        raise Unusable(f"{name} is no time") from None
 
 
 def _from_text(name: str, text: str) -> object:

@@ -45,7 +45,7 @@ def test_lines_of_a_csv_file(spotify: Sandbox, lanes: None, tmp_path: Path) -> N
     one, two, three = (user.pk for user in users)
     answers = list(spotify.connect(["user-1", "user-2"]).values())
     good = [
-        f"{pk},{answer['access_token']},{answer['refresh_token']},,,,"
+        f"{pk},{answer['access_token']},{answer['refresh_token']},0,,,"
         for pk, answer in zip((one, two), answers, strict=True)
     ]
     lines: list[tuple[str, str]] = [
@@ -66,6 +66,8 @@ def test_lines_of_a_csv_file(spotify: Sandbox, lanes: None, tmp_path: Path) -> N
         (f"{three},{SECRET},{REFRESH},2026-11-26T03:00:00,,,", "no time zone"),
         (f"{three},{SECRET},{REFRESH},1e300,,,", "expires_at is no time"),
         (f"{three},{SECRET},{REFRESH},1795737600000,,,", "expires_at"),
+        (f"{three},{SECRET},{REFRESH},0001-01-01T00:00:00+01:00,,,", "expires_at is no time"),
+        (f"{three},{SECRET},{REFRESH},,,1,", "before there was Spotify"),
         (f"{three},{SECRET},{REFRESH},,sc\x00ope,,", "NUL"),
         (f"{three},{SECRET},{REFRESH},,,2099-01-01T00:00:00Z,", "in the future"),
         (f"{three},{SECRET},{REFRESH},,,,{'a' * 256}", "account_id"),

@@ -7,7 +7,9 @@ from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
+from django.db.models import Model
 from django.db.models.functions import Now
+from pytest_django import Settings
 
 from spotify_auth.models import SpotifyToken, TokenEvent
 from tests.support.imports import (
@@ -63,6 +65,7 @@ def test_all_are_moved_and_none_twice(
 
     assert (again["ended"], again["moved"], again["bad"]) == ("done", 0, 0)
     assert TokenEvent.objects.filter(cause="adopted").count() == 8
+    assert counts(*place.arguments)["moved"] == 0  # nor does a rehearsal say so
     assert_everybody_is_kept(spotify, users)
     said = rehearsed.said + moved.said + str(again) + caplog.text
     assert len(place.secrets) == 16
@@ -80,3 +83,45 @@ def test_through_a_pipe(
 
     assert (report["ended"], report["moved"], report["refreshed"]) == ("done", 8, 5)
     assert_everybody_is_kept(spotify, users)
+
+
+def test_what_spotify_refused_here_is_not_brought_again(
+    spotify: Sandbox, tmp_path: Path, lanes: None
+) -> None:
+    place = InCsv(tmp_path)
+    (user,) = place.fill(spotify, ["user-1"])
+    assert counts(*place.arguments, "--apply")["moved"] == 1
+    (_, line) = place.path.read_text().splitlines()
+    pair = dict(zip(("access_token", "refresh_token"), line.split(",")[1:], strict=False))
+    SpotifyToken.objects.all().delete()
+    SpotifyToken(
+        user=user,
+        status="reconnect_required",
+        **pair,
+        **dict.fromkeys(
+            ("authorized_at", "reauthorize_by", "refreshed_at", "expires_at", "due_at"), Now()
+        ),
+    ).save(force_insert=True)
+
+    for more in ((), ("--apply",)):
+        report = counts(*place.arguments, *more)
+        assert (report["moved"], report["kept"]) == (0, 1)
+
+    place.path.unlink()
+    place.put(user, spotify.connect(["user-1"])["user-1"])
+    assert counts(*place.arguments, "--apply")["moved"] == 1
+
+
+class _Elsewhere:
+    """A router that keeps allauth's tables in another database."""
+
+    def db_for_write(self, model: type[Model], **hints: object) -> str | None:
+        return "other" if model._meta.app_label == "socialaccount" else None
+
+
+def test_tables_in_another_database_are_refused(tmp_path: Path, settings: Settings) -> None:
+    settings.DATABASE_ROUTERS = [_Elsewhere()]
+
+    for command in (("import", "--from"), ("export", "--to")):
+        ran = run(*command, "allauth")
+        assert (ran.code, "in another database" in ran.message) == (1, True)
