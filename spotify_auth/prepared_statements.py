@@ -8,10 +8,11 @@ It may not behind a pooler, which gives each transaction another session. A pool
 process that greeted us is not the one that answers.
 """
 
+from typing import Any
 from weakref import WeakSet
 
 import psycopg
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.utils import CursorWrapper
 
 EXECUTIONS = 5
@@ -26,17 +27,22 @@ def cursor() -> CursorWrapper:
     A kept plan promises the types of its columns: a statement casts those that a migration may
     change. Raises django.db.Error.
     """
-    wrapper: CursorWrapper = connection.cursor()
-    session: psycopg.Connection = connection.connection
+    # Looked up once: `django.db.connection` looks for this thread's at each of its attributes.
+    database = connections[DEFAULT_DB_ALIAS]
+    database.validate_thread_sharing()
+    database.ensure_connection()
+    session: psycopg.Connection = database.connection
     if session.prepare_threshold is None and session not in _pooled:
-        with connection.wrap_database_errors:
+        with database.wrap_database_errors:
             direct = _is_direct(session)
         if direct:
             session.prepare_threshold = EXECUTIONS
         else:
             _pooled.add(session)
-    wrapper.cursor = psycopg.Cursor(session)
-    return wrapper
+    # As `database.cursor()` does with a cursor of its own, which would be thrown away.
+    wrap = database.make_debug_cursor if database.queries_logged else database.make_cursor
+    cursor: Any = psycopg.Cursor(session)
+    return wrap(cursor)
 
 
 def _is_direct(session: psycopg.Connection) -> bool:

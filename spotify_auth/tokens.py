@@ -7,7 +7,7 @@ calls Spotify. A reader who needs a token refreshed nudges, and does not wait fo
 import logging
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from threading import Thread
 from typing import TypeAlias
 from uuid import UUID
@@ -39,8 +39,9 @@ UserOrId: TypeAlias = AbstractBaseUser | AnonymousUser | UserId
 
 # With PostgreSQL's clock, the only one that counts. The casts are for `prepared_statements`.
 _READ = """
-SELECT status::text, access_token, expires_at, scope::text, generation::bigint, last_error::text,
-       now()
+SELECT status::text, access_token, extract(epoch FROM expires_at)::double precision,
+       extract(epoch FROM expires_at - now())::double precision, scope::text, generation::bigint,
+       last_error::text
 FROM spotify_auth_spotifytoken
 WHERE user_id = %s
 """
@@ -177,12 +178,12 @@ def _access_token_for(user: UserOrId, *, minimum_seconds: float | None) -> Acces
         row = cursor.fetchone()
     if row is None:
         raise NotConnected("this user never connected")
-    status, sealed, expires_at, scope, generation, last_error, now = row
+    status, sealed, expires_at, life_left, scope, generation, last_error = row
     if status == SpotifyToken.Status.RECONNECT_REQUIRED:
         raise ReconnectRequired(last_error)
     if status not in {SpotifyToken.Status.ACTIVE, SpotifyToken.Status.PAUSED}:
         raise NotConnected(f"the token is {status}")
-    if (expires_at - now).total_seconds() <= minimum_seconds:
+    if life_left <= minimum_seconds:
         if last_error == FailureCode.UNDECRYPTABLE:
             raise ReconnectRequired(last_error)  # no refresh can mend it
         if status == SpotifyToken.Status.PAUSED:
@@ -195,7 +196,8 @@ def _access_token_for(user: UserOrId, *, minimum_seconds: float | None) -> Acces
         raise ReconnectRequired(FailureCode.UNDECRYPTABLE) from None
     return AccessToken(
         value=value,
-        expires_at=expires_at,
+        # Django's own conversion of a timestamp took a tenth of the read.
+        expires_at=datetime.fromtimestamp(expires_at, UTC),
         scopes=spotify.scopes_of(scope),
         generation=generation,
     )
