@@ -127,7 +127,7 @@ def test_two_lifetimes_under_concurrent_reads_log_nobody_out(
             generation = int(answer.json()["generation"])
             if lived.is_set():
                 return generation
-            time.sleep(0.1)
+            time.sleep(0.25)
         return generation
 
     ids = [int(visitor.music().json()["user"]) for visitor in visitors.values()]
@@ -200,8 +200,10 @@ def test_allauth_connects_spotify_and_removes_it(project: Project) -> None:
 
     visitor.by_allauth("?process=connect")
     assert column(project, "status", user_id) == "active"
+    assert "user-top-read" in str(column(project, "scope", user_id))  # before any refresh
     visitor.by_allauth("?process=connect")  # once more
     assert column(project, "generation", user_id) >= 2  # type: ignore[operator]
+    assert project.row(OF_ALLAUTH, [int(user_id)]) == (1, False)
     (account,) = project.row(
         "SELECT id FROM socialaccount_socialaccount WHERE user_id = %s", int(user_id)
     )

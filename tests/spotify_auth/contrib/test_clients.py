@@ -3,6 +3,7 @@
 import http.server
 import io
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -337,6 +338,18 @@ def test_spotipy_never_refreshes_what_it_takes_for_expired(user: User, spotify: 
 
     SpotifyToken.objects.update(expires_at=soon + 5 * SECOND)
     assert oauth.get_access_token(as_dict=False)
+    assert spotify.stats()["totals"]["refreshes_attempted"] == 0
+
+
+def test_a_clock_that_is_ahead_lets_spotipy_refresh_nothing(
+    user: User, spotify: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oauth = oauth_of(user, spotify, scope=SCOPES)
+    SpotifyToken.objects.update(expires_at=connections.database_now() + 70 * SECOND)
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + 30)  # 40 s are left by it
+
+    assert oauth.get_access_token(as_dict=False) == token_of(user).access_token
     assert spotify.stats()["totals"]["refreshes_attempted"] == 0
 
 
