@@ -9,8 +9,10 @@ A view may then let TokenUnavailable and WebApiError through. The answers have t
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeAlias
 
+from django.db import connection
 from django.utils.cache import add_never_cache_headers
 from rest_framework import views
 from rest_framework.exceptions import APIException
@@ -18,10 +20,10 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from spotify_auth.problems import Problem, missing_scopes, problem_of
-from spotify_auth.tokens import TokenUnavailable
+from spotify_auth.problems import RECONNECTING, Problem, missing_scopes, problem_of
+from spotify_auth.tokens import TokenUnavailable, UserOrId
 from spotify_auth.web_api import reading
-from spotify_auth.web_api.errors import WebApiError
+from spotify_auth.web_api.errors import Unauthorized, WebApiError
 
 Handler: TypeAlias = Callable[[Exception, Mapping[str, Any]], Response | None]
 """What REST framework's EXCEPTION_HANDLER names: an error and its context in, an answer out."""
@@ -32,6 +34,7 @@ class SpotifyProblem(APIException):  # type: ignore[misc]  # the library has no 
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.body(), code=problem.code)
+        self.problem = problem
         self.status_code = problem.status
         self.wait = problem.retry_after
 
@@ -71,13 +74,29 @@ def around(handler: Handler) -> Handler:
 
     def handle(error: Exception, context: Mapping[str, Any]) -> Response | None:
         if isinstance(error, TokenUnavailable | WebApiError):
-            error = SpotifyProblem(problem_of(error))
+            problem = SpotifyProblem(problem_of(error))
+            problem.__cause__ = error
+            error = problem
         response = handler(error, context)
         if response is not None and isinstance(error, SpotifyProblem):
             add_never_cache_headers(response)
+            if error.problem is RECONNECTING and connection.in_atomic_block:
+                # With ATOMIC_REQUESTS the handler rolls back, also the nudge. A response is
+                # rendered after that.
+                was_refused = isinstance(error.__cause__, Unauthorized)
+                user = context["request"].user
+                response.add_post_render_callback(lambda _: _nudge(user, was_refused=was_refused))
         return response
 
     return handle
+
+
+def _nudge(user: UserOrId, *, was_refused: bool) -> None:
+    """Ask for a refresh once more. What was noted already changes nothing."""
+    with suppress(TokenUnavailable):
+        token = reading.read(user)  # nudges one that is stale
+        if was_refused:
+            reading.refused(user, token)
 
 
 exception_handler: Handler = around(views.exception_handler)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.urls import path
 from django.utils.module_loading import import_string
@@ -119,6 +120,24 @@ def test_a_stale_token_is_nudged_and_comes_back_in_a_moment(user: User, client: 
     plain = client.get("/plain/")
     assert (plain.status_code, plain["Retry-After"]) == (503, "3")
     assert plain.json() == answer.json()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("trouble", ["stale", "refused"])
+def test_a_nudge_outlives_the_rollback_of_a_request(
+    user: User, client: Client, spotify: Sandbox, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    """With ATOMIC_REQUESTS REST framework rolls back what a request that failed has written."""
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    make_due(user, expired=trouble == "stale")
+    if trouble == "refused":
+        spotify.expire_access_tokens()
+
+    answer = client.get("/api/me")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "reconnecting")
+    cause = "stale_read" if trouble == "stale" else "unauthorized"
+    assert token_of(user).due_cause == cause
 
 
 def test_who_must_connect_is_told_why(user: User, client: Client) -> None:
