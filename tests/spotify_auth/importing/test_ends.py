@@ -1,10 +1,10 @@
 """An import that is killed, and two at once: nothing is lost, and nothing is there twice."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +137,20 @@ def test_a_file_that_was_put_aside(
     assert_everybody_is_kept(spotify, [user])
 
 
+def test_a_file_that_another_import_has(spotify: Sandbox, tmp_path: Path, lanes: None) -> None:
+    place = InCacheFiles(tmp_path)
+    place.fill(spotify, ["user-1"])
+    aside = tmp_path / f".cache-user-1.importing-{database_now():{_TIME}}"
+    (tmp_path / ".cache-user-1").rename(aside)
+    with aside.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+        assert counts(*place.arguments, "--apply")["moved"] == 0
+
+        assert list(tmp_path.iterdir()) == [aside]
+    assert counts(*place.arguments, "--apply")["moved"] == 1
+
+
 def test_a_file_whose_commit_is_in_doubt_stays_aside(
     spotify: Sandbox, tmp_path: Path, lanes: None
 ) -> None:
@@ -162,15 +176,20 @@ def test_a_file_whose_commit_is_in_doubt_stays_aside(
     assert_everybody_is_kept(spotify, [user])
 
 
-def test_sigterm_while_it_waits_for_the_first_five(spotify: Sandbox, tmp_path: Path) -> None:
+def test_sigterm_while_it_waits_for_the_first_five(
+    spotify: Sandbox, tmp_path: Path, elsewhere: Elsewhere
+) -> None:
     place = InAllauth(tmp_path)
     place.fill(spotify, [f"user-{number}" for number in range(8)])
     sweep_just_now()
-    soon = threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGTERM])
-    soon.start()
 
+    def stop() -> None:
+        wait_for(lambda: SpotifyToken.objects.count() == 5, what="the first five to be moved")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    stopping = elsewhere(stop)
     ran = run("import", *place.arguments, "--apply")
 
-    soon.join()
+    stopping.result(timeout=5)
     assert (ran.code, "Stopped. What was moved is moved" in ran.message) == (3, True)
     assert (SpotifyToken.objects.count(), place.left()) == (5, 3)
