@@ -262,3 +262,26 @@ def test_an_operator_rotates_keys_and_sorts_out_a_backup(project: Project) -> No
     kept = project.manage("tokens", "after-restore", "--backup-at", now, "--not-rotated", "--yes")
     assert "Done." in kept
     wait_for(lambda: "name" in browser.get("/music/").text, what="the page to be well")
+
+
+@with_uuid_keys
+def test_a_token_is_imported_and_handed_back(project: Project) -> None:
+    user_id, granted = project.users["user-8"], project.sandbox.connect(["user-8"])["user-8"]
+    there, back = project.home / "there.csv", project.home / "back.csv"
+    there.write_text(
+        "user,access_token,refresh_token\n"
+        f"{project.login_name('user-8')},{granted['access_token']},{granted['refresh_token']}\n"
+    )
+    arguments = ("--from", "csv", "--file", str(there), "--user-field", "email")
+    arguments += ("--client-id", project.sandbox.client_id)
+
+    said = project.manage("tokens", "import", *arguments, "--apply", "--json")
+
+    assert json.loads(said)["moved"] == 1
+    assert generation(project, user_id) > 1  # a worker has refreshed it
+    assert "Done." in project.manage(
+        "tokens", "export", "--to", "csv", "--file", str(back), f"pk:{user_id}", "--apply"
+    )
+    (line,) = back.read_text().splitlines()[1:]
+    assert line.startswith(f"{user_id},")
+    assert project.sandbox.refresh(line.split(",")[2]).ok
