@@ -272,10 +272,11 @@ def test_a_token_is_imported_and_handed_back(project: Project) -> None:
         "user,access_token,refresh_token\n"
         f"{project.login_name('user-8')},{granted['access_token']},{granted['refresh_token']}\n"
     )
-    arguments = ("--from", "csv", "--file", str(there), "--user-field", "email")
-    arguments += ("--client-id", project.sandbox.client_id)
+    whose = ("--user-field", "email", "--client-id", project.sandbox.client_id)
 
-    said = project.manage("tokens", "import", *arguments, "--apply", "--json")
+    said = project.manage(
+        *("tokens", "import", "--from", "csv", "--file", str(there), *whose, "--apply", "--json")
+    )
 
     assert json.loads(said)["moved"] == 1
     assert generation(project, user_id) > 1  # a worker has refreshed it
