@@ -34,7 +34,10 @@ settings.configure(
 )
 application = get_asgi_application()
 
-from spotify_auth import tokens  # noqa: E402  (it needs the settings)
+from django.contrib.auth import get_user_model  # noqa: E402  (it needs the settings)
+
+from spotify_auth import tokens  # noqa: E402
+from spotify_auth.decorators import spotify_required  # noqa: E402
 from spotify_auth.models import SpotifyToken  # noqa: E402
 
 _pool: AsyncConnectionPool | None = None
@@ -43,6 +46,22 @@ _pool: AsyncConnectionPool | None = None
 async def read(request: HttpRequest, user_id: int) -> HttpResponse:
     """As an async view of a project does."""
     return _tell(await tokens.aaccess_token_for(user_id))
+
+
+def sync(request: HttpRequest, user_id: int) -> HttpResponse:
+    """The same in a sync view, which Django calls in the request's thread."""
+    return _tell(tokens.access_token_for(user_id))
+
+
+async def page(request: HttpRequest, user_id: int) -> HttpResponse:
+    """A view with `spotify_required`, whose user is known: the token, and nothing else."""
+    request.user = get_user_model()(pk=user_id)
+    return await _page(request)
+
+
+@spotify_required
+async def _page(request: HttpRequest) -> HttpResponse:
+    return _tell(request.user)
 
 
 async def raw(request: HttpRequest, user_id: int) -> HttpResponse:
@@ -79,6 +98,8 @@ async def _opened() -> AsyncConnectionPool:
 
 urlpatterns = [
     path("read/<int:user_id>", read),
+    path("sync/<int:user_id>", sync),
+    path("page/<int:user_id>", page),
     path("raw/<int:user_id>", raw),
     path("nothing/<int:user_id>", nothing),
 ]

@@ -68,6 +68,8 @@ class _Views:
     """Medians in seconds of a request, by what its view does."""
 
     read: float
+    sync: float
+    page: float
     raw: float
     nothing: float
 
@@ -152,7 +154,7 @@ def _views(sandbox: Sandbox, user_ids: Sequence[int], **variables: str) -> _View
         env=environment(sandbox, lanes=1, **variables),
         ready_when="running on",
     )
-    seconds: dict[str, list[float]] = {"read": [], "raw": [], "nothing": []}
+    seconds: dict[str, list[float]] = {"read": [], "sync": [], "page": [], "raw": [], "nothing": []}
     try:
         site.ready()
         client = http.client.HTTPConnection("127.0.0.1", port)
@@ -177,6 +179,7 @@ def _row_of_views(pooled: _Views, new: _Views) -> Row:
         figure=f"{milli(pooled.read)}: {pooled.read / pooled.raw:.2f} x "
         f"({milli(new.read)} with a new connection each time)",
         floor=f"{milli(pooled.raw)} with psycopg's async connection, "
-        f"{milli(pooled.nothing)} without a read",
+        f"{milli(pooled.nothing)} without a read; {milli(pooled.sync)} in a sync view, "
+        f"{milli(pooled.page)} in an async one with `spotify_required`",
         met=pooled.read / pooled.raw <= MOST,
     )
