@@ -143,8 +143,6 @@ def _wire_class(library: Any) -> Any:
             except Unavailable:
                 # An error's status counts also without its words.
                 response = library.Response(response.status_code, headers=response.headers)
-            finally:
-                await inner.aclose()
             raise await sync_to_async(transport.failure_of)(
                 response, endpoint=endpoint, began=began
             )

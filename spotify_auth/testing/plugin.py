@@ -88,6 +88,7 @@ def spotify_sandbox(
     settings.SPOTIFY_ACCOUNTS_URL = settings.SPOTIFY_API_URL = spotify_sandbox_server.url
     settings.SPOTIFY_CLIENT_ID = spotify_sandbox_server.client_id
     settings.SPOTIFY_CLIENT_SECRET = spotify_sandbox_server.client_secret
+    settings.OUTBOUND_PROXY_URL = ""  # the sandbox is on this machine
     settings.REDIS_URL = spotify_test_redis_url
     if not getattr(settings, "TOKEN_ENCRYPTION_KEYS", None):
         settings.TOKEN_ENCRYPTION_KEYS = [secrets.token_bytes(32)]

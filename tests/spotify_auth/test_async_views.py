@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -178,6 +179,17 @@ def test_a_class_based_view_is_decorated_as_a_whole(client: Client, user: User) 
 @pytest.mark.parametrize("page", ["template", "unprotected"])
 def test_templates_of_an_async_view_need_no_query(client: Client, user: User, page: str) -> None:
     assert client.get(f"/{page}/").status_code == 200
+
+
+def test_the_page_of_a_problem_may_ask_the_database(
+    client: Client, user: User, spotify: Sandbox, settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "spotify_auth").mkdir()
+    (tmp_path / "spotify_auth/problem.html").write_text("{{ perms.accounts.change_user }}")
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
+    meet_an_error(user, spotify)
+
+    assert client.get("/async/").content == b"False"
 
 
 def test_a_tag_that_nobody_has_read_for_says_what_to_do(client: Client, user: User) -> None:

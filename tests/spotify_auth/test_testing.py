@@ -23,7 +23,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 PAGE = (ROOT / "docs/how-to/test-your-project.md").read_text()
 PLUGIN = "spotify_auth.testing.plugin"
 MORE = """
+import os
+
 import pytest
+import redis
 from spotify_auth.sandbox.worlds import World
 
 
@@ -38,6 +41,8 @@ def test_a_limit_of_all(spotify_user, spotify_sandbox, hours_pass, refresh_due_t
     spotify_sandbox.faults("rate_limited", retry_after="30")
     hours_pass(1)
     assert refresh_due_tokens() == ["retry"]
+    with redis.Redis.from_url(os.environ["SPOTIFY_TEST_REDIS_URL"]) as client:
+        assert client.keys("spotify_auth:cooldown:*")  # where the project's own is not
     spotify_sandbox.clear()
     assert refresh_due_tokens() == []  # all refreshing pauses
 
@@ -45,7 +50,12 @@ def test_a_limit_of_all(spotify_user, spotify_sandbox, hours_pass, refresh_due_t
 def test_no_pause_of_the_test_before(spotify_user, spotify_sandbox, hours_pass, refresh_due_tokens):
     hours_pass(1)
     assert refresh_due_tokens() == ["refreshed"]
-    assert spotify_sandbox.stats()["totals"]["refreshes"] == 1
+    hours_pass(9)  # due before what was refreshed last
+    assert refresh_due_tokens() == ["refreshed"]
+
+
+def test_no_count_of_the_test_before(spotify_sandbox):
+    assert spotify_sandbox.stats()["totals"]["refreshes"] == 0
 """
 WITHOUT_US = """
 import sys
@@ -124,7 +134,7 @@ def test_the_page_works_in_the_example(run: Run) -> None:
         SPOTIFY_TEST_REDIS_URL=settings.REDIS_URL,
     )
 
-    assert "8 passed" in said, said
+    assert "9 passed" in said, said
 
 
 def test_without_a_redis_it_says_what_to_write(run: Run) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import socket
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -21,7 +23,7 @@ from tests.support.asynchronous import run_async
 from tests.support.lanes import refresh_next
 from tests.support.listener import Listener
 from tests.support.sandbox_client import SCOPES, Sandbox
-from tests.support.servers import serving
+from tests.support.servers import serving, speaking
 from tests.support.tokens import Connect, make_due, token_of
 
 pytestmark = pytest.mark.django_db
@@ -187,6 +189,24 @@ def test_a_call_has_a_deadline_and_leaves_no_connection(
     assert _connections(spotify) == before
 
 
+def test_an_answer_that_trickles_has_the_deadline_too(
+    user: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Slow: ")
+        for _ in range(20):  # none of them late, and all together much later than the deadline
+            connection.sendall(b"a")
+            time.sleep(0.1)
+        connection.sendall(b"\r\n\r\n{}")
+
+    monkeypatch.setattr(transport, "CALL_SECONDS", 0.5)
+    with speaking(talk) as port:
+        settings.SPOTIFY_API_URL = f"http://127.0.0.1:{port}"
+        with pytest.raises(web_api.Unavailable):
+            get(user, "/me")
+
+
 def test_a_call_that_is_cancelled_leaves_no_connection(user: User, spotify: Sandbox) -> None:
     spotify.faults("web_api_latency", seconds=30)
     before = _connections(spotify)
@@ -209,7 +229,7 @@ def test_an_answer_that_is_too_large_is_read_no_further(
     user: User, settings: Settings, status: int
 ) -> None:
     def body() -> Iterator[bytes]:
-        for _ in range(100):
+        for _ in range(1000):
             yield b"a" * 100_000
 
     with serving(status=status, headers={"Retry-After": "9"}, body=body) as server:
@@ -217,7 +237,7 @@ def test_an_answer_that_is_too_large_is_read_no_further(
         with pytest.raises(web_api.Unavailable if status == 200 else web_api.RateLimited):
             get(user, "/me")
 
-    assert server.sent_bytes < 9_000_000
+    assert server.sent_bytes < 50_000_000
     assert bool(pause._memory.endpoints) is (status == 429)
 
 
