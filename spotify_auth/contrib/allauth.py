@@ -53,8 +53,6 @@ def _connected_again(request: HttpRequest, sociallogin: Any, **_: Any) -> None:
 
 
 def _keep(request: HttpRequest, user: Any, sociallogin: Any) -> None:
-    from allauth.socialaccount.models import SocialToken
-
     from spotify_auth.contrib.logins import take_over
 
     account, token = sociallogin.account, sociallogin.token
@@ -73,7 +71,8 @@ def _keep(request: HttpRequest, user: Any, sociallogin: Any) -> None:
         )
         if taken:
             token.token_secret = _FORGOTTEN  # allauth may be about to store it
-            SocialToken.objects.filter(account=account).update(token_secret=_FORGOTTEN)
+            stored = type(token)._default_manager.filter(account=account)
+            stored.update(token_secret=_FORGOTTEN)
 
 
 def _removed(socialaccount: Any, **_: Any) -> None:
