@@ -8,7 +8,6 @@ from django.db.models import F
 from spotify_auth.models import Outcome, SpotifyToken
 from spotify_auth.refresh import refresher
 from spotify_auth.refresh.lane import Lane
-from spotify_auth.refresh.process import process
 from spotify_auth.refresh.refresher import PermitComes
 
 
@@ -32,7 +31,6 @@ def refresh_due_tokens() -> list[str]:
     An outcome is `refreshed`, `suspected`, `reconnect_required` or `retry`. Nothing is refreshed
     while all refreshing pauses, after a 429 for example. Raises django.db.Error.
     """
-    process.due.rewind()  # what `hours_pass` has made due lies before the last claim
     outcomes: list[Outcome] = []
     with Lane(may_wait=True) as lane:
         while True:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from types import ModuleType
@@ -192,12 +193,15 @@ def test_a_call_has_a_deadline_and_leaves_no_connection(
 def test_an_answer_that_trickles_has_the_deadline_too(
     user: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    sent_all = threading.Event()
+
     def talk(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Slow: ")
         for _ in range(20):  # none of them late, and all together much later than the deadline
             connection.sendall(b"a")
             time.sleep(0.1)
+        sent_all.set()
         connection.sendall(b"\r\n\r\n{}")
 
     monkeypatch.setattr(transport, "CALL_SECONDS", 0.5)
@@ -205,6 +209,7 @@ def test_an_answer_that_trickles_has_the_deadline_too(
         settings.SPOTIFY_API_URL = f"http://127.0.0.1:{port}"
         with pytest.raises(web_api.Unavailable):
             get(user, "/me")
+        assert not sent_all.is_set()
 
 
 def test_a_call_that_is_cancelled_leaves_no_connection(user: User, spotify: Sandbox) -> None:
