@@ -1,9 +1,17 @@
 """The doctor looks at the project: settings, the redirect URI, how the site is deployed."""
 
 import pytest
+from celery import _state
 from pytest_django import Settings
 
+from config import celery_app
 from tests.support.doctor import diagnose, doctor
+
+
+@pytest.fixture(autouse=True)
+def the_doctors_threads_know_our_celery(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in every process of the service. In those of tests pytest-celery has made its own."""
+    monkeypatch.setattr(_state, "default_app", celery_app)
 
 
 def test_settings_are_shown_without_secrets(settings: Settings) -> None:
