@@ -23,7 +23,7 @@ from dev.process import ROOT, free_port
 from tests.support.processes import LocalProcess, teardown_together, wait_for
 from tests.support.standalone import PASSWORD, Browser, database_of_its_own
 
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("standalone")]
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("guide")]
 
 TEXT = (ROOT / "docs/how-to/add-to-a-project.md").read_text()
 PORTS = {"8000": str(free_port()), "8090": str(free_port())}

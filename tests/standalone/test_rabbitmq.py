@@ -27,14 +27,24 @@ pytestmark = [
 
 # In the project's own process: a queue that is not there, and lanes that nobody takes.
 ASK = """
+import time
 from celery import current_app
 from django.db import connection
 from spotify_auth import queues
 from spotify_auth.refresh import lanes
+
+def waiting():
+    # What was sent over one connection may be counted over another a moment later.
+    until = time.monotonic() + 10
+    while not (count := queues.waiting("lanes")) and time.monotonic() < until:
+        time.sleep(0.05)
+    return count
+
+with current_app.connection_for_write() as broker:
+    broker.default_channel.queue_purge("lanes")  # what the worker gave back when it stopped
 connection.cursor().execute("UPDATE spotify_auth_spotifytoken SET due_at = now()")
-found = [queues.waiting("made-by-nobody"), lanes.open_lanes(), queues.waiting("lanes")]
-found += [queues.waiting("made-by-nobody"), lanes.open_lanes(), queues.waiting("lanes")]
-print(found)
+print([queues.waiting("made-by-nobody"), lanes.open_lanes(), waiting()])
+print([queues.waiting("made-by-nobody"), lanes.open_lanes(), waiting()])
 """
 
 
@@ -76,6 +86,7 @@ def test_tokens_are_refreshed_with_rabbitmq(project: Project) -> None:
     for name in ("beat", "worker"):
         project.processes[name].stop()
     # An absent queue is no error, and spoils nothing for those who send after it.
-    assert project.manage("shell", "--no-imports", "-c", ASK).endswith("[0, 1, 1, 0, 0, 1]\n")
+    said = project.manage("shell", "--no-imports", "-c", ASK)
+    assert said.splitlines()[-2:] == ["[0, 1, 1]", "[0, 0, 1]"]
     assert "PRECONDITION_FAILED" not in project.processes["worker"].logs()
     assert "Traceback" not in project.processes["worker"].logs()
