@@ -73,7 +73,7 @@ def run(*, long: bool) -> list[Row]:
 
 
 def _recover(cap: float) -> Recovery:
-    _forget_the_pace()
+    _forget()
     with Sandbox(access_token_lifetime=LIFETIME) as sandbox:
         connect_people(sandbox, PEOPLE)
         _age()
@@ -168,8 +168,7 @@ def _stale() -> int:
         return int(cursor.fetchone()[0])
 
 
-def _forget_the_pace() -> None:
-    """The limit of the run before is another."""
-    keys = list(client().scan_iter(match="spotify_auth:pace*"))
-    if keys:
-        client().delete(*keys)
+def _forget() -> None:
+    """The pace of the run before, and the grants that it has just stored: its users had the
+    numbers and generations of these."""
+    client().flushdb()
