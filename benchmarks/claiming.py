@@ -34,7 +34,7 @@ from spotify_auth.refresh.transaction import ClaimTransaction
 TITLE = "Claiming among a million tokens"
 FEW, MANY = 10_000, 1_000_000
 NAMES = {FEW: "bench_few", MANY: "bench_many"}
-HOURS, LONG_HOURS = 0.25, 24
+HOURS, LONG_HOURS = 0.15, 24
 """Simulated hours of refreshing."""
 CLAIMS, CLAIMS_FROM_START = 2000, 500
 HANGING = timedelta(seconds=24)

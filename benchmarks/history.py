@@ -39,7 +39,7 @@ from spotify_auth.refresh.transaction import ClaimTransaction
 
 TITLE = "The history at a million users"
 PEOPLE, LONG_PEOPLE = 50_000, 1_000_000
-SECONDS, LONG_SECONDS = 20, 3600
+SECONDS, LONG_SECONDS = 12, 3600
 A_DAY = 32_000_000
 """Refreshes of a million users."""
 LANES = 4

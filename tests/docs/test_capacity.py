@@ -31,7 +31,8 @@ def measured_first(row: str) -> tuple[str, float]:
 
 CPU = measured("a refresh, worker's CPU, with its line in the log") * 1e-6
 TOKEN = measured("a token with its indexes, freshly packed")
-EVENT = measured("a row of the history with its indexes")
+GROWTH = measured("growth in a day, of a million users, before pruning") * 1e9 / 1e6
+HISTORY = measured("the whole history of a million users, dead rows included") * 1e9 / 1e6
 WAL = (
     measured("WAL of one refresh, every page written"),
     measured("WAL of one refresh, no page written"),
@@ -56,17 +57,18 @@ def test_a_row_is_what_the_measurements_make_of_it(row: list[str]) -> None:
     refreshes = users / (0.75 * LIFETIME)
     lanes = math.ceil(2 * refreshes * LATENCY)
     processes = max(math.ceil(lanes / THREADS), math.ceil(2 * refreshes * CPU))
-    least, most = re.fullmatch(r"([\d.]+) to ([\d.]+) GB", row[8]).groups()  # type: ignore[union-attr]
+    least, most = re.fullmatch(r"([\d.]+) to ([\d.]+) GB", row[9]).groups()  # type: ignore[union-attr]
 
     assert float(row[1]) == NEAR(refreshes, rel=0.01)
     assert [int(cell) for cell in row[2:4]] == [lanes, processes]
     assert float(row[4]) == NEAR(refreshes * CPU, rel=SHARE)
     assert int(row[5]) == MOST_DATABASE_CONNECTIONS + (processes - 1) * (THREADS + 1)
     assert size(row[6]) == NEAR(users * TOKEN, rel=SHARE)
-    assert size(row[7]) == NEAR(refreshes * DAY * EVENT, rel=SHARE)
+    assert size(row[7]) == NEAR(users * GROWTH, rel=SHARE)
+    assert size(row[8]) == NEAR(users * HISTORY, rel=SHARE)
     for cell, each in zip((least, most), WAL, strict=True):
         assert float(cell) * 1e9 == NEAR(refreshes * DAY * each, rel=SHARE)
-    assert size(row[9]) == NEAR(1e6 + refreshes * 60 * REDIS, rel=SHARE)
+    assert size(row[10]) == NEAR(1e6 + refreshes * 60 * REDIS, rel=SHARE)
 
 
 def test_the_figures_in_words_are_those_of_the_measurements() -> None:
