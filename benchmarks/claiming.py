@@ -86,7 +86,7 @@ def run(*, long: bool) -> list[Row]:
             with database_of(NAMES[MANY]):
                 refreshing = Refreshing(clock=begin)
                 curve = _refresh(refreshing, sessions, minutes=round(hours * 60))
-                # A quarter of an hour's pages in seconds: writing them is no part of a claim.
+                # The pages of all these minutes at once: writing them is no part of a claim.
                 _checkpoint()
                 after = _measure(sessions)
                 hanging = _while_one_hangs(refreshing, sessions)
