@@ -30,6 +30,7 @@ def cursor() -> CursorWrapper:
     # Looked up once: `django.db.connection` looks for this thread's at each of its attributes.
     database = connections[DEFAULT_DB_ALIAS]
     database.validate_thread_sharing()
+    database.close_if_health_check_failed()
     database.ensure_connection()
     session: psycopg.Connection = database.connection
     if session.prepare_threshold is None and session not in _pooled:

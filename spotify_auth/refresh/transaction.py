@@ -90,8 +90,7 @@ class ClaimTransaction:
         """
         age = time.clock_gettime(_CLOCK) - self._claimed_at
         if age > BELIEVED_SECONDS or self._has_unread_data():
-            with self._database.cursor() as cursor:
-                cursor.execute("SELECT 1")
+            self._send("SELECT 1", {})
 
     def commit(self, sql: str, parameters: Mapping[str, Any]) -> int:
         """Write and commit; how many rows were written.
@@ -127,24 +126,34 @@ class ClaimTransaction:
     def _exchange(
         self, sql: str, parameters: Mapping[str, Any], _many: bool, _context: Mapping[str, Any]
     ) -> list[PGresult]:
-        self._database.ensure_connection()
-        server = self._database.connection
-        as_literal = self._adapter.as_literal
+        session, as_literal = self._session, self._adapter.as_literal
         with self._database.wrap_database_errors:
             literals = {
                 name: "NULL" if value is None else as_literal(value).decode()
                 for name, value in parameters.items()
             }
-            server.pgconn.send_query((sql % literals).encode())
-            results: list[PGresult] = server.wait(generators.execute(server.pgconn))
+            session.pgconn.send_query((sql % literals).encode())
+            results: list[PGresult] = session.wait(generators.execute(session.pgconn))
             for result in results:
                 if result.status not in _DONE:
                     raise psycopg.errors.error_from_result(result)
         return results
 
     @cached_property
+    def _session(self) -> psycopg.Connection:
+        """The session that all messages go to: the row lock is its own.
+
+        Once in each task Django checks whether the session still works, and opens another if not.
+        After the claim that would hide the loss of the lock, so the check comes first.
+        """
+        self._database.close_if_health_check_failed()
+        self._database.ensure_connection()
+        session: psycopg.Connection = self._database.connection
+        return session
+
+    @cached_property
     def _adapter(self) -> Transformer:
-        return adapt.Transformer.from_context(self._database.connection)
+        return adapt.Transformer.from_context(self._session)
 
     def _first_row(self, result: PGresult) -> Row | None:
         if not result.ntuples:
@@ -155,7 +164,7 @@ class ClaimTransaction:
     def _has_unread_data(self) -> bool:
         """Whether PostgreSQL, or the end of the connection, has something to say."""
         poll = select.poll()
-        poll.register(self._database.connection.fileno(), select.POLLIN)
+        poll.register(self._session.fileno(), select.POLLIN)
         return bool(poll.poll(0))
 
     def _roll_back(self) -> None:

@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
+from django.db import close_old_connections
 from django.db import connection as database
 
 from accounts.models import User
 from spotify_auth import tokens
 from spotify_auth.prepared_statements import EXECUTIONS
+from tests.support.database_faults import cut_the_connection
 from tests.support.fault_stack import default_database
 from tests.support.pgbouncer import Pgbouncer, running
 from tests.support.processes import service_environment
@@ -44,6 +46,15 @@ def test_a_read_is_planned_once(connect: Connect) -> None:
     read_often(user)
 
     assert kept() == before + 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_session_that_ended_since_the_last_request_costs_no_read(connect: Connect) -> None:
+    user = connect(due=False)
+    cut_the_connection()
+    close_old_connections()  # a request begins
+
+    assert tokens.access_token_for(user).generation == 1
 
 
 @pytest.mark.django_db(transaction=True)

@@ -10,12 +10,22 @@ from django.db import connection as database
 
 def cut_the_connection() -> None:
     """End this thread's own session, as a restarted PostgreSQL would."""
+    end_session(own_session())
+
+
+def own_session() -> int:
+    """The process in PostgreSQL that serves this thread."""
     with database.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
-        (pid,) = cursor.fetchone()
+        process_id: int = cursor.fetchone()[0]
+    return process_id
+
+
+def end_session(process_id: int) -> None:
+    """End a session from outside."""
     killer = database.copy()
     with killer.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+        cursor.execute("SELECT pg_terminate_backend(%s)", [process_id])
     killer.close()
 
 

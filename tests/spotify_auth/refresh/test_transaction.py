@@ -5,7 +5,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import DataError, OperationalError, ProgrammingError, transaction
+from django.db import (
+    DataError,
+    OperationalError,
+    ProgrammingError,
+    close_old_connections,
+    transaction,
+)
 from django.db import connection as database
 from pytest_django import DjangoAssertNumQueries
 
@@ -13,7 +19,7 @@ from accounts.models import User
 from spotify_auth.models import Outcome
 from spotify_auth.refresh import transaction as transaction_module
 from spotify_auth.refresh.transaction import ClaimTransaction
-from tests.support.database_faults import cut_the_connection
+from tests.support.database_faults import cut_the_connection, end_session, own_session
 from tests.support.lanes import refresh_next
 from tests.support.tokens import Connect, Elsewhere, make_due
 
@@ -183,6 +189,45 @@ def test_a_lock_that_is_lost_is_noticed(user: User, elsewhere: Elsewhere) -> Non
 
     with pytest.raises(OperationalError):
         work()
+
+
+def test_a_lock_that_is_lost_at_the_beginning_of_a_task_is_noticed(
+    user: User, elsewhere: Elsewhere
+) -> None:
+    """There Django replaces a session that has ended, without a word."""
+    session = own_session()
+
+    def work() -> None:
+        with ClaimTransaction() as claiming:
+            claiming.claim(LOCK, {"id": user.pk})
+            end_session(session)
+            assert elsewhere(is_free, user).result() is True
+            claiming.verify_lock()
+
+    close_old_connections()  # a task begins
+    with pytest.raises(OperationalError):
+        work()
+
+
+def test_a_session_that_ended_between_two_tasks_costs_no_claim(user: User) -> None:
+    cut_the_connection()
+    close_old_connections()  # a task begins
+
+    with ClaimTransaction() as claiming:
+        assert claiming.claim(LOCK, {"id": user.pk}) == ("before",)
+
+
+def test_nothing_is_written_by_another_session_than_the_one_that_claimed(user: User) -> None:
+    def work() -> None:
+        with ClaimTransaction() as claiming:
+            claiming.claim(LOCK, {"id": user.pk})
+            database.close()
+            claiming.commit(RENAME, {"id": user.pk, "name": "after"})
+
+    with pytest.raises(OperationalError):
+        work()
+
+    assert name_of(user) == "before"
 
 
 def test_a_claim_that_fails_leaves_no_transaction_open(user: User) -> None:
