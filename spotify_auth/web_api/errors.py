@@ -130,6 +130,6 @@ def _error(response: requests.Response) -> dict[str, Any]:
     """The object in the answer, empty if there is none."""
     try:
         error = response.json()["error"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return {}
+    except (ValueError, KeyError, TypeError, RecursionError, Unavailable):
+        return {}  # Unavailable is what the answer of an async session says that is no JSON
     return error if isinstance(error, dict) else {}

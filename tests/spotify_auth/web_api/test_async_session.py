@@ -121,6 +121,25 @@ def test_errors_are_those_of_a_session(
     assert value not in repr(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("status", "words", "error"),
+    [
+        (429, b"Too many requests", web_api.RateLimited),
+        (403, b"User not registered in the Developer Dashboard", web_api.NotAllowed),
+        (502, b"<html>Bad Gateway</html>", web_api.Unavailable),
+    ],
+)
+def test_errors_in_bare_words_are_the_same(
+    user: User, settings: Settings, status: int, words: bytes, error: type[Exception]
+) -> None:
+    with serving(status=status, headers={"Retry-After": "9"}, body=lambda: iter([words])) as server:
+        settings.SPOTIFY_API_URL = server.url
+        with pytest.raises(error):
+            get(user, "/me")
+
+    assert bool(pause._memory.endpoints) is (status == 429)
+
+
 def test_a_429_pauses_the_endpoint_and_no_other(user: User, spotify: Sandbox) -> None:
     spotify.faults("web_api_error", status=429, message="x", retry_after="9", path="/v1/me/top")
 
