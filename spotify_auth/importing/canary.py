@@ -15,7 +15,7 @@ from spotify_auth import cooldown, freshness, service_pause
 from spotify_auth.conf import settings
 from spotify_auth.cooldown import Reason
 from spotify_auth.importing.source import Refused
-from spotify_auth.models import SpotifyToken, UserId
+from spotify_auth.models import Cause, SpotifyToken, TokenEvent, UserId
 from spotify_auth.schedule import longest_exchange
 
 SIZE = 5
@@ -64,8 +64,11 @@ def standing() -> Standing:
 
 
 def generation_of(user_id: UserId) -> int:
-    """The generation of a token that was just moved."""
-    return SpotifyToken.objects.values_list("generation", flat=True).get(pk=user_id)
+    """The generation of a token as it was just moved: a worker may have refreshed it since."""
+    moved = TokenEvent.objects.filter(user_id=user_id, cause=Cause.ADOPTED)
+    generation = moved.latest("id").generation_after
+    assert generation is not None  # noqa: S101  (it is of every event that stores a pair)
+    return generation
 
 
 def refuse_unless_tokens_are_refreshed() -> None:

@@ -10,11 +10,12 @@ from django.db.models.functions import Now
 from pytest_django import Settings
 
 from spotify_auth import connections, tokens, verbs
+from spotify_auth.adopting import adopt
 from spotify_auth.importing import canary
-from spotify_auth.models import Cause, SpotifyToken
+from spotify_auth.models import Cause, Outcome, SpotifyToken
 from spotify_auth.verbs import Operator
 from tests.support.imports import InAllauth, InSocialAuth, Place, run
-from tests.support.lanes import sweep_just_now
+from tests.support.lanes import refresh_next, sweep_just_now
 from tests.support.processes import wait_for
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Elsewhere, account_of, grant_of, token_of
@@ -76,6 +77,18 @@ def test_not_refreshed_in_time_it_stops(
     # It goes on waiting for these, and moves no others.
     ran = run("import", *place.arguments, "--apply")
     assert (ran.code, place.left()) == (1, len(NAMES) - 5)
+
+
+def test_a_worker_may_be_faster_than_the_import(spotify: Sandbox, place: Place) -> None:
+    (user,) = place.fill(spotify, NAMES[:1])
+    theirs = spotify.connect(NAMES[:1])[NAMES[0]]
+    pair = {name: theirs[name] for name in ("access_token", "refresh_token", "scope")}
+    adopt(user, **pair, expires_at=None, authorized_at=None)
+    assert refresh_next() is Outcome.REFRESHED
+
+    moved = canary.generation_of(user.pk)
+
+    assert (moved, token_of(user).generation) == (1, 2)
 
 
 def test_a_wrong_secret_stops_it_at_once(
