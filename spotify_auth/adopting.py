@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 CLOCKS_DIFFER_BY = timedelta(minutes=10)
 """How far ahead an approval may lie, since another host's clock has noted it: it counts as now."""
+SPOTIFY_BEGAN = datetime(2006, 1, 1, tzinfo=UTC)
+"""No token is older. Of an older time the seconds until now may be more than a column holds."""
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _LEAST = timedelta.resolution
 
@@ -51,7 +53,8 @@ def adopt(
 
     What is stored here stays if the user approved it later, or at the same moment, or if it is
     not known when the new tokens were approved. So does the erasing of tokens by the user or an
-    administrator, unless the user has approved since. A pair that Spotify refuses is replaced.
+    administrator, unless the user has approved since. A pair that Spotify refuses is replaced, but
+    not one for which an administrator requires a reconnect: that needs a later approval.
 
     Raises ValueError for what cannot be stored, and connections.DifferentAccount if the user has
     connected another account, AccountTaken if another user has this one, NotConnected for a
@@ -59,7 +62,7 @@ def adopt(
     """
     now = connections.database_now()
     approved = now if authorized_at is None else _past("authorized_at", authorized_at, now=now)
-    expires = now if expires_at is None else _aware("expires_at", expires_at)
+    expires = now if expires_at is None else max(_aware("expires_at", expires_at), SPOTIFY_BEGAN)
     left = (expires - now).total_seconds()
     if left > spotify.LONGEST_LIFETIME_SECONDS:
         raise ValueError(
@@ -114,6 +117,8 @@ def _scope(scope: str | Iterable[str]) -> str:
 def _past(name: str, moment: datetime, *, now: datetime) -> datetime:
     if _aware(name, moment) > now + CLOCKS_DIFFER_BY:
         raise ValueError(f"{name} lies in the future: is it in milliseconds, or in local time?")
+    if moment < SPOTIFY_BEGAN:
+        raise ValueError(f"{name} lies before there was Spotify: is it in seconds?")
     return min(moment, now)
 
 

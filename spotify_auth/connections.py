@@ -31,9 +31,10 @@ logger = logging.getLogger(__name__)
 
 # One statement, so that two first logins of one user cannot both insert. Left out is a grant
 # whose exchange began before that of an active or paused token, or before the tokens were erased:
-# it came too late. A token that Spotify refuses protects nothing. Nor does a time in the future:
-# the database's clock was ahead when it was written. So is a grant of another Spotify account left
-# out, unless the tokens of the former were erased. A new pair ends the pause of a token.
+# it came too late. A token that Spotify refuses protects nothing, unless an administrator requires
+# the reconnect. Nor does a time in the future: the database's clock was ahead when it was written.
+# So is a grant of another Spotify account left out, unless the tokens of the former were erased.
+# A new pair ends the pause of a token.
 # clock_timestamp(), since this statement may have waited for what is newer than its now().
 _CONNECT = """
 INSERT INTO spotify_auth_spotifytoken AS token (
@@ -55,7 +56,9 @@ ON CONFLICT (user_id) DO UPDATE SET
     expires_at = excluded.expires_at, due_at = excluded.due_at,
     due_cause = excluded.due_cause, asked_by = '',
     failures = 0, suspected_at = NULL, last_error = ''
-WHERE (token.status NOT IN ('active', 'paused') OR token.authorized_at <= %(supersedes)s
+WHERE (token.status IN ('disconnected', 'revoked')
+       OR token.status = 'reconnect_required' AND token.last_error <> 'required_by_admin'
+       OR token.authorized_at <= %(supersedes)s
        OR token.authorized_at > clock_timestamp())
   AND (token.closed_at IS NULL OR token.closed_at <= %(supersedes)s
        OR token.closed_at > clock_timestamp())

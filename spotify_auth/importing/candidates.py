@@ -5,14 +5,13 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from spotify_auth.adopting import SPOTIFY_BEGAN
 from spotify_auth.models import UserId
 from spotify_auth.text import is_visible
 
 LONGEST_TOKEN = 4096
 """Characters. Spotify's have some hundreds."""
 LONGEST_SCOPE = 2000
-SPOTIFY_BEGAN = datetime(2006, 1, 1, tzinfo=UTC)
-"""No token is older. Of an older time the seconds until now may be more than a column holds."""
 _FARTHEST = timedelta(days=2)
 """How far ahead an access token may expire: one of Spotify's does within an hour."""
 

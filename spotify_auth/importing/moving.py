@@ -10,6 +10,7 @@ from spotify_auth.adopting import adopt
 from spotify_auth.connections import AccountConflict, DifferentAccount
 from spotify_auth.database_faults import Fault, fault_of
 from spotify_auth.encryption import DecryptionError
+from spotify_auth.failure_codes import FailureCode
 from spotify_auth.importing.candidates import Candidate, Unusable
 from spotify_auth.importing.source import Copy, Source
 from spotify_auth.models import Cause, SpotifyToken
@@ -91,9 +92,15 @@ def would_be_kept(row: SpotifyToken | None, found: Candidate) -> bool:
     approved = found.authorized_at
     if row.closed_at and (approved is None or row.closed_at >= approved):
         return True
-    if row.status in _LIVING:
+    if row.status in _LIVING or _is_required_by_admin(row):
         return approved is None or row.authorized_at >= approved
     return was_refused_here(row, found)
+
+
+def _is_required_by_admin(row: SpotifyToken) -> bool:
+    """Whether an administrator requires that the user reconnects."""
+    required = row.status == SpotifyToken.Status.RECONNECT_REQUIRED
+    return required and row.last_error == FailureCode.REQUIRED_BY_ADMIN
 
 
 def was_refused_here(row: SpotifyToken, found: Candidate) -> bool:

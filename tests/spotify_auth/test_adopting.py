@@ -12,12 +12,13 @@ import spotify_auth
 from accounts.connection_page import reconnect_soon
 from accounts.models import User
 from accounts.reminders import remind
-from spotify_auth import connections, signals
+from spotify_auth import connections, signals, verbs
 from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.adopting import adopt
 from spotify_auth.models import Cause, Notice, Outcome, SpotifyToken, TokenEvent
 from spotify_auth.notices import reconnect_due
 from spotify_auth.tokens import NotConnected, TokenStale, access_token_for
+from spotify_auth.verbs import Operator
 from tests.support.lanes import refresh_next
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import token_of
@@ -74,15 +75,20 @@ def test_the_row_says_what_is_known(user: User, now: datetime, adopt_for: Adopt)
     assert event.lifetime_granted in {3599, 3600}
 
 
+@pytest.mark.parametrize(
+    "expires_at",
+    # The last is more seconds ago than the history can count.
+    [None, datetime.min.replace(tzinfo=UTC), datetime(1950, 1, 1, tzinfo=UTC)],
+)
 def test_tokens_of_which_nothing_is_known_are_refreshed_at_once(
-    user: User, spotify: Sandbox
+    user: User, spotify: Sandbox, expires_at: datetime | None
 ) -> None:
     theirs = spotify.connect(["user-1"])["user-1"]
     adopt(
         user,
         access_token=theirs["access_token"],
         refresh_token=theirs["refresh_token"],
-        expires_at=None,
+        expires_at=expires_at,
         scope=[],
         authorized_at=None,
     )
@@ -164,6 +170,19 @@ def test_a_pair_that_spotify_refuses_is_replaced(
     assert adopt_for(authorized_at=given)
 
     assert token_of(user).status == "active"
+
+
+@pytest.mark.parametrize(("approved", "taken"), [(-2, False), (None, False), (0, True)])
+def test_a_reconnect_that_an_administrator_requires_needs_a_later_approval(
+    user: User, now: datetime, adopt_for: Adopt, approved: int | None, taken: bool
+) -> None:
+    connect(user, now - timedelta(days=1))
+    verbs.require_reconnect(user.pk, operator=Operator.named("root"), reason="a leak")
+
+    given = None if approved is None else now + timedelta(days=approved)
+    assert adopt_for(authorized_at=given) is taken
+
+    assert (token_of(user).status == "active") is taken
 
 
 @pytest.mark.parametrize("close", [connections.disconnect, connections.revoke])
@@ -268,6 +287,7 @@ NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001
         ({"expires_at": datetime(2050, 1, 1, tzinfo=UTC)}, "expires_at is more than a day ahead"),
         ({"authorized_at": NAIVE}, "authorized_at must be"),
         ({"authorized_at": datetime(2050, 1, 1, tzinfo=UTC)}, "authorized_at lies in the future"),
+        ({"authorized_at": datetime(1970, 1, 1, tzinfo=UTC)}, "authorized_at lies before there"),
         ({"due_at": NAIVE}, "due_at must be"),
     ],
 )

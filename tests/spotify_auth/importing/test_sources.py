@@ -11,6 +11,7 @@ from django.db.models import Model
 from django.db.models.functions import Now
 from pytest_django import Settings
 
+from accounts.models import User
 from spotify_auth.models import SpotifyToken, TokenEvent
 from tests.support.imports import (
     CLIENT,
@@ -94,22 +95,38 @@ def test_what_spotify_refused_here_is_not_brought_again(
     (_, line) = place.path.read_text().splitlines()
     pair = dict(zip(("access_token", "refresh_token"), line.split(",")[1:], strict=False))
     SpotifyToken.objects.all().delete()
-    SpotifyToken(
-        user=user,
-        status="reconnect_required",
-        **pair,
-        **dict.fromkeys(
-            ("authorized_at", "reauthorize_by", "refreshed_at", "expires_at", "due_at"), Now()
-        ),
-    ).save(force_insert=True)
+    _require_reconnect(user, **pair)
 
-    for more in ((), ("--apply",)):
-        report = counts(*place.arguments, *more)
-        assert (report["moved"], report["kept"]) == (0, 1)
+    assert_nothing_is_moved(place)
 
     place.path.unlink()
     place.put(user, spotify.connect(["user-1"])["user-1"])
     assert counts(*place.arguments, "--apply")["moved"] == 1
+
+
+def test_a_reconnect_that_an_administrator_requires_is_not_undone(
+    spotify: Sandbox, tmp_path: Path, lanes: None
+) -> None:
+    place = InCsv(tmp_path)
+    (user,) = place.fill(spotify, ["user-1"])
+    newer = dict.fromkeys(("access_token", "refresh_token"), "a newer one")
+    _require_reconnect(user, **newer, last_error="required_by_admin")
+
+    assert_nothing_is_moved(place)
+
+
+def _require_reconnect(user: User, **fields: str) -> None:
+    times = ("authorized_at", "reauthorize_by", "refreshed_at", "expires_at", "due_at")
+    status = SpotifyToken.Status.RECONNECT_REQUIRED
+    token = SpotifyToken(user=user, status=status, **fields, **dict.fromkeys(times, Now()))
+    token.save(force_insert=True)
+
+
+def assert_nothing_is_moved(place: Place) -> None:
+    """What is here stays, and a rehearsal says so."""
+    for more in ((), ("--apply",)):
+        report = counts(*place.arguments, *more)
+        assert (report["moved"], report["kept"]) == (0, 1)
 
 
 class _Elsewhere:
