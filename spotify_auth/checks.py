@@ -1,6 +1,7 @@
 """System checks: `manage.py check` names settings with which tokens could not be kept fresh."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -203,10 +204,11 @@ def check_base_template(
 
 
 def check_schedule(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """W003: beat is told of no sweep."""
+    """W003, W005: beat is told of no sweep, or of fewer than all else here counts on."""
     schedule = current_app.conf.beat_schedule or {}
-    if any(entry.get("task") == SWEEP for entry in schedule.values()):
-        return []
+    sweeps = [entry for entry in schedule.values() if entry.get("task") == SWEEP]
+    if sweeps:
+        return _too_few(sweeps)
     return [
         Warning(
             f"Celery's beat_schedule has no {SWEEP}: tokens are refreshed later than is safe.",
@@ -216,6 +218,29 @@ def check_schedule(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
             id="spotify_auth.W003",
         )
     ]
+
+
+def _too_few(sweeps: Sequence[Mapping[str, Any]]) -> list[CheckMessage]:
+    most_often = min(_seconds_between(entry["schedule"]) for entry in sweeps)
+    if most_often <= settings.REFRESH_SWEEP_SECONDS:
+        return []
+    return [
+        Warning(
+            f"REFRESH_SWEEP_SECONDS is {settings.REFRESH_SWEEP_SECONDS:g}, but Celery's "
+            f"beat_schedule has {SWEEP} every {most_often:g} s: workers take sweeps for missed, "
+            "and tokens may be refreshed too late.",
+            hint="Pass the setting: beat_schedule(REFRESH_SWEEP_SECONDS).",
+            id="spotify_auth.W005",
+        )
+    ]
+
+
+def _seconds_between(schedule: Any) -> float:
+    """The interval of an entry; 0 for a crontab and the like, which have none to compare."""
+    every = getattr(schedule, "run_every", schedule)
+    if isinstance(every, timedelta):
+        return every.total_seconds()
+    return every if isinstance(every, int | float) else 0
 
 
 def check_routes(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:

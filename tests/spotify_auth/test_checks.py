@@ -1,13 +1,16 @@
 """The system checks: each wrong setting has one error with an id and a hint."""
 
+from datetime import timedelta
+
 import pytest
+from celery.schedules import crontab, schedule
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Tags, run_checks
 from django.db import connection
 from kombu import Queue
 from pytest_django import Settings
 
-from spotify_auth.celery_settings import LANE, TASK_ROUTES, beat_schedule
+from spotify_auth.celery_settings import LANE, SWEEP, TASK_ROUTES, beat_schedule
 from spotify_auth.conf import REQUIRED
 from spotify_auth.encryption import Cipher
 from tests.support.celery_apps import another_app
@@ -16,6 +19,11 @@ from tests.support.tokens import Connect
 
 KEY = b"k" * 32
 DATABASE = django_settings.DATABASES["default"]
+
+
+def sweep_every(when: object) -> dict[str, object]:
+    """An entry of beat's schedule."""
+    return {"task": SWEEP, "schedule": when}
 
 
 def errors() -> list[CheckMessage]:
@@ -102,6 +110,11 @@ def test_a_database_that_cannot_hold_the_tokens_is_found(
         ({"beat_schedule": {"nightly": {"task": "music.tidy", "schedule": 60}}}, ["W003"]),
         ({"beat_schedule": {}}, ["W003"]),
         ({"beat_schedule": beat_schedule(5)}, []),
+        # REFRESH_SWEEP_SECONDS is 10
+        ({"beat_schedule": beat_schedule(11)}, ["W005"]),
+        ({"beat_schedule": {"slow": sweep_every(schedule(timedelta(minutes=1)))}}, ["W005"]),
+        ({"beat_schedule": {"1": sweep_every(60), "2": sweep_every(timedelta(seconds=9))}}, []),
+        ({"beat_schedule": {"at some times": sweep_every(crontab())}}, []),
         ({"task_routes": None}, ["W004"]),
         ({"task_routes": {"spotify_auth.*": {"queue": "keeper"}}}, ["W004"]),
         ({"task_routes": {"spotify_auth.*": "tokens"}}, []),
