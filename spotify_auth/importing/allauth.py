@@ -7,28 +7,16 @@ from typing import Any
 
 from django.conf import settings as django_settings
 from django.db import transaction
-from django.db.models import (
-    BooleanField,
-    Exists,
-    ExpressionWrapper,
-    F,
-    OuterRef,
-    Q,
-    QuerySet,
-    Window,
-)
-from django.db.models.functions import RowNumber
+from django.db.models import BooleanField, ExpressionWrapper, F, Q, QuerySet
 
 from spotify_auth.conf import settings
 from spotify_auth.importing import candidates
-from spotify_auth.importing.candidates import Candidate, Emptied, Found, Kind, Problem, Unusable
+from spotify_auth.importing.candidates import Candidate, Found, Unusable
+from spotify_auth.importing.ranking import newest_of_each_user
 from spotify_auth.importing.source import Choices, Copy, model, require_our_client
-from spotify_auth.models import SpotifyToken
 
 PROVIDER = "spotify"
-AT_ONCE = 500
 _ERASED = ""
-_OLDER = "another Spotify account of this user is newer: that one is taken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +52,7 @@ class AllauthSource:
             where="--client-id" if chosen else "allauth's application",
         )
         # Without an application of its own, a token is of the one in the settings.
-        self._default = (chosen or "", True) if chosen else _only(configured, ours)
+        self._default = (chosen, True) if chosen else _only(configured, ours)
         self._tokens = (
             socialtoken.objects.filter(account__provider=PROVIDER)
             .select_related("account", "app")
@@ -77,37 +65,20 @@ class AllauthSource:
         return count
 
     def found(self) -> Iterator[Found]:
-        kept = SpotifyToken.objects.filter(user_id=OuterRef("account__user_id"))
         of_others = ~Q(app=None) & ~Q(app__client_id=settings.SPOTIFY_CLIENT_ID)
-        place = Window(
-            RowNumber(),
-            partition_by=[F("account__user_id")],
-            # Tokens of another application are no user's newest.
-            order_by=[
+        return newest_of_each_user(
+            self._tokens,
+            user="account__user_id",
+            newest_first=[
+                # Tokens of another application are no user's newest.
                 ExpressionWrapper(of_others, BooleanField()),
                 F("account__last_login").desc(),
                 F("pk").desc(),
             ],
+            place=_place,
+            is_emptied=lambda row: not row.token_secret,
+            candidate=self._candidate,
         )
-        rows = self._tokens.annotate(kept=Exists(kept), place=place)
-        for row in rows.iterator(chunk_size=AT_ONCE):
-            if not row.token_secret and row.kept:
-                yield Emptied()
-                continue
-            try:
-                candidate = self._candidate(row)
-            except Unusable as reason:
-                yield Problem(place=_place(row), reason=str(reason), user_id=row.account.user_id)
-                continue
-            if row.place > 1:
-                yield Problem(
-                    place=candidate.place,
-                    reason=_OLDER,
-                    kind=Kind.OLDER_ACCOUNT,
-                    user_id=candidate.user_id,
-                )
-            else:
-                yield candidate
 
     @contextmanager
     def held(self, candidate: Candidate) -> Iterator[Copy | None]:

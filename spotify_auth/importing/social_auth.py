@@ -8,17 +8,14 @@ from typing import Any
 
 from django.conf import settings as django_settings
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, QuerySet, Window
-from django.db.models.functions import RowNumber
+from django.db.models import F, QuerySet
 
 from spotify_auth.importing import candidates
-from spotify_auth.importing.candidates import Candidate, Emptied, Found, Kind, Problem, Unusable
+from spotify_auth.importing.candidates import Candidate, Found, Unusable
+from spotify_auth.importing.ranking import newest_of_each_user
 from spotify_auth.importing.source import Choices, Copy, model, require_our_client
-from spotify_auth.models import SpotifyToken
 
 PROVIDER = "spotify"
-AT_ONCE = 500
-_OLDER = "another Spotify account of this user is newer: that one is taken"
 _SAME_LOGIN = timedelta(minutes=1)
 """The row is made some moments after the login's tokens arrived."""
 _TIMESTAMP = 2 * 365 * 24 * 3600
@@ -61,31 +58,14 @@ class SocialAuthSource:
         return count
 
     def found(self) -> Iterator[Found]:
-        kept = SpotifyToken.objects.filter(user_id=OuterRef("user_id"))
-        place = Window(
-            RowNumber(),
-            partition_by=[F("user_id")],
-            order_by=[F("modified").desc(), F("pk").desc()],
+        return newest_of_each_user(
+            self._rows,
+            user="user_id",
+            newest_first=[F("modified").desc(), F("pk").desc()],
+            place=_place,
+            is_emptied=_is_emptied,
+            candidate=_candidate,
         )
-        rows = self._rows.annotate(kept=Exists(kept), place=place)
-        for row in rows.iterator(chunk_size=AT_ONCE):
-            if row.kept and _is_emptied(row):
-                yield Emptied()
-                continue
-            try:
-                candidate = _candidate(row)
-            except Unusable as reason:
-                yield Problem(place=_place(row), reason=str(reason), user_id=row.user_id)
-                continue
-            if row.place > 1:
-                yield Problem(
-                    place=candidate.place,
-                    reason=_OLDER,
-                    kind=Kind.OLDER_ACCOUNT,
-                    user_id=candidate.user_id,
-                )
-            else:
-                yield candidate
 
     @contextmanager
     def held(self, candidate: Candidate) -> Iterator[Copy | None]:
