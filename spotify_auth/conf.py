@@ -1,7 +1,7 @@
 """The app's settings: what Django's settings say, and else the defaults here.
 
 `from spotify_auth.conf import settings` reads `django.conf.settings` at each look-up, so that
-a test or a project may change a value at any time. Four settings have no default
+a test or a project may change a value at any time. Five settings have no default
 (`REQUIRED`); reading one that is missing raises ImproperlyConfigured, and `manage.py check`
 names all of them at once.
 """

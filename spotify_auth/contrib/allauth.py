@@ -53,6 +53,7 @@ def _connected_again(request: HttpRequest, sociallogin: Any, **_: Any) -> None:
 
 
 def _keep(request: HttpRequest, user: Any, sociallogin: Any) -> None:
+    # Here and in `_removed`: INSTALLED_APPS brings this module in before there are models.
     from spotify_auth.contrib.logins import take_over
 
     account, token = sociallogin.account, sociallogin.token

@@ -27,8 +27,6 @@ from spotify_auth.web_api.errors import Unauthorized, Unavailable
 LIBRARIES = ("httpx", "httpx2")
 _COUNTED = "spotify_auth.counted"
 """Marks a request that is sent once more, after a 401: the budget has counted it."""
-
-
 _DEADLINE = "spotify_auth.deadline"
 """Until when a request, and what streams of its answer, may last, by `time.monotonic()`."""
 

@@ -8,6 +8,7 @@ import spotipy
 from spotipy.cache_handler import CacheHandler
 
 from spotify_auth import connections, web_api
+from spotify_auth.accounts_service import spotify
 from spotify_auth.adopting import adopt
 from spotify_auth.conf import settings
 from spotify_auth.models import Cause
@@ -26,14 +27,14 @@ def client_for(user: UserOrId, *, requested_by: str = "", **options: Any) -> spo
     """
     session = web_api.session_for(user, requested_by=requested_by)
     client = spotipy.Spotify(requests_session=session, **options)
-    client.prefix = f"{settings.SPOTIFY_API_URL}/v1/"
+    client.prefix = f"{settings.SPOTIFY_API_URL}{spotify.API_VERSION_PATH}/"
     return client
 
 
 class KeeperCacheHandler(CacheHandler):  # type: ignore[misc]  # spotipy has no types
     """For `SpotifyOAuth(cache_handler=KeeperCacheHandler(user, scope=…))`.
 
-    Its log-in is taken over; it never refreshes. `scope` is the same as SpotifyOAuth's: if a user
+    Its login is taken over; it never refreshes. `scope` is the same as SpotifyOAuth's: if a user
     granted less, InsufficientScope is raised, and spotipy does not ask on the terminal.
     """
 
@@ -50,7 +51,9 @@ class KeeperCacheHandler(CacheHandler):  # type: ignore[misc]  # spotipy has no 
         if not token.scopes.issuperset(self._scope.replace(",", " ").split()):
             raise web_api.InsufficientScope("the user has not granted it")
         # By spotipy's clock, which is not PostgreSQL's.
-        fresh_until = max(int(token.expires_at.timestamp()), int(time.time()) + 65)
+        fresh_until = max(
+            int(token.expires_at.timestamp()), int(time.time()) + LIFE_THAT_SPOTIPY_WANTS
+        )
         return {
             "access_token": token.value,
             "refresh_token": None,
@@ -60,7 +63,7 @@ class KeeperCacheHandler(CacheHandler):  # type: ignore[misc]  # spotipy has no 
         }
 
     def save_token_to_cache(self, token_info: dict[str, Any]) -> None:
-        """Take over what a log-in was granted. The caller's copy keeps no refresh token."""
+        """Take over what a login was granted. The caller's copy keeps no refresh token."""
         adopt(
             self._user,
             access_token=token_info["access_token"],
