@@ -15,7 +15,6 @@ from spotify_auth.doctor.findings import Finding, ok, problem, warning
 from spotify_auth.figures import summary
 from spotify_auth.models import Presence
 from spotify_auth.presence import Seen
-from spotify_auth.queues import of_task
 
 TAKEN_WITHIN = 2.5
 """Seconds. A worker with a free thread takes the next task at once."""
@@ -25,17 +24,18 @@ _START_A_WORKER = "Start a worker with `--queues {queues}` (the Procfile has the
 
 def look_at_queues() -> Iterator[Finding]:
     """Lanes have a queue of their own, and somebody takes what waits in each queue."""
-    queues = _queues_of_tasks()
-    (lanes,) = [name for name, tasks in queues.items() if LANE in tasks]
-    if len(queues[lanes]) > 1:
+    tasks_of = _queues_of_tasks()
+    (lanes,) = [name for name, tasks in tasks_of.items() if LANE in tasks]
+    if len(tasks_of[lanes]) > 1:
+        others = len(tasks_of[lanes]) - 1
         yield warning(
-            f"Lanes wait in the queue {lanes}, with {len(queues[lanes]) - 1} other kinds of tasks.",
+            f"Lanes wait in the queue {lanes}, with {others} other kinds of tasks.",
             "Route them to a queue of their own, as spotify_auth.celery_settings.TASK_ROUTES does, "
             "or sweeps open too many lanes or too few.",
         )
     workers = _workers()
-    for name in queues:
-        yield _about(name, workers, start=_START_A_WORKER.format(queues=",".join(queues)))
+    for name in tasks_of:
+        yield _about(name, workers, start=_START_A_WORKER.format(queues=",".join(tasks_of)))
 
 
 def _queues_of_tasks() -> dict[str, list[str]]:
@@ -60,7 +60,7 @@ def _workers() -> list[Seen]:
 
 def _about(queue: str, workers: list[Seen], *, start: str) -> Finding:
     before = queues.waiting(queue)
-    if queue == of_task(LANE) and not any(each.lanes_allowed for each in workers):
+    if queue == queues.of_task(LANE) and not any(each.lanes_allowed for each in workers):
         return problem(f"No worker reads the queue {queue}, in which {before} wait.", start)
     if not before or _one_is_taken(queue, before):
         return ok(f"Tasks that wait in the queue {queue}: {before}.")

@@ -68,7 +68,8 @@ class Import:
             if number % AT_ONCE == 0:
                 canary.refuse_while_client_is_refused()
             moved = self._move(found, is_canary=not is_tried)
-            missing -= moved and not is_tried
+            if moved and not is_tried:
+                missing -= 1
         if not is_tried and self._tried and not self._stopping.is_set():
             self._try()
         if self._stopping.is_set():
