@@ -45,6 +45,14 @@ def test_the_lines_are_used_and_their_values_stand_nowhere_else() -> None:
 
     for name in re.findall(r"^([A-Z_]+) = ", own, re.MULTILINE):
         assert f"spotify.{name}" in others or f"({name})" in own, name
-    values = ('/api/token"', '/authorize"', '"show_dialog"', '"S256"', "6 months", '"Basic ', "}/v1")
+    values = (
+        '/api/token"',
+        '/authorize"',
+        '"show_dialog"',
+        '"S256"',
+        "6 months",
+        '"Basic ',
+        "}/v1",
+    )
     for value in values:
         assert value not in others, value
