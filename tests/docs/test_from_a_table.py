@@ -20,6 +20,7 @@ from tests.support.imports import Ran, assert_everybody_is_kept, run
 from tests.support.lanes import lanes_beside
 from tests.support.processes import service_environment
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import Connect
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -82,7 +83,7 @@ def living() -> int:
 
 
 def test_there_by_a_file_and_back(spotify: Sandbox, users: list[User]) -> None:
-    rehearse, move, erase, _, export, read = SHELL
+    rehearse, move, erase, _, export, read, remove = SHELL
 
     with lanes_beside():
         (rehearsed,) = follow(rehearse)
@@ -104,12 +105,28 @@ def test_there_by_a_file_and_back(spotify: Sandbox, users: list[User]) -> None:
     assert "       6  would be handed over" in rehearsed.said
     assert handed_over.said.endswith("Done.\n")
     follow(read)
+    assert living() == 6
+    follow(remove)
 
-    assert (living(), Path("back.csv").exists()) == (6, False)
+    assert not Path("back.csv").exists()
     assert not SpotifyToken.objects.filter(refresh_token__isnull=False).exists()
     with database.cursor() as cursor:
         cursor.execute("SELECT refresh_token FROM music_spotifyaccount")
         assert all(spotify.refresh(token).ok for (token,) in cursor.fetchall())
+
+
+def test_a_user_without_a_row_is_named_on_the_way_back(
+    spotify: Sandbox, users: list[User], connect: Connect
+) -> None:
+    connected_here = connect("user-9", due=False)
+    *_, script, export, read, _ = SHELL
+    follow(script)
+    follow(export)
+
+    with pytest.raises(SystemExit, match=f"User {connected_here.pk} has no row"):
+        follow(read)
+
+    assert (living(), Path("back.csv").exists()) == (0, True)
 
 
 def test_there_by_a_script(spotify: Sandbox, users: list[User]) -> None:
