@@ -117,7 +117,7 @@ class ClaimTransaction:
         the worker twice as much (docs/explanation/decisions.md).
         """
         if self._database.queries_logged:  # DEBUG, and tests that count
-            self._database.queries_log.append({"sql": sql, "time": ""})
+            self._database.queries_log.append({"sql": sql, "time": "0.000"})
         send = self._exchange
         for wrapper in reversed(self._database.execute_wrappers):  # a project may watch its queries
             send = partial(wrapper, send)
