@@ -48,15 +48,22 @@ def account_of(access_token: str) -> Account:
     except (requests.RequestException, Unavailable):
         # `from None`: the chained error carries the request.
         raise LoginFailed(Reason.NO_ANSWER) from None
-    account_id, name = profile.get(spotify.ACCOUNT_ID), profile.get(spotify.DISPLAY_NAME)
-    if (
-        not isinstance(account_id, str)
-        or not 0 < len(account_id) <= 255
-        or account_id != storable(account_id)
-    ):
+    account_id, name = account_id_in(profile), profile.get(spotify.DISPLAY_NAME)
+    if account_id is None:
         raise LoginFailed(Reason.NO_ACCOUNT_ID)
     display_name = storable(name)[:255] if isinstance(name, str) else ""
     return Account(account_id=account_id, display_name=display_name)
+
+
+def account_id_in(profile: object) -> str | None:
+    """The ID of the account that a profile, or what was noted of it, is of; None if it says none.
+
+    What could not be stored is none.
+    """
+    found = profile.get(spotify.ACCOUNT_ID) if isinstance(profile, dict) else None
+    if not isinstance(found, str) or not 0 < len(found) <= 255 or found != storable(found):
+        return None
+    return found
 
 
 def _refusal(response: requests.Response) -> LoginFailed:

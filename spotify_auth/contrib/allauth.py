@@ -11,8 +11,6 @@ from django.apps import AppConfig
 from django.db import transaction
 from django.http import HttpRequest
 
-from spotify_auth.text import is_visible
-
 _FORGOTTEN = ""
 
 
@@ -55,44 +53,37 @@ def _connected_again(request: HttpRequest, sociallogin: Any, **_: Any) -> None:
 def _keep(request: HttpRequest, user: Any, sociallogin: Any) -> None:
     # Here and in `_removed`: INSTALLED_APPS brings this module in before there are models.
     from spotify_auth.contrib.logins import take_over
+    from spotify_auth.profile import account_id_in
 
     account, token = sociallogin.account, sociallogin.token
     if not _is_spotify(account) or not token or not token.token_secret:
         return
+    provider = account.get_provider()
     with transaction.atomic():
-        taken = take_over(
+        settled = take_over(
             request,
             user,
+            client_id=provider.app.client_id,
             access_token=token.token,
             refresh_token=token.token_secret,
             expires_at=token.expires_at,
             # What was asked for: allauth drops what was granted, which a refresh tells.
-            scope=account.get_provider().get_scope(),
-            account_id=_account_id_of(account),
+            scope=provider.get_scope(),
+            # It never changes, unlike allauth's `uid`, which is Spotify's `id`.
+            account_id=account_id_in(account.extra_data),
         )
-        if taken:
+        if settled:
             token.token_secret = _FORGOTTEN  # allauth may be about to store it
             stored = type(token)._default_manager.filter(account=account)
             stored.update(token_secret=_FORGOTTEN)
 
 
 def _removed(socialaccount: Any, **_: Any) -> None:
-    from spotify_auth import connections
-    from spotify_auth.models import SpotifyToken
+    from spotify_auth.contrib.logins import let_go
 
-    if not _is_spotify(socialaccount):
-        return
-    kept = SpotifyToken.objects.filter(pk=socialaccount.user_id).first()
-    removed = _account_id_of(socialaccount)
-    if kept and (not removed or not kept.account_id or kept.account_id == removed):
-        connections.disconnect(user_id=socialaccount.user_id)
+    if _is_spotify(socialaccount):
+        let_go(socialaccount.user_id, [socialaccount.extra_data])
 
 
 def _is_spotify(account: Any) -> bool:
     return bool(account.get_provider().id == "spotify")
-
-
-def _account_id_of(account: Any) -> str | None:
-    """What never changes, unlike allauth's `uid`, which is Spotify's `id`."""
-    account_id = account.extra_data.get("account_id")
-    return account_id if is_visible(account_id) and account_id else None

@@ -12,6 +12,7 @@ from spotify_auth.accounts_service import spotify
 from spotify_auth.adopting import adopt
 from spotify_auth.conf import settings
 from spotify_auth.models import Cause
+from spotify_auth.secrecy import forgets_variables
 from spotify_auth.tokens import UserOrId
 from spotify_auth.web_api import reading
 
@@ -62,6 +63,7 @@ class KeeperCacheHandler(CacheHandler):  # type: ignore[misc]  # spotipy has no 
             "token_type": "Bearer",
         }
 
+    @forgets_variables
     def save_token_to_cache(self, token_info: dict[str, Any]) -> None:
         """Take over what a login was granted. The caller's copy keeps no refresh token."""
         adopt(

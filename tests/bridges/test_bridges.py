@@ -225,6 +225,7 @@ def test_a_second_spotify_account_does_not_replace_the_first(project: Project) -
     visitor.by_allauth("?process=connect")
 
     assert column(project, "account_id", project.users["user-8"]) == first
+    assert project.row(OF_ALLAUTH, [int(project.users["user-8"])]) == (2, False)
     assert "login_not_adopted" in project.processes["web"].logs()
     assert "You have connected another Spotify account" in visitor.get("/accounts/3rdparty/").text
 
@@ -258,3 +259,22 @@ def test_social_auth_disconnects(project: Project) -> None:
     visitor.post("/social/disconnect/spotify/")
 
     assert column(project, "status", user_id) == "disconnected"
+
+
+def test_of_two_accounts_of_social_auth_the_first_stays(project: Project) -> None:
+    visitor = Visitor(project, "user-11")
+    visitor.log_in("user-9")
+    user_id = project.users["user-9"]
+    visitor.by_social_auth()
+    visitor._persona = "user-12"
+    visitor.by_social_auth()
+    assert project.row(OF_SOCIAL_AUTH, [int(user_id)]) == (2, False)
+    (second,) = project.row(
+        "SELECT max(id) FROM social_auth_usersocialauth WHERE user_id = %s", int(user_id)
+    )
+
+    visitor.post(f"/social/disconnect/spotify/{second}/")
+
+    assert project.row(OF_SOCIAL_AUTH, [int(user_id)]) == (1, False)
+    assert column(project, "status", user_id) == "active"
+    assert column(project, "account_id", user_id) == project.sandbox.stats("user-11")["account_id"]

@@ -3,6 +3,8 @@
 tests/bridges has the logins that are, by the libraries themselves.
 """
 
+import traceback
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +17,9 @@ from django.test import RequestFactory
 from accounts.models import User
 from spotify_auth.contrib import allauth, social_auth
 from spotify_auth.contrib.logins import take_over
+from spotify_auth.contrib.spotipy import KeeperCacheHandler
 from spotify_auth.models import SpotifyToken
+from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Connect, token_of
 
 pytestmark = pytest.mark.django_db
@@ -30,8 +34,27 @@ def request_of_theirs(rf: RequestFactory) -> HttpRequest:
     return request
 
 
-def backend(request: HttpRequest, name: str = "spotify") -> Any:
-    return SimpleNamespace(name=name, strategy=SimpleNamespace(request=request))
+def backend(request: HttpRequest, name: str = "spotify", client_id: str = Sandbox.client_id) -> Any:
+    return SimpleNamespace(
+        name=name,
+        strategy=SimpleNamespace(request=request),
+        get_key_and_secret=lambda: (client_id, "secret"),
+    )
+
+
+def log_in(
+    request: HttpRequest, user: User, *, account_id: str | None, client_id: str = Sandbox.client_id
+) -> bool:
+    return take_over(
+        request,
+        user,
+        client_id=client_id,
+        access_token="a",
+        refresh_token="r",
+        expires_at=None,
+        scope="",
+        account_id=account_id,
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,17 +71,9 @@ def test_a_conflict_of_accounts_is_told_and_ends_no_login(
     account_id = "another" if whose == "user-2" else first.account_id
     user = first if whose == "user-2" else User.objects.create(account_id="b")
 
-    taken = take_over(
-        request_of_theirs,
-        user,
-        access_token="a",
-        refresh_token="r",
-        expires_at=None,
-        scope="",
-        account_id=account_id,
-    )
+    assert log_in(request_of_theirs, user, account_id=account_id)  # nobody keeps it
+    assert log_in(HttpRequest(), user, account_id=account_id)  # nor without Django's messages
 
-    assert not taken
     assert next(str(message) for message in get_messages(request_of_theirs)).startswith(words)
     assert SpotifyToken.objects.count() == 1
     assert token_of(first).access_token != "a"
@@ -80,21 +95,78 @@ def test_steps_of_social_auth_take_over_and_forget(request_of_theirs: HttpReques
     assert saved == [["extra_data"]]
 
 
+def test_the_tokens_of_a_second_account_are_kept_nowhere(
+    connect: Connect, request_of_theirs: HttpRequest
+) -> None:
+    user = connect()
+    before = token_of(user).refresh_token
+    response = {**RESPONSE, "account_id": "another"}
+    social = SimpleNamespace(extra_data=dict(response), save=lambda update_fields: None)
+
+    kept = social_auth.keep_spotify_token(backend(request_of_theirs), user, response)
+    social_auth.forget_spotify_token(social, **(kept or {}))
+
+    assert token_of(user).refresh_token == before
+    assert not {"access_token", "refresh_token"} & set(social.extra_data)
+
+
+def test_a_user_who_is_not_active_leaves_no_tokens(request_of_theirs: HttpRequest) -> None:
+    user = User.objects.create(account_id="a", is_active=False)
+
+    assert log_in(request_of_theirs, user, account_id="a")
+
+    assert not SpotifyToken.objects.exists()
+
+
 @pytest.mark.parametrize(
-    ("name", "response"),
-    [("github", RESPONSE), ("spotify", {**RESPONSE, "refresh_token": None})],
+    ("name", "client_id", "response"),
+    [
+        ("github", Sandbox.client_id, RESPONSE),
+        ("spotify", Sandbox.client_id, {**RESPONSE, "refresh_token": None}),
+        ("spotify", "another-application", RESPONSE),
+    ],
 )
 def test_what_social_auth_has_for_others_stays_there(
-    request_of_theirs: HttpRequest, name: str, response: dict[str, Any]
+    request_of_theirs: HttpRequest,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    client_id: str,
+    response: dict[str, Any],
 ) -> None:
     user = User.objects.create(account_id="a")
     social = SimpleNamespace(extra_data=dict(response), save=lambda **_: pytest.fail("saved"))
+    theirs = backend(request_of_theirs, name, client_id)
 
-    kept = social_auth.keep_spotify_token(backend(request_of_theirs, name), user, response)
+    kept = social_auth.keep_spotify_token(theirs, user, response)
     social_auth.forget_spotify_token(social, **(kept or {}))
 
     assert social.extra_data == response
     assert not SpotifyToken.objects.exists()
+    assert ("another_application" in caplog.text) == (client_id != Sandbox.client_id)
+
+
+def by_social_auth(request: HttpRequest, user: User, info: dict[str, Any]) -> None:
+    social_auth.keep_spotify_token(backend(request), user, info)
+
+
+def by_spotipy(request: HttpRequest, user: User, info: dict[str, Any]) -> None:
+    KeeperCacheHandler(user).save_token_to_cache({**info, "expires_at": 1_700_000_000})
+
+
+@pytest.mark.parametrize("login", [by_social_auth, by_spotipy])
+def test_the_report_of_a_login_that_fails_has_no_token(
+    request_of_theirs: HttpRequest, login: Callable[[HttpRequest, User, dict[str, Any]], None]
+) -> None:
+    user = User.objects.create(account_id="a")
+    response = {**RESPONSE, "refresh_token": "AQ-secret", "access_token": "two\nlines"}
+
+    with pytest.raises(ValueError, match="access_token is no token") as raised:
+        login(request_of_theirs, user, response)
+
+    frames = [frame for frame, _ in traceback.walk_tb(raised.tb)]
+    below = [frame for frame in frames if frame.f_code.co_filename != __file__]
+    assert len(below) > 2
+    assert not any("AQ-secret" in repr(frame.f_locals) for frame in below)
 
 
 def test_disconnecting_another_backend_erases_nothing(
@@ -105,6 +177,47 @@ def test_disconnecting_another_backend_erases_nothing(
     social_auth.disconnect_spotify(backend(request_of_theirs, "github"), user)
 
     assert token_of(user).status == "active"
+
+
+@pytest.mark.parametrize(
+    ("removed", "status"),
+    [
+        ({"account_id": "another"}, "active"),
+        ({"account_id": "its own"}, "disconnected"),
+        ({}, "disconnected"),
+    ],
+)
+def test_of_two_accounts_the_one_that_is_kept_is_disconnected(
+    connect: Connect, request_of_theirs: HttpRequest, removed: dict[str, str], status: str
+) -> None:
+    user = connect()
+    if removed.get("account_id") == "its own":
+        removed = {"account_id": user.account_id or ""}
+    account = SimpleNamespace(
+        get_provider=lambda: SimpleNamespace(id="spotify"), extra_data=removed, user_id=user.pk
+    )
+
+    social_auth.disconnect_spotify(
+        backend(request_of_theirs), user, entries=[SimpleNamespace(extra_data=removed)]
+    )
+    assert token_of(user).status == status
+    SpotifyToken.objects.all().delete()
+    connect()
+    allauth._removed(socialaccount=account)
+    assert token_of(user).status == status
+
+
+def test_an_account_that_one_user_has_removed_another_may_connect(
+    connect: Connect, request_of_theirs: HttpRequest
+) -> None:
+    first, second = connect(), User.objects.create(username="second")
+    account_id = first.account_id or ""
+
+    social_auth.disconnect_spotify(backend(request_of_theirs), first)
+    log_in(request_of_theirs, second, account_id=account_id)
+
+    assert (token_of(second).status, token_of(second).account_id) == ("active", account_id)
+    assert token_of(first).account_id is None
 
 
 def test_what_allauth_does_with_other_providers_is_left_alone(
