@@ -38,12 +38,12 @@ def _auth_class(base: Any) -> Any:
             request.read()  # so that it can be sent once more
             token = reading.read(self._user, requested_by=self._page)
             try:
-                if (yield _with(request, token)).status_code != 401:
+                if _bare((yield _with(request, token))).status_code != 401:
                     return
                 newer = reading.after_unauthorized(
                     self._user, token, deadline=_deadline(), requested_by=self._page
                 )
-                if newer and (yield _with(request, newer)).status_code == 401:
+                if newer and _bare((yield _with(request, newer))).status_code == 401:
                     reading.refused(self._user, newer, requested_by=self._page)
             finally:
                 request.headers.pop("Authorization", None)
@@ -53,12 +53,12 @@ def _auth_class(base: Any) -> Any:
             await request.aread()
             token = await reading.aread(self._user, requested_by=self._page)
             try:
-                if (yield _with(request, token)).status_code != 401:
+                if _bare((yield _with(request, token))).status_code != 401:
                     return
                 newer = await reading.aafter_unauthorized(
                     self._user, token, deadline=_deadline(), requested_by=self._page
                 )
-                if newer and (yield _with(request, newer)).status_code == 401:
+                if newer and _bare((yield _with(request, newer))).status_code == 401:
                     await sync_to_async(reading.refused)(self._user, newer, requested_by=self._page)
             finally:
                 request.headers.pop("Authorization", None)
@@ -69,6 +69,14 @@ def _auth_class(base: Any) -> Any:
 def _with(request: Any, token: AccessToken) -> Any:
     request.headers["Authorization"] = f"Bearer {token.value}"
     return request
+
+
+def _bare(response: Any) -> Any:
+    """The response without the token, which its client has copied where it was redirected."""
+    further = [response.next_request] if response.next_request else []
+    for request in (*further, *(each.request for each in (response, *response.history))):
+        request.headers.pop("Authorization", None)
+    return response
 
 
 def _deadline() -> float:

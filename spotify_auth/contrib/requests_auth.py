@@ -38,28 +38,39 @@ class SpotifyAuth(AuthBase):
     def _answered(
         self, token: AccessToken, response: requests.Response, **options: Any
     ) -> requests.Response:
+        sent = response.request
         if response.is_redirect:
-            return response  # requests takes the token off where it leads to another host
-        response.request.headers.pop("Authorization", None)
-        if response.status_code != 401 or not transport.is_web_api(response.request.url or ""):
+            # requests goes on with the request itself, and takes the token off where that leads
+            # to another host.
+            sent = response.request = sent.copy()
+        self._forget(sent)
+        if response.status_code != 401 or not transport.is_web_api(sent.url or ""):
             return response
         deadline = time.monotonic() + transport.CALL_SECONDS
         newer = reading.after_unauthorized(
             self._user, token, deadline=deadline, requested_by=self._requested_by
         )
         # A body that is read from a file is used up.
-        if newer is None or not isinstance(response.request.body, bytes | str | None):
+        if newer is None or not isinstance(sent.body, bytes | str | None):
             return response
         response.content  # noqa: B018  (read to its end, its connection serves again)
         response.close()
-        again = response.request.copy()
+        again = sent.copy()
         _authorise(again, newer)
         answer: requests.Response = response.connection.send(again, **options)
-        answer.request.headers.pop("Authorization", None)
+        self._forget(again)
         answer.history.append(response)
         if answer.status_code == 401:
             reading.refused(self._user, newer, requested_by=self._requested_by)
         return answer
+
+    def _forget(self, request: requests.PreparedRequest) -> None:
+        """Take off a request the token, and the hook that has it: responses are pickled with it."""
+        request.headers.pop("Authorization", None)
+        hooks = request.hooks["response"]
+        # Another list: requests is about to go on through this one.
+        others = [hook for hook in hooks if getattr(hook, "func", None) != self._answered]
+        request.hooks = {"response": others}
 
 
 def _authorise(request: requests.PreparedRequest, token: AccessToken) -> None:

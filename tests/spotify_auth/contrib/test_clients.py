@@ -2,6 +2,7 @@
 
 import http.server
 import io
+import pickle
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -46,7 +47,7 @@ def by_requests(user: User, address: str) -> requests.Response:
 def by_client(library: Any) -> Call:
     def call(user: User, address: str) -> httpx.Response:
         auth = auth_for(library, user, requested_by="a page")
-        with library.Client(auth=auth, trust_env=False) as client:
+        with library.Client(auth=auth, trust_env=False, follow_redirects=True) as client:
             answer: httpx.Response = client.get(address)
             return answer
 
@@ -56,7 +57,8 @@ def by_client(library: Any) -> Call:
 def by_async_client(library: Any) -> Call:
     async def get(user: User, address: str) -> httpx.Response:
         auth = auth_for(library, user, requested_by="a page")
-        async with library.AsyncClient(auth=auth, trust_env=False) as client:
+        options = {"auth": auth, "trust_env": False, "follow_redirects": True}
+        async with library.AsyncClient(**options) as client:
             answer: httpx.Response = await client.get(address)
             return answer
 
@@ -134,6 +136,58 @@ def elsewhere() -> Iterator[tuple[str, list[str | None]]]:
         yield f"http://127.0.0.1:{server.server_port}", seen
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def moved() -> Iterator[tuple[str, list[str | None]]]:
+    """A host whose /old has moved to /new: its address, and the Authorization of each request."""
+    seen: list[str | None] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers.get("Authorization"))
+            self.send_response(302 if self.path == "/old" else 200)
+            self.send_header("Location", "/new")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", seen
+        server.shutdown()
+        thread.join()
+
+
+def test_a_redirected_call_keeps_no_token(
+    call: Call, user: User, moved: tuple[str, list[str | None]], settings: Any
+) -> None:
+    address, seen = moved
+    settings.SPOTIFY_API_URL = address
+    token = token_of(user).access_token or ""
+
+    answer = call(user, f"{address}/old")
+
+    assert (answer.status_code, len(answer.history)) == (200, 1)
+    assert seen == [f"Bearer {token}"] * 2
+    for each in (answer, *answer.history):
+        assert "Authorization" not in each.request.headers
+    assert token.encode() not in pickle.dumps(answer)  # as a cache would store it
+
+
+def test_a_redirect_that_is_not_followed_has_no_token(
+    user: User, moved: tuple[str, list[str | None]], settings: Any
+) -> None:
+    address, _ = moved
+    settings.SPOTIFY_API_URL = address
+    with httpx.Client(auth=auth_for(httpx, user), trust_env=False) as client:
+        answer = client.get(f"{address}/old")
+
+    assert answer.next_request
+    assert "Authorization" not in answer.next_request.headers
 
 
 def test_a_call_is_made_as_this_user_and_keeps_no_token(
