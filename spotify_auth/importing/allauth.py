@@ -14,6 +14,7 @@ from spotify_auth.importing import candidates
 from spotify_auth.importing.candidates import Candidate, Found, Unusable
 from spotify_auth.importing.ranking import newest_of_each_user
 from spotify_auth.importing.source import Choices, Copy, model, require_our_client
+from spotify_auth.profile import account_id_in
 
 PROVIDER = "spotify"
 _ERASED = ""
@@ -109,6 +110,7 @@ class AllauthSource:
             expires_at=candidates.expiry(row.expires_at),
             scope=self._scope,
             authorized_at=row.account.last_login,
+            account_id=account_id_in(row.account.extra_data),
         )
 
 

@@ -14,6 +14,7 @@ from spotify_auth.importing import candidates
 from spotify_auth.importing.candidates import Candidate, Found, Unusable
 from spotify_auth.importing.ranking import newest_of_each_user
 from spotify_auth.importing.source import Choices, Copy, model, require_our_client
+from spotify_auth.profile import account_id_in
 
 PROVIDER = "spotify"
 _SAME_LOGIN = timedelta(minutes=1)
@@ -92,6 +93,7 @@ def _candidate(row: Any) -> Candidate:
         expires_at=_expiry(data, auth_time),
         scope=candidates.scope(data.get("scope")),
         authorized_at=_approval(row.created, auth_time),
+        account_id=account_id_in(data),
     )
 
 
@@ -100,13 +102,16 @@ def _expiry(data: dict[str, Any], auth_time: datetime | None) -> datetime | None
     seconds = data.get("expires_in") or data.get("expires")
     if seconds is None:
         return None
-    if isinstance(seconds, str) and seconds.isdecimal():
-        seconds = int(seconds)
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
-        raise Unusable("expires is no time")
-    if seconds > _TIMESTAMP:
-        return candidates.expiry(seconds)
-    return candidates.expiry(auth_time + timedelta(seconds=seconds)) if auth_time else None
+    try:
+        if isinstance(seconds, str) and seconds.isdecimal():
+            seconds = int(seconds)
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+            raise Unusable("expires is no time")
+        if seconds > _TIMESTAMP:
+            return candidates.expiry(seconds)
+        return candidates.expiry(auth_time + timedelta(seconds=seconds)) if auth_time else None
+    except (ValueError, OverflowError):  # of numbers that no time can be
+        raise Unusable("expires is no time") from None
 
 
 def _approval(created: datetime, auth_time: datetime | None) -> datetime | None:

@@ -80,12 +80,17 @@ def model(app_label: str, name: str, *, library: str) -> Any:
             f'There is no table of {library} here: "{app_label}" is not among INSTALLED_APPS. '
             "It must be for as long as the command takes."
         ) from None
-    if router.db_for_write(found) != DEFAULT_DB_ALIAS:
+    require_our_database(found, of=library)
+    return found
+
+
+def require_our_database(model: Any, *, of: str) -> None:
+    """Raise Refused if a table is not in the database of the tokens."""
+    if router.db_for_write(model) != DEFAULT_DB_ALIAS:
         raise Refused(
-            f"The table of {library} is in another database than the tokens here: they cannot be "
+            f"The table of {of} is in another database than the tokens here: they cannot be "
             "moved in one transaction. Write them into a CSV file."
         )
-    return found
 
 
 def require_our_client(client_id: str | None, *, where: str) -> None:

@@ -3,9 +3,11 @@
 A file cannot be erased in PostgreSQL's transaction. So it is renamed first, to a name that spotipy
 does not know and that has the time in it; then the tokens are stored; then it is deleted. After
 a kill in between the next import finds the renamed file, and PostgreSQL knows whether its user's
-tokens have arrived since.
+tokens have arrived since. The name is signed, since a username could look like one, and bring its
+user's tokens to another user.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from django.contrib.auth import get_user_model
+from django.utils.crypto import constant_time_compare, salted_hmac
 
 from spotify_auth.connections import database_now
 from spotify_auth.importing import spotipy_info
@@ -30,7 +33,7 @@ from spotify_auth.text import one_line
 AT_ONCE = 500
 LARGEST = 65_536
 """Bytes."""
-_ASIDE = re.compile(r"\.importing-(\d{8}T\d{12}Z)\Z")
+_ASIDE = re.compile(r"\.importing-(\d{8}T\d{12}Z)-([0-9a-f]{32})\Z")
 _TIME = "%Y%m%dT%H%M%S%fZ"
 
 
@@ -84,12 +87,14 @@ class SpotipyCacheSource:
         original = _original(path)
         aside = path
         if path == original:
-            aside = path.with_name(f"{path.name}.importing-{database_now():{_TIME}}")
+            aside = aside_of(path, database_now())
         try:
-            file = path.open("rb")
+            file = _opened(path)
         except FileNotFoundError:
             yield None  # another import has moved it
             return
+        except OSError as error:
+            raise Unusable(f"it cannot be read: {error.strerror}") from None
         with file:
             if not _locked(file, path):
                 yield None  # another import is at it, or has moved it
@@ -98,7 +103,10 @@ class SpotipyCacheSource:
                 path.unlink()  # an import was killed when it was about to do so
                 yield None
                 return
-            path.rename(aside)
+            try:
+                path.rename(aside)
+            except OSError as error:
+                raise Unusable(f"it cannot be renamed: {error.strerror}") from None
             _write_through(aside.parent)
             copy = None
             try:
@@ -133,9 +141,7 @@ class SpotipyCacheSource:
         try:
             if isinstance(user_id, Unusable):
                 raise user_id
-            if not stat.S_ISREG(path.lstat().st_mode):
-                raise Unusable("it is no plain file")
-            with path.open("rb") as file:
+            with _opened(path) as file:
                 return self._read(path, file.read(LARGEST + 1), user_id)
         except FileNotFoundError:
             return Emptied()
@@ -170,13 +176,43 @@ def _locked(file: BinaryIO, path: Path) -> bool:
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+        return os.path.samestat(path.lstat(), os.fstat(file.fileno()))
     except (BlockingIOError, FileNotFoundError):
         return False
 
 
+def aside_of(path: Path, moment: datetime) -> Path:
+    """What a file is called while its tokens are being stored."""
+    since = f"{moment.astimezone(UTC):{_TIME}}"
+    return path.with_name(f"{path.name}.importing-{since}-{_signature(path.name, since)}")
+
+
 def _original(path: Path) -> Path:
-    return path.with_name(_ASIDE.sub("", path.name))
+    """What a file was called before it was put aside, if it was."""
+    aside = _ASIDE.search(path.name)
+    name = path.name[: aside.start()] if aside else path.name
+    if aside and constant_time_compare(aside[2], _signature(name, aside[1])):
+        return path.with_name(name)
+    return path
+
+
+def _signature(name: str, since: str) -> str:
+    value = os.fsencode(f"{since} {name}")
+    return salted_hmac(__name__, value, algorithm="sha256").hexdigest()[:32]
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A file, opened to be read. Raises Unusable for what is none, such as a link, and OSError."""
+    try:
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise Unusable("it is no plain file") from None
+        raise
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise Unusable("it is no plain file")
+    return file
 
 
 def _place(path: Path) -> str:

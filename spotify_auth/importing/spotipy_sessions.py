@@ -16,7 +16,14 @@ from django.db.models.functions import Now
 
 from spotify_auth.importing import spotipy_info
 from spotify_auth.importing.candidates import Candidate, Found, Problem, Unusable
-from spotify_auth.importing.source import Choices, Copy, Refused, Users, require_our_client
+from spotify_auth.importing.source import (
+    Choices,
+    Copy,
+    Refused,
+    Users,
+    require_our_client,
+    require_our_database,
+)
 from spotify_auth.models import UserId
 
 AT_ONCE = 500
@@ -62,6 +69,7 @@ class SpotipySessionsSource:
                 "stored in the database can be read."
             )
         self._model = get_model()
+        require_our_database(self._model, of="the sessions")
         self._users = Users("pk")
         self._lost: list[Problem] = []
         self._by_user = self._look()

@@ -1,6 +1,7 @@
 """What cannot be moved is one line with its reason, and the rest is moved."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from django.contrib.sessions.backends.db import SessionStore
 from pytest_django import Settings
 
 from accounts.models import User
-from spotify_auth.importing.candidates import LONGEST_TOKEN
+from spotify_auth.importing.candidates import LONGEST_TOKEN, Candidate
+from spotify_auth.importing.moving import End, move
+from spotify_auth.importing.source import Choices
+from spotify_auth.importing.spotipy_cache import SpotipyCacheSource
 from spotify_auth.models import SpotifyToken
 from tests.support.imports import (
     CLIENT,
@@ -25,6 +29,7 @@ from tests.support.imports import (
     token_info,
 )
 from tests.support.sandbox_client import Sandbox
+from tests.support.tokens import Connect, token_of
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -178,6 +183,13 @@ def test_rows_of_social_auth(spotify: Sandbox, lanes: None, tmp_path: Path) -> N
     change(3, expires={"in": 3600})
     change(4, auth_time="yesterday")
     change(5, expires=3600, scope="user-top-read", auth_time=1_700_000_000)
+    impossible = "expires is no time"
+    for wrong in (-1e300, "9" * 5000, -1e12):
+        change(7, expires=wrong)
+        assert reasons(run("import", *place.arguments).said)[f"UserSocialAuth {keys[7]}"] == (
+            impossible
+        )
+    change(7, expires=None)
     rows.filter(pk=keys[6]).update(user=users[7])
 
     said = run("import", *place.arguments).said
@@ -222,6 +234,76 @@ def test_files_of_spotipy(spotify: Sandbox, lanes: None, tmp_path: Path) -> None
     (tmp_path / ".cache-maya").unlink()
     (tmp_path / ".cache-maya").symlink_to(tmp_path / "unrelated")
     assert reasons(run("import", *place.arguments).said)[".cache-maya"] == "it is no plain file"
+    (tmp_path / ".cache-maya").unlink()
+    os.mkfifo(tmp_path / ".cache-maya")
+    assert reasons(run("import", *place.arguments).said)[".cache-maya"] == "it is no plain file"
+
+
+def test_a_username_that_looks_like_a_file_put_aside(
+    spotify: Sandbox, lanes: None, tmp_path: Path
+) -> None:
+    place = InCacheFiles(tmp_path)
+    User.objects.create(username="maya")
+    answers = spotify.connect(["user-1", "user-2"]).values()
+    for suffix, answer in zip(("", f"-{'0' * 32}"), answers, strict=True):
+        name = f"maya.importing-20260101T000000000000Z{suffix}"
+        place.put(User.objects.create(username=name), answer)
+
+    ran = run("import", *place.arguments, "--apply")
+
+    assert "       2  moved" in ran.said
+    assert not SpotifyToken.objects.filter(user__username="maya").exists()
+
+
+def test_a_file_that_becomes_a_link_to_another_users(spotify: Sandbox, tmp_path: Path) -> None:
+    place = InCacheFiles(tmp_path)
+    for name, answer in spotify.connect(["user-1", "user-2"]).items():
+        place.put(User.objects.create(username=name), answer)
+    source = SpotipyCacheSource(Choices(client_id=Sandbox.client_id, path=tmp_path))
+    source.open()
+    found = {each.place: each for each in source.found() if isinstance(each, Candidate)}
+    (tmp_path / ".cache-user-2").unlink()
+    (tmp_path / ".cache-user-2").symlink_to(tmp_path / ".cache-user-1")
+
+    moved = move(source, found[".cache-user-2"], due_at=None)
+
+    assert moved == (End.BAD, "it is no plain file")
+    assert not SpotifyToken.objects.exists()
+
+
+def test_a_file_that_cannot_be_put_aside(spotify: Sandbox, lanes: None, tmp_path: Path) -> None:
+    place = InCacheFiles(tmp_path)
+    place.fill(spotify, ["user-1"])
+    prefix = "c" * 220
+    path = (tmp_path / ".cache-user-1").rename(tmp_path / f"{prefix}user-1")
+
+    ran = run("import", *place.arguments, "--pattern", f"{prefix}{{user}}", "--apply")
+
+    assert reasons(ran.said) == {path.name: "it cannot be renamed: File name too long"}
+    assert (ran.code, list(tmp_path.iterdir())) == (3, [path])
+
+
+def test_a_second_account_does_not_replace_the_first(
+    spotify: Sandbox, lanes: None, connect: Connect, tmp_path: Path
+) -> None:
+    user = connect(due=False)
+    before = token_of(user).refresh_token
+    second = spotify.connect(["user-2"])["user-2"]
+    noted = {"account_id": second["account_id"]}
+    of_allauth, of_social_auth = InAllauth(tmp_path), InSocialAuth(tmp_path)
+    of_allauth.put(user, second)
+    model("socialaccount", "SocialAccount").objects.update(extra_data=noted)
+    of_social_auth.put(user, second)
+    row = model("social_django", "UserSocialAuth").objects.get()
+    row.extra_data |= noted
+    row.save()
+
+    for place in (of_allauth, of_social_auth):
+        ran = run("import", *place.arguments, "--apply")
+        assert "the user has connected another Spotify account here" in ran.said
+        assert (ran.code, place.left()) == (3, 1)
+
+    assert token_of(user).refresh_token == before
 
 
 def test_sessions(spotify: Sandbox, lanes: None, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from django.db import connection as database
 from dev.process import ROOT
 from spotify_auth.connections import database_now
 from spotify_auth.freshness import renewal_is_running
-from spotify_auth.importing.spotipy_cache import _TIME
+from spotify_auth.importing.spotipy_cache import aside_of
 from spotify_auth.models import Outcome, SpotifyToken, TokenEvent
 from tests.support.imports import (
     InAllauth,
@@ -119,7 +119,7 @@ def test_a_file_that_was_put_aside(
     place = InCacheFiles(tmp_path)
     (user,) = place.fill(spotify, ["user-1"])
     path = tmp_path / ".cache-user-1"
-    aside = tmp_path / f".cache-user-1.importing-{database_now():{_TIME}}"
+    aside = aside_of(path, database_now())
     content = path.read_bytes()
     if stored:
         run("import", *place.arguments, "--apply")
@@ -140,8 +140,8 @@ def test_a_file_that_was_put_aside(
 def test_a_file_that_another_import_has(spotify: Sandbox, tmp_path: Path, lanes: None) -> None:
     place = InCacheFiles(tmp_path)
     place.fill(spotify, ["user-1"])
-    aside = tmp_path / f".cache-user-1.importing-{database_now():{_TIME}}"
-    (tmp_path / ".cache-user-1").rename(aside)
+    path = tmp_path / ".cache-user-1"
+    aside = path.rename(aside_of(path, database_now()))
     with aside.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
 

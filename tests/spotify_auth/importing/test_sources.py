@@ -130,15 +130,16 @@ def assert_nothing_is_moved(place: Place) -> None:
 
 
 class _Elsewhere:
-    """A router that keeps allauth's tables in another database."""
+    """A router that keeps allauth's tables, and the sessions, in another database."""
 
     def db_for_write(self, model: type[Model], **hints: object) -> str | None:
-        return "other" if model._meta.app_label == "socialaccount" else None
+        return "other" if model._meta.app_label in {"socialaccount", "sessions"} else None
 
 
 def test_tables_in_another_database_are_refused(tmp_path: Path, settings: Settings) -> None:
     settings.DATABASE_ROUTERS = [_Elsewhere()]
 
-    for command in (("import", "--from"), ("export", "--to")):
-        ran = run(*command, "allauth")
+    sessions = ("import", "--from", "spotipy-sessions", *CLIENT)
+    for command in (("import", "--from", "allauth"), ("export", "--to", "allauth"), sessions):
+        ran = run(*command)
         assert (ran.code, "in another database" in ran.message) == (1, True)
