@@ -4,14 +4,14 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from spotify_auth.conf import settings
-from spotify_auth.exporting.destination import Kept, NoPlace
+from spotify_auth.exporting.destination import Kept, NoPlace, of_account
 from spotify_auth.importing.allauth import PROVIDER
 from spotify_auth.importing.source import model
 from spotify_auth.models import UserId
 
 
 class AllauthDestination:
-    """A user's SocialToken, beside the newest SocialAccount."""
+    """A user's SocialToken, beside the SocialAccount that the tokens are of."""
 
     name = "allauth"
 
@@ -26,11 +26,11 @@ class AllauthDestination:
     def writing(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def check(self, user_id: UserId) -> None:
-        self._account(user_id)
+    def check(self, user_id: UserId, account_id: str | None) -> None:
+        self._account(user_id, account_id)
 
     def put(self, kept: Kept) -> None:
-        account = self._account(kept.user_id)
+        account = self._account(kept.user_id, kept.account_id)
         values = {
             "token": kept.access_token,
             "token_secret": kept.refresh_token,
@@ -46,9 +46,9 @@ class AllauthDestination:
     def settle(self) -> None:
         """Its tables are in the same transaction."""
 
-    def _account(self, user_id: UserId) -> Any:
+    def _account(self, user_id: UserId, account_id: str | None) -> Any:
         accounts = self._accounts.filter(user_id=user_id, provider=PROVIDER)
-        account = accounts.order_by("-last_login", "-pk").first()
+        account = of_account(accounts.order_by("-last_login", "-pk"), account_id)
         if account is None:
-            raise NoPlace("the user has no SocialAccount of Spotify's there")
+            raise NoPlace("the user has no SocialAccount of this Spotify account there")
         return account

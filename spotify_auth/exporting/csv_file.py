@@ -48,7 +48,7 @@ class CsvDestination:
         except OSError as error:
             raise Refused(f"--file cannot be written: {error.strerror}.") from None
 
-    def check(self, user_id: UserId) -> None:
+    def check(self, user_id: UserId, account_id: str | None) -> None:
         """A file has a place for everybody."""
 
     def put(self, kept: Kept) -> None:
@@ -87,6 +87,9 @@ class CsvDestination:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise Refused("--file is written by another export.") from None
+            # Another export may have put a new file in its place before it was locked.
+            if not os.path.samestat(found, os.lstat(self._path)):
+                raise Refused("--file is written by another export.")
             if found.st_size and file.readline(len(_HEADER) + 1) != _HEADER:
                 raise Refused("--file is there, and was written by no export. Name another.")
             yield file
@@ -99,13 +102,17 @@ class CsvDestination:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         with os.fdopen(os.open(aside, flags, MODE), "wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            file.write(_HEADER)
-            whole = (line for line in before if line.endswith(b"\n"))
-            while lines := list(islice(whole, AT_ONCE)):
-                file.writelines(_handed_over(lines))
-            file.flush()
-            os.fsync(file.fileno())
-            aside.rename(self._path)
+            try:
+                file.write(_HEADER)
+                whole = (line for line in before if line.endswith(b"\n"))
+                while lines := list(islice(whole, AT_ONCE)):
+                    file.writelines(_handed_over(lines))
+                file.flush()
+                os.fsync(file.fileno())
+                aside.rename(self._path)
+            except BaseException:
+                aside.unlink(missing_ok=True)  # it has tokens
+                raise
             directory = os.open(self._path.parent, os.O_RDONLY)
             try:
                 os.fsync(directory)

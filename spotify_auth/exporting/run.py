@@ -97,10 +97,11 @@ class Export:
     def rehearse(self, progress: Callable[[int], None]) -> None:
         """Look at everything, and change nothing. Raises django.db.Error."""
         for user_ids in self._batches():
-            for user_id in user_ids:
+            accounts = self._kept.filter(pk__in=user_ids).values_list("pk", "account_id")
+            for user_id, account_id in accounts.order_by("pk"):
                 self._report.found += 1
                 try:
-                    self._destination.check(user_id)
+                    self._destination.check(user_id, account_id)
                 except NoPlace as reason:
                     self._report.add(user_id, str(reason))
                 else:

@@ -5,14 +5,14 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from spotify_auth.exporting.destination import Kept, NoPlace
+from spotify_auth.exporting.destination import Kept, NoPlace, of_account
 from spotify_auth.importing.social_auth import PROVIDER
 from spotify_auth.importing.source import model
 from spotify_auth.models import UserId
 
 
 class SocialAuthDestination:
-    """The `extra_data` of a user's newest UserSocialAuth."""
+    """The `extra_data` of the UserSocialAuth that the tokens are of."""
 
     name = "social-auth"
 
@@ -22,11 +22,11 @@ class SocialAuthDestination:
     def writing(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def check(self, user_id: UserId) -> None:
-        self._row(self._rows.all(), user_id)
+    def check(self, user_id: UserId, account_id: str | None) -> None:
+        self._row(self._rows.all(), user_id, account_id)
 
     def put(self, kept: Kept) -> None:
-        row = self._row(self._rows.select_for_update(), kept.user_id)
+        row = self._row(self._rows.select_for_update(), kept.user_id, kept.account_id)
         data = row.extra_data if isinstance(row.extra_data, dict) else {}
         # The library takes an `expires` as large as this for a moment.
         moment = int(kept.expires_at.timestamp())
@@ -42,9 +42,9 @@ class SocialAuthDestination:
     def settle(self) -> None:
         """Its table is in the same transaction."""
 
-    def _row(self, rows: "QuerySet[Any]", user_id: UserId) -> Any:
+    def _row(self, rows: "QuerySet[Any]", user_id: UserId, account_id: str | None) -> Any:
         here = rows.filter(user_id=user_id, provider=PROVIDER)
-        row = here.order_by("-modified", "-pk").first()
+        row = of_account(here.order_by("-modified", "-pk"), account_id)
         if row is None:
-            raise NoPlace("the user has no UserSocialAuth of Spotify's there")
+            raise NoPlace("the user has no UserSocialAuth of this Spotify account there")
         return row

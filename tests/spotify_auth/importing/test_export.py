@@ -1,6 +1,7 @@
 """The way back: tokens are handed over, kept here no longer, and may come home again."""
 
 import csv
+import fcntl
 import os
 import pty
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -20,6 +22,7 @@ from django.utils import timezone
 from accounts.models import User
 from dev.process import ROOT
 from spotify_auth import tokens
+from spotify_auth.importing.csv_file import COLUMNS
 from spotify_auth.models import SpotifyToken, TokenEvent
 from spotify_auth.refresh import attempts
 from tests.support.database_faults import locked_elsewhere
@@ -111,6 +114,39 @@ def test_what_a_library_reads_is_right(spotify: Sandbox, connect: Connect) -> No
     assert (token.app, spotify.refresh(token.token_secret).ok) == (None, True)
 
 
+def test_tokens_go_to_the_account_that_they_are_of(spotify: Sandbox, connect: Connect) -> None:
+    user = connect(due=False)
+    kept = token_of(user)
+    refresh_token, account_id = kept.refresh_token, user.account_id
+    account = model("socialaccount", "SocialAccount").objects
+    auth = model("social_django", "UserSocialAuth").objects
+    ids = [account_id, "another", None]  # the newest comes last
+    theirs = {"user": user, "provider": "spotify"}
+    for name in ids:
+        noted = {"account_id": name} if name else {}
+        account.create(**theirs, uid=f"{name}", extra_data=noted)
+        auth.create(**theirs, uid=f"{name}", extra_data=noted)
+
+    assert run("export", "--to", "allauth", "--apply").code == 0
+    token = model("socialaccount", "SocialToken").objects.get()
+    assert token.account.extra_data == {"account_id": account_id}
+    SpotifyToken.objects.all().delete()
+    connect(due=False)
+    assert run("export", "--to", "social-auth", "--apply").code == 0
+    (row,) = auth.filter(extra_data__has_key="refresh_token")
+    assert row.extra_data["account_id"] == account_id
+    assert token.token_secret == refresh_token
+    # What is known to be another account's is no place for it.
+    SpotifyToken.objects.all().delete()
+    connect(due=False)
+    for rows in (account, auth):
+        rows.exclude(uid="another").delete()
+    for name in ("allauth", "social-auth"):
+        for more in ((), ("--apply",)):
+            assert "of this Spotify account there" in run("export", "--to", name, *more).said
+    assert token_of(user).status == "active"
+
+
 def exported(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
@@ -159,6 +195,40 @@ def test_no_other_file_is_written_into(connect: Connect, tmp_path: Path) -> None
 
     assert foreign.read_text() == "my diary\n"
     assert token_of(user).refresh_token
+
+
+def test_another_export_comes_and_goes_before_the_file_is_locked(
+    spotify: Sandbox, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = connect("user-1", due=False)
+    arguments = ("export", "--to", "csv", "--file", str(tmp_path / "back.csv"), "--apply")
+    run(*arguments)
+    second = connect("user-2", due=False)
+
+    lock = fcntl.flock
+
+    def lock_late(file: Any, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        assert run(*arguments).code == 0
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock_late)
+    ran = run(*arguments)
+
+    assert (ran.code, "written by another export" in ran.message) == (1, True)
+    rows = exported(tmp_path / "back.csv")
+    assert [int(row["user"]) for row in rows] == [first.pk, second.pk]
+
+
+def test_of_a_damaged_file_no_copy_is_left(connect: Connect, tmp_path: Path) -> None:
+    path = tmp_path / "back.csv"
+    path.write_text(f"{','.join(COLUMNS)}\n1,a,r,,,,\nnobody,a,r,,,,\n")
+    path.chmod(0o600)
+
+    ran = run("export", "--to", "csv", "--file", str(path), "--apply")
+
+    assert (ran.code, "damaged" in ran.message) == (1, True)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_newer_pair_may_exist_and_a_lane_may_be_at_it(
