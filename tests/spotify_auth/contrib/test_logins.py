@@ -145,6 +145,16 @@ def test_what_social_auth_has_for_others_stays_there(
     assert ("another_application" in caplog.text) == (client_id != Sandbox.client_id)
 
 
+def by_allauth(request: HttpRequest, user: User, info: dict[str, Any]) -> None:
+    further: dict[str, Any] = {
+        "client_id": Sandbox.client_id,
+        "expires_at": None,
+        "account_id": None,
+    }
+    names = ("access_token", "refresh_token", "scope")
+    take_over(request, user, **further, **{name: info[name] for name in names})
+
+
 def by_social_auth(request: HttpRequest, user: User, info: dict[str, Any]) -> None:
     social_auth.keep_spotify_token(backend(request), user, info)
 
@@ -153,7 +163,7 @@ def by_spotipy(request: HttpRequest, user: User, info: dict[str, Any]) -> None:
     KeeperCacheHandler(user).save_token_to_cache({**info, "expires_at": 1_700_000_000})
 
 
-@pytest.mark.parametrize("login", [by_social_auth, by_spotipy])
+@pytest.mark.parametrize("login", [by_allauth, by_social_auth, by_spotipy])
 def test_the_report_of_a_login_that_fails_has_no_token(
     request_of_theirs: HttpRequest, login: Callable[[HttpRequest, User, dict[str, Any]], None]
 ) -> None:
