@@ -1,7 +1,7 @@
 """Async views: the same answers as sync ones, templates that render, middleware both ways."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from spotify_auth.metrics import MetricsMiddleware
 from spotify_auth.middleware import LastSeenMiddleware
 from spotify_auth.models import LastSeen, SpotifyToken
 from spotify_auth.web_api import reading
-from tests.support.asynchronous import run_async
+from tests.support.asynchronous import run_async, without_the_browsers_loop
 from tests.support.lanes import refresh_next
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Connect, make_due, token_of
@@ -88,6 +88,12 @@ urlpatterns = [
     path("unread/", unread),
     *site,
 ]
+
+
+@pytest.fixture(autouse=True)
+def _no_loop() -> Iterator[None]:
+    with without_the_browsers_loop():
+        yield
 
 
 @pytest.fixture

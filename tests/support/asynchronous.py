@@ -1,29 +1,40 @@
 """Async code in a test that is not async itself."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import os
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.sync import async_to_sync
+from django.db import DEFAULT_DB_ALIAS, connections
 
 _T = TypeVar("_T")
 
 
-def run_async(view: Callable[..., Coroutine[Any, Any, _T]], *arguments: Any, **named: Any) -> _T:
-    """Run it to its end, in this thread's transaction.
+@contextmanager
+def without_the_browsers_loop() -> Iterator[None]:
+    """In this thread no event loop runs, and Django's connection stays what it is.
 
-    Playwright's event loop goes on in the thread of the tests once a browser was used there.
-    asgiref takes that for a loop that waits for this very call, so it is hidden at first; and
-    Django's connections are others without it, so it is there again for what runs in this thread.
+    Playwright's loop goes on in the thread of the tests once a browser was used there. asgiref
+    takes it for one that waits for this very call, and Django has connections of its own for it,
+    and is told not to mind it.
     """
-    loop = asyncio._get_running_loop()
-
-    async def in_this_thread() -> _T:
-        await sync_to_async(asyncio._set_running_loop)(loop)
-        return await view(*arguments, **named)
-
+    unsafe = os.environ.pop("DJANGO_ALLOW_ASYNC_UNSAFE", None)
+    loop, connection = asyncio._get_running_loop(), connections[DEFAULT_DB_ALIAS]
     asyncio._set_running_loop(None)
+    own = connections[DEFAULT_DB_ALIAS]
+    connections[DEFAULT_DB_ALIAS] = connection
     try:
-        return async_to_sync(in_this_thread)()
+        yield
     finally:
+        connections[DEFAULT_DB_ALIAS] = own
         asyncio._set_running_loop(loop)
+        if unsafe:
+            os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = unsafe
+
+
+def run_async(view: Callable[..., Coroutine[Any, Any, _T]], *arguments: Any, **named: Any) -> _T:
+    """Run it to its end, in this thread's transaction."""
+    with without_the_browsers_loop():
+        return async_to_sync(view)(*arguments, **named)
