@@ -59,7 +59,10 @@ def test_refused_ones_stop_it_and_others_are_tried(
     assert SpotifyToken.objects.count() == 5
     assert place.left() == len(NAMES) - 5
     # Asked once more they may be refused once more; in the end there are five that live.
-    ran = run("import", *place.arguments, "--apply")
+    for _ in range(5):
+        ran = run("import", *place.arguments, "--apply")
+        if ran.code == 0:
+            break
     assert ran.code == 0, ran
     assert place.left() == 0
 
