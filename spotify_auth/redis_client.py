@@ -54,9 +54,7 @@ class Client(redis.Redis):
         command = partial(super().execute_command, *args, **options)
         return self._ask(command, reads=args[0] in _READS)
 
-    def evaluate(
-        self, script: str, keys: Sequence[str], args: Sequence[str | float | bytes]
-    ) -> Any:
+    def evaluate(self, script: str, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """Run a script by its digest. Raises redis.RedisError, also without asking (`Health`).
 
         By the connection itself: each refresh asks so, and the client's own way there costs as

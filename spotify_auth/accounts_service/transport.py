@@ -52,7 +52,8 @@ class Response:
     """What came back, whole."""
 
     status: int
-    header_lines: Sequence[bytes]
+    lines: Sequence[bytes]
+    """Of the headers, as they came."""
     body: bytes | None
     """None: longer than ANSWER_BYTES, and not read further."""
 
@@ -60,7 +61,7 @@ class Response:
     def headers(self) -> dict[str, str]:
         """Retry-After and Date, where they came."""
         found = {}
-        for line in self.header_lines:
+        for line in _of_the_answer(self.lines):
             name, _, value = line.partition(b":")
             if known := _KEPT_HEADERS.get(name.lower()):
                 found[known] = value.decode("latin-1").strip()
@@ -143,7 +144,7 @@ class Transport:
             return AnswerLost(FailureCode.CONNECTION_CUT)
         return Response(
             status=curl.getinfo(pycurl.RESPONSE_CODE),
-            header_lines=incoming.header_lines(),
+            lines=incoming.lines,
             body=None if incoming.is_too_large else b"".join(incoming.parts),
         )
 
@@ -208,15 +209,10 @@ class _Incoming:
         self._looked = now
         return now > self._given_up
 
-    def header_lines(self) -> list[bytes]:
-        """Those of the answer: what came before its status line was a proxy's, or told to wait."""
-        begins = [n for n, line in enumerate(self.lines) if line.startswith(b"HTTP/")]
-        return self.lines[begins[-1] :] if begins else []
-
     @property
     def is_begun(self) -> bool:
         """Whether its headers are whole."""
-        return any(not line.strip() for line in self.header_lines())
+        return any(not line.strip() for line in _of_the_answer(self.lines))
 
     def part(self, part: bytes) -> int:
         """Keep it; any number but its length ends the call."""
@@ -226,6 +222,12 @@ class _Incoming:
             return -1
         self.parts.append(part)
         return len(part)
+
+
+def _of_the_answer(lines: Sequence[bytes]) -> Sequence[bytes]:
+    """Its own headers: what came before its status line was a proxy's, or told to wait."""
+    begins = [n for n, line in enumerate(lines) if line.startswith(b"HTTP/")]
+    return lines[begins[-1] :] if begins else []
 
 
 def _no_answer(code: int, incoming: _Incoming, *, sent: bool) -> Unavailable | AnswerLost:
