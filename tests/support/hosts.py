@@ -24,7 +24,9 @@ HOST_RULES = ",".join(f"MAP {name} 127.0.0.1" for name in (SITE, SIBLING, STRANG
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
+    """Answers nobody by itself, and writes no line."""
+
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *args: object) -> None:
@@ -32,7 +34,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def _serving(handler: type[_Handler], tls: ssl.SSLContext | None = None) -> Iterator[int]:
+def serving(handler: type[Handler], tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """Serve on a free port, and give it."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
@@ -52,7 +54,7 @@ def _serving(handler: type[_Handler], tls: ssl.SSLContext | None = None) -> Iter
 def page_of_another_host(body: str, *, cookies: tuple[str, ...] = ()) -> Iterator[int]:
     """A plain http host whose every address is this page, with these Set-Cookie lines; its port."""
 
-    class Page(_Handler):
+    class Page(Handler):
         def do_GET(self) -> None:
             content = body.encode()
             self.send_response(200)
@@ -63,7 +65,7 @@ def page_of_another_host(body: str, *, cookies: tuple[str, ...] = ()) -> Iterato
             self.end_headers()
             self.wfile.write(content)
 
-    with _serving(Page) as port:
+    with serving(Page) as port:
         yield port
 
 
@@ -81,7 +83,7 @@ class TlsProxy:
         """Serve until the end; the port."""
         proxy = self
 
-        class Forward(_Handler):
+        class Forward(Handler):
             def forward(self) -> None:
                 size = int(self.headers.get("Content-Length") or 0)
                 body = self.rfile.read(size) if size else None
@@ -105,7 +107,7 @@ class TlsProxy:
 
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(self._certificate)
-        with _serving(Forward, tls) as port:
+        with serving(Forward, tls) as port:
             yield port
 
 

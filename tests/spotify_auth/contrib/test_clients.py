@@ -1,9 +1,7 @@
 """Each client library calls the Web API with a token that it neither keeps nor refreshes."""
 
-import http.server
 import io
 import pickle
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
@@ -26,6 +24,7 @@ from spotify_auth.contrib.requests_auth import SpotifyAuth
 from spotify_auth.contrib.spotipy import KeeperCacheHandler
 from spotify_auth.models import Cause, SpotifyToken, TokenEvent
 from tests.support.asynchronous import run_async
+from tests.support.hosts import Handler, serving
 from tests.support.lanes import refresh_next
 from tests.support.listener import Listener
 from tests.support.sandbox_client import REDIRECT_URI, SCOPES, Sandbox
@@ -120,22 +119,15 @@ def elsewhere() -> Iterator[tuple[str, list[str | None]]]:
     """A host that answers 401: its address, and the Authorization of each request."""
     seen: list[str | None] = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Answers(Handler):
+        def do_GET(self) -> None:  # noqa: N802  (as the base class wants it)
             seen.append(self.headers.get("Authorization"))
             self.send_response(401)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", seen
-        server.shutdown()
-        thread.join()
+    with serving(Answers) as port:
+        yield f"http://127.0.0.1:{port}", seen
 
 
 @pytest.fixture
@@ -143,23 +135,16 @@ def moved() -> Iterator[tuple[str, list[str | None]]]:
     """A host whose /old has moved to /new: its address, and the Authorization of each request."""
     seen: list[str | None] = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Answers(Handler):
+        def do_GET(self) -> None:  # noqa: N802  (as the base class wants it)
             seen.append(self.headers.get("Authorization"))
             self.send_response(302 if self.path == "/old" else 200)
             self.send_header("Location", "/new")
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", seen
-        server.shutdown()
-        thread.join()
+    with serving(Answers) as port:
+        yield f"http://127.0.0.1:{port}", seen
 
 
 def test_a_redirected_call_keeps_no_token(
