@@ -15,8 +15,8 @@ from spotify_auth.exporting.run import Export, Report
 from spotify_auth.exporting.social_auth import SocialAuthDestination
 from spotify_auth.importing.source import Refused
 from spotify_auth.management import people
-from spotify_auth.management.acting import PARTLY
 from spotify_auth.management.subcommands import Progress, gentle_end, silent
+from spotify_auth.management.transfers import conclude
 
 _TABLES: Mapping[str, Callable[[], Destination]] = {
     "allauth": AllauthDestination,
@@ -94,21 +94,14 @@ def _conclude(out: OutputWrapper, report: Report, *, as_json: bool) -> None:
         what = "handed over" if report.applied else "would be handed over"
         out.write(f"  {report.found:>8}  found")
         out.write(f"  {report.handed_over:>8}  {what}")
-    if report.ended == "stopped":
-        raise CommandError(
-            "Stopped. What was handed over is: run the same command again.", returncode=PARTLY
-        )
-    if report.ended != "done":
-        raise CommandError(report.ended, returncode=1)
-    if report.not_possible or report.busy:
-        busy = f" {report.busy} are being refreshed: run the same command again."
-        raise CommandError(
-            f"{report.not_possible} cannot be handed over.{busy if report.busy else ''}",
-            returncode=PARTLY,
-        )
-    if not as_json:
-        out.write(
-            "Done."
-            if report.applied
-            else "Nothing was changed: this was a rehearsal. With --apply they are handed over."
-        )
+    busy = f" {report.busy} are being refreshed: run the same command again."
+    bad = f"{report.not_possible} cannot be handed over.{busy if report.busy else ''}"
+    conclude(
+        out,
+        ended=report.ended,
+        applied=report.applied,
+        moved="handed over",
+        stopped="What was handed over is",
+        incomplete=bad if report.not_possible or report.busy else "",
+        silently=as_json,
+    )

@@ -15,8 +15,8 @@ from spotify_auth.importing.report import Report
 from spotify_auth.importing.run import Import
 from spotify_auth.importing.source import PATTERN, SESSION_KEY, Choices, Refused, Source
 from spotify_auth.importing.sources import SOURCES
-from spotify_auth.management.acting import PARTLY
 from spotify_auth.management.subcommands import Progress, gentle_end, silent
+from spotify_auth.management.transfers import conclude
 
 
 class ImportCommand:
@@ -147,22 +147,15 @@ def _conclude(out: OutputWrapper, report: Report, *, as_json: bool) -> None:
     else:
         for line in report.lines():
             out.write(line)
-    if report.ended == "stopped":
-        raise CommandError(
-            "Stopped. What was moved is moved: run the same command again.", returncode=PARTLY
-        )
-    if report.ended != "done":
-        raise CommandError(report.ended, returncode=1)
-    if not report.is_whole:
-        raise CommandError(
-            f"{report.bad + report.busy} could not be moved."
-            if report.applied
-            else f"{report.bad} could not be moved. Nothing was changed: this was a rehearsal.",
-            returncode=PARTLY,
-        )
-    if not as_json:
-        out.write(
-            "Done."
-            if report.applied
-            else "Nothing was changed: this was a rehearsal. With --apply they are moved."
-        )
+    bad = f"{report.bad + report.busy} could not be moved."
+    if not report.applied:
+        bad = f"{report.bad} could not be moved. Nothing was changed: this was a rehearsal."
+    conclude(
+        out,
+        ended=report.ended,
+        applied=report.applied,
+        moved="moved",
+        stopped="What was moved is moved",
+        incomplete="" if report.is_whole else bad,
+        silently=as_json,
+    )
