@@ -3,7 +3,7 @@
 import gc
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -32,8 +32,11 @@ from spotify_auth.sandbox.worlds import World
 from spotify_auth.testing import state
 from tests.support import warm_python
 from tests.support.admin import QUICK
+from tests.support.processes import forget_those_that_ended, last_words
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Connect, Elsewhere, grant_of, make_due
+
+LAST_LINES = 60
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -91,6 +94,20 @@ def _place_in_the_queue(item: pytest.Item) -> int:
     # The browser's modules stay whole, so that one of them is the longest piece of all.
     marks = {"browser": 0, "cluster": 1, "slow": 2}
     return min((marks[mark.name] for mark in item.iter_markers() if mark.name in marks), default=3)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, Any]:
+    """A failed test shows what the processes of the service have said last."""
+    report = yield
+    if report.failed:
+        report.sections += [(f"Log of {name}", text) for name, text in last_words(LAST_LINES)]
+    return report
+
+
+@pytest.fixture(autouse=True)
+def _processes_of_this_test() -> None:
+    forget_those_that_ended()
 
 
 @pytest.fixture(scope="session", autouse=True)

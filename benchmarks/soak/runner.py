@@ -21,6 +21,7 @@ from benchmarks.soak.faults import (
 )
 from benchmarks.soak.monitor import Monitor
 from benchmarks.soak.sandbox_faults import MAY_PAUSE, REFUSES_FALSELY, SANDBOX_KINDS, odd_rows
+from spotify_auth import pace
 from spotify_auth.models import SpotifyToken
 
 FIRST = [
@@ -82,6 +83,9 @@ class Runner:
         self._cluster.sandbox.clear()
         self._sandbox_until = None
         self._answer_slowly()
+        # A 429 of the beginning tells of half a window, and a pace rises over an hour: these tokens
+        # live for seconds.
+        pace.forget()
         # They back off for up to five minutes.
         SpotifyToken.objects.filter(pk__in=self._cluster.odd_user_ids).update(due_at=Now())
 

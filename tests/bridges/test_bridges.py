@@ -120,12 +120,13 @@ def test_two_lifetimes_under_concurrent_reads_log_nobody_out(
         """Read on until all have been refreshed twice; the generation at the end."""
         generation = 0
         for client in itertools.cycle(CLIENTS):
+            is_last = lived.is_set()
             answer = visitors[persona].music(client)
             if answer.status_code != 200:
                 failures.append(f"{persona} {client}: {answer.status_code} {answer.text[:300]}")
                 return 0
             generation = int(answer.json()["generation"])
-            if lived.is_set():
+            if is_last:
                 return generation
             time.sleep(0.25)
         return generation

@@ -76,9 +76,14 @@ def celery_backend_cluster() -> CeleryBackendCluster | None:
 
 
 @pytest.fixture
-def celery_setup_app() -> Celery:
-    """Our own: one that the plug-in makes would stay the current one in every later test."""
-    return celery_app
+def celery_setup_app() -> Iterator[Celery]:
+    """Our own: one that the plug-in makes would stay the current one in every later test.
+
+    The plug-in gives it the broker that a test restarts; later tests need their own again.
+    """
+    broker = celery_app.conf.broker_url
+    yield celery_app
+    celery_app.conf.update(broker_url=broker)
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ from collections import Counter
 
 import pytest
 from django.conf import settings
-from django.db import connection as database
 from django.db.models.functions import Now
 
 from accounts.models import User
 from spotify_auth import bulk
 from spotify_auth.models import BulkAction, Chore, Outcome, SpotifyToken, TokenEvent
+from tests.support.many import fill
 from tests.support.processes import (
     service_environment,
     teardown_together,
@@ -20,25 +20,10 @@ from tests.support.processes import (
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 
 PEOPLE = 600
-_FILL = """
-WITH people AS (
-    INSERT INTO accounts_user (password, is_superuser, first_name, last_name, email, is_staff,
-        is_active, date_joined, account_id, display_name)
-    SELECT '', false, '', '', '', false, true, now(), 'bulk-' || n, 'Listener ' || n
-    FROM generate_series(1, %s) AS n RETURNING id
-)
-INSERT INTO spotify_auth_spotifytoken (user_id, status, access_token, refresh_token, scope,
-    generation, authorized_at, reauthorize_by, refreshed_at, expires_at, due_at, due_cause,
-    failures, last_error)
-SELECT id, 'active', 'x', 'x', '', 1, now(), now() + interval '6 months', now(),
-    now() + interval '1 hour', now() + interval '1 hour', 'schedule', 0, ''
-FROM people
-"""
 
 
 def test_another_worker_goes_on_and_nobody_is_done_twice(no_cooldown: None) -> None:
-    with database.cursor() as cursor:
-        cursor.execute(_FILL, [PEOPLE])
+    fill(PEOPLE)
     root = User.objects.create(username="root", is_staff=True, is_superuser=True)
     env = service_environment(
         spotify_url="http://127.0.0.1:1", redis_url=settings.REDIS_URL, REFRESH_SWEEP_SECONDS="0.2"

@@ -7,15 +7,15 @@ process is dead. A server that revokes the grant at its reuse would end the conn
 import time
 from contextlib import ExitStack
 from functools import partial
-from signal import SIGCONT, SIGKILL, SIGSTOP
+from signal import SIGCONT, SIGSTOP
 
 import pytest
-from django.db import connection as database
 from pytest_celery import CeleryBrokerCluster
 
 from accounts.models import User
 from spotify_auth.refresh.saved_grants import RESCUE_SECONDS
 from spotify_auth.schedule import longest_exchange
+from tests.support.lanes import stopped_before_its_request
 from tests.support.paces import let_nobody_look
 from tests.support.processes import LocalProcess, beat_process, wait_for, worker_process
 from tests.support.sandbox_client import Sandbox
@@ -37,42 +37,6 @@ def has_ended_a_lane(worker: LocalProcess) -> bool:
 
 TRIES = 4
 """Workers to freeze, each anew: one that has met a Redis that hangs asks none for half a minute."""
-
-
-def locked(user: User) -> bool:
-    """Whether a lane holds this user's row."""
-    with database.cursor() as cursor:
-        cursor.execute(
-            "SELECT FROM spotify_auth_spotifytoken WHERE user_id = %s FOR UPDATE SKIP LOCKED",
-            [user.pk],
-        )
-        return not cursor.fetchall()
-
-
-def freeze_before_its_first_request(
-    worker: LocalProcess, broker: LocalProcess, sandbox: Sandbox, *, user: User, before: User
-) -> bool:
-    """Redis hangs for a moment, so that the only lane stands between its claim and its POST.
-
-    `before` is refreshed first, so that the lane runs when Redis begins to hang. False if the
-    moment was missed: something else of the worker met the hanging Redis first, and the lane
-    waited for it no more.
-    """
-    sandbox.faults("hold", users=[before.account_id], times=1)
-    make_due(before)
-    wait_for(lambda: sandbox.stats()["held"] == 1, what="the lane to be busy")
-    make_due(user)
-    broker.kill(SIGSTOP)
-    try:
-        sandbox.release()
-        wait_for(lambda: locked(user), what="the claim", seconds=10, every=0.01)
-        worker.kill(SIGSTOP)
-    except TimeoutError:
-        return False
-    finally:
-        broker.kill(SIGCONT)
-    assert token_of(before).generation == 2
-    return bool(sandbox.stats(user.account_id)["refreshes_attempted"] == 0)
 
 
 def freeze_before_its_second_request(worker: LocalProcess, sandbox: Sandbox, *, user: User) -> None:
@@ -123,11 +87,18 @@ def test_a_frozen_worker_presents_no_dead_token(
         # One lane each, and one worker after the other, so that it is known who does what.
         for before, user in zip(others[::2], others[1::2], strict=True):
             first = started(worker_process(f"first-{user.pk}", env=env, concurrency=1))
-            if freeze_before_its_first_request(
-                first, broker.container, fast_sandbox, user=user, before=before
+            fast_sandbox.faults("hold", users=[before.account_id], times=1)
+            make_due(before)
+            wait_for(lambda: fast_sandbox.stats()["held"] == 1, what="the lane to be busy")
+            if stopped_before_its_request(
+                user,
+                stop=partial(first.kill, SIGSTOP),
+                redis=broker.container,
+                sandbox=fast_sandbox,
             ):
+                assert token_of(before).generation == 2
                 break
-            first.kill(SIGKILL)
+            first.stop()  # politely: what it has in hand is stored
         else:
             pytest.fail("no worker was frozen between its claim and its POST")
         users = [user, second_user]

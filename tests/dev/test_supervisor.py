@@ -141,7 +141,7 @@ def test_what_a_server_writes_is_shown_under_its_name(start: Start, tmp_path: Pa
         log.write("out of memory\n")
     assert run.stdout
 
-    assert b"redis  | out of memory" in next(line for line in run.stdout if b"redis" in line)
+    assert b"redis  | " in next(line for line in run.stdout if b"out of memory" in line)
 
 
 def test_a_reader_that_goes_away_is_a_ctrl_c(start: Start) -> None:

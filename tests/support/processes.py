@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
 from typing import Any
@@ -38,8 +38,10 @@ class LocalProcess:
         self._cwd = cwd
         self._env = dict(env)
         self._ready_when = ready_when
+        self._said: str | None = None
         self._log = Path(tempfile.mkstemp(prefix=f"{name}-", suffix=".log")[1])
         self._process: subprocess.Popen[bytes] | Child | None = None
+        _started.append(self)
         self.start()
 
     @property
@@ -94,7 +96,7 @@ class LocalProcess:
 
     def logs(self) -> str:
         """Everything the process has written."""
-        return self._log.read_text(errors="replace")
+        return self._log.read_text(errors="replace") if self._said is None else self._said
 
     def kill(self, signal: str | int = SIGKILL) -> None:
         """Send a signal to the process and all that it started; wait for SIGKILL to work."""
@@ -126,7 +128,23 @@ class LocalProcess:
     def teardown(self) -> None:
         """End the process and remove its log."""
         self.stop()
-        self._log.unlink(missing_ok=True)
+        if self._said is None:
+            self._said = self.logs()
+            self._log.unlink()
+
+
+_started: list[LocalProcess] = []
+
+
+def forget_those_that_ended() -> None:
+    """A test begins: what it wants to know of is what runs, and what it starts."""
+    _started[:] = [process for process in _started if process.status == "running"]
+
+
+def last_words(lines: int) -> Iterator[tuple[str, str]]:
+    """The name of each process that a test has met, and so many of its last lines."""
+    for process in _started:
+        yield process.name, "\n".join(process.logs().splitlines()[-lines:])
 
 
 def teardown_together(processes: Iterable[LocalProcess]) -> None:
