@@ -8,7 +8,7 @@ from django.db import connection as database
 from pytest_celery import CeleryTestSetup
 
 from accounts.models import User
-from tests.support.cluster import sessions
+from tests.support.cluster import kept_sessions
 from tests.support.processes import LocalProcess, wait_for, worker_process
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import connect_users, make_due, token_of
@@ -47,23 +47,23 @@ def refresh(user: User) -> None:
 def test_a_thread_keeps_its_connection(worker: LocalProcess, fast_sandbox: Sandbox) -> None:
     (user,) = connect_users(fast_sandbox, count=1)
     refresh(user)
-    (first,) = sessions(worker)
+    (first,) = kept_sessions(worker)
 
     refresh(user)
 
-    assert sessions(worker) == [first]
+    assert kept_sessions(worker) == [first]
 
 
 def test_a_connection_that_broke_is_replaced(worker: LocalProcess, fast_sandbox: Sandbox) -> None:
     (user,) = connect_users(fast_sandbox, count=1)
     refresh(user)
-    (first,) = sessions(worker)
+    (first,) = kept_sessions(worker)
     time.sleep(0.5)  # the lane looks for more, and ends
     with database.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s)", [first])
 
     refresh(user)
 
-    (second,) = sessions(worker)
+    (second,) = kept_sessions(worker)
     assert second != first
     assert "lane_ended" not in worker.logs()  # it was found before a lane needed it

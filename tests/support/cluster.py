@@ -1,5 +1,7 @@
 """The cluster that tests/cluster starts: its size, its tokens' lifetime, its nodes."""
 
+import time
+
 import psutil
 from django.db import connection as database
 from pytest_celery import CeleryTestNode
@@ -26,3 +28,10 @@ def sessions(worker: LocalProcess) -> list[int]:
             [ports],
         )
         return [pid for (pid,) in cursor.fetchall()]
+
+
+def kept_sessions(worker: LocalProcess) -> list[int]:
+    """Those that last: the watch on the sweeps has one for a moment at each look."""
+    before = sessions(worker)
+    time.sleep(0.3)
+    return [pid for pid in sessions(worker) if pid in before]
