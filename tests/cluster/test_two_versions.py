@@ -94,6 +94,7 @@ def test_both_versions_refresh_the_same_rows(
         assert account_of(fast_sandbox, token_of(user).access_token) == user.account_id
 
 
+@pytest.mark.parametrize("lifetime", [3600])  # all migrations, there and back, on a busy machine
 def test_the_migrations_can_be_taken_back_without_losing_a_token(
     fast_sandbox: Sandbox, transactional_db: None
 ) -> None:
