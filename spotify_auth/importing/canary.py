@@ -111,6 +111,7 @@ def wait(
         _refuse_refused(rows)
         left = [row for row in rows if row.generation == tried[row.pk] and row.status == _ACTIVE]
         if not left:
+            say("They were refreshed: the rest follows.")
             return
         if time.monotonic() > give_up:
             errors = sorted({row.last_error for row in left} - {""})

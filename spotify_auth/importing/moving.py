@@ -1,5 +1,6 @@
 """Moving one token: stored here and erased at its source in one transaction, or neither."""
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -13,10 +14,13 @@ from spotify_auth.encryption import DecryptionError
 from spotify_auth.failure_codes import FailureCode
 from spotify_auth.importing.candidates import Candidate, Unusable
 from spotify_auth.importing.source import Copy, Source
-from spotify_auth.models import Cause, SpotifyToken
+from spotify_auth.models import Cause, SpotifyToken, UserId
 from spotify_auth.secrecy import forgets_variables
 
+_OTHER_ACCOUNT = "the user has connected another Spotify account here"
+_TAKEN = "another user has connected this Spotify account"
 _LIVING = {SpotifyToken.Status.ACTIVE, SpotifyToken.Status.PAUSED}
+_ERASED = {SpotifyToken.Status.DISCONNECTED, SpotifyToken.Status.REVOKED}
 
 
 class End(StrEnum):
@@ -48,13 +52,7 @@ def move(source: Source, candidate: Candidate, *, due_at: datetime | None) -> Mo
     except (Unusable, ValueError) as reason:
         return Moved(End.BAD, str(reason))
     except AccountConflict as error:
-        different = isinstance(error, DifferentAccount)
-        return Moved(
-            End.BAD,
-            "the user has connected another Spotify account here"
-            if different
-            else "another user has connected this Spotify account",
-        )
+        return Moved(End.BAD, _OTHER_ACCOUNT if isinstance(error, DifferentAccount) else _TAKEN)
     except Error as error:
         if fault_of(error) is not Fault.BUSY:
             raise
@@ -85,16 +83,39 @@ def _move(source: Source, copy: Copy, due_at: datetime | None) -> Moved:
     return Moved(End.MOVED if adopted else End.KEPT)
 
 
-def would_be_kept(row: SpotifyToken | None, found: Candidate) -> bool:
-    """Whether what is stored here would stay: a forecast, for the rehearsal."""
+def forecast(found: Iterable[Candidate]) -> Iterator[tuple[Candidate, Moved]]:
+    """What would come of each, for the rehearsal. Raises django.db.Error."""
+    candidates = list(found)
+    rows = SpotifyToken.objects.in_bulk([each.user_id for each in candidates])
+    accounts = {each.account_id for each in candidates if each.account_id}
+    taken = SpotifyToken.objects.filter(account_id__in=accounts)
+    owners = dict(taken.values_list("account_id", "user_id"))
+    for candidate in candidates:
+        row, owner = rows.get(candidate.user_id), owners.get(candidate.account_id)
+        yield candidate, _forecast(row, candidate, owner=owner)
+
+
+def _forecast(row: SpotifyToken | None, found: Candidate, *, owner: UserId | None) -> Moved:
+    """`owner` is who has connected this Spotify account here. The order is that of a move."""
+    if row and was_refused_here(row, found):
+        return Moved(End.KEPT)
+    if owner not in {None, found.user_id}:
+        return Moved(End.BAD, _TAKEN)
     if row is None:
-        return False
+        return Moved(End.MOVED)
+    accounts = {row.account_id, found.account_id}
+    if row.status not in _ERASED and None not in accounts and len(accounts) > 1:
+        return Moved(End.BAD, _OTHER_ACCOUNT)
+    return Moved(End.KEPT if _would_be_kept(row, found) else End.MOVED)
+
+
+def _would_be_kept(row: SpotifyToken, found: Candidate) -> bool:
     approved = found.authorized_at
     if row.closed_at and (approved is None or row.closed_at >= approved):
         return True
     if row.status in _LIVING or _is_required_by_admin(row):
         return approved is None or row.authorized_at >= approved
-    return was_refused_here(row, found)
+    return False
 
 
 def _is_required_by_admin(row: SpotifyToken) -> bool:

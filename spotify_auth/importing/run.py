@@ -10,10 +10,10 @@ from itertools import islice
 from spotify_auth.connections import database_now
 from spotify_auth.importing import canary, spreading
 from spotify_auth.importing.candidates import Candidate, Emptied, Found, Problem
-from spotify_auth.importing.moving import End, move, would_be_kept
+from spotify_auth.importing.moving import End, forecast, move
 from spotify_auth.importing.report import Report
 from spotify_auth.importing.source import Source
-from spotify_auth.models import SpotifyToken, UserId
+from spotify_auth.models import UserId
 
 AT_ONCE = 200
 
@@ -40,12 +40,11 @@ class Import:
         """Look at everything, and change nothing. Raises django.db.Error."""
         for some in _batches(self._found()):
             now = database_now()
-            rows = SpotifyToken.objects.in_bulk([found.user_id for found in some])
-            for found in some:
-                if would_be_kept(rows.get(found.user_id), found):
-                    self._report.kept += 1
-                else:
+            for found, moved in forecast(some):
+                if moved.end is End.MOVED:
                     self._saw(found, now=now)
+                else:
+                    self._report.count(moved.end, found, moved.reason)
             self._progress(len(some))
 
     def apply(self) -> None:

@@ -299,11 +299,27 @@ def test_a_second_account_does_not_replace_the_first(
     row.save()
 
     for place in (of_allauth, of_social_auth):
-        ran = run("import", *place.arguments, "--apply")
-        assert "the user has connected another Spotify account here" in ran.said
-        assert (ran.code, place.left()) == (3, 1)
+        for apply in ([], ["--apply"]):  # the rehearsal says so too
+            ran = run("import", *place.arguments, *apply)
+            assert "the user has connected another Spotify account here" in ran.said
+            assert (ran.code, place.left()) == (3, 1)
 
     assert token_of(user).refresh_token == before
+
+
+def test_an_account_that_another_user_has_connected_stays_theirs(
+    spotify: Sandbox, lanes: None, connect: Connect, tmp_path: Path
+) -> None:
+    owner = connect("user-1", due=False)
+    place = InAllauth(tmp_path)
+    place.put(User.objects.create(username="second"), spotify.connect(["user-1"])["user-1"])
+    noted = {"account_id": token_of(owner).account_id}
+    model("socialaccount", "SocialAccount").objects.update(extra_data=noted)
+
+    for apply in ([], ["--apply"]):
+        ran = run("import", *place.arguments, *apply)
+        assert "another user has connected this Spotify account" in ran.said
+        assert (ran.code, place.left()) == (3, 1)
 
 
 def test_sessions(spotify: Sandbox, lanes: None, tmp_path: Path) -> None:
