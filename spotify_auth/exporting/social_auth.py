@@ -1,6 +1,9 @@
 """social-auth-app-django's table as a destination."""
 
+import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
 from typing import Any
 
 from django.db.models import QuerySet
@@ -28,15 +31,12 @@ class SocialAuthDestination:
     def put(self, kept: Kept) -> None:
         row = self._row(self._rows.select_for_update(), kept.user_id, kept.account_id)
         data = row.extra_data if isinstance(row.extra_data, dict) else {}
-        # The library takes an `expires` as large as this for a moment.
-        moment = int(kept.expires_at.timestamp())
         added = {
             "access_token": kept.access_token,
             "refresh_token": kept.refresh_token,
             "token_type": "Bearer",
-            "expires": moment,
+            **_expiry(data, kept.expires_at),
         }
-        data = {name: value for name, value in data.items() if name != "expires_in"}
         self._rows.filter(pk=row.pk).update(extra_data={**data, **added})
 
     def settle(self) -> None:
@@ -48,3 +48,16 @@ class SocialAuthDestination:
         if row is None:
             raise NoPlace("the user has no UserSocialAuth of this Spotify account there")
         return row
+
+
+def _expiry(data: Mapping[str, Any], expires_at: datetime) -> dict[str, int]:
+    """What the library goes by, if it has kept it: SOCIAL_AUTH_SPOTIFY_EXTRA_DATA decides that.
+
+    A name that its own refreshes do not keep would say for ever that the token has expired, and
+    each page would refresh it.
+    """
+    moment, now = int(expires_at.timestamp()), int(time.time())
+    if "expires_in" in data:  # seconds from `auth_time`
+        return {"expires_in": moment - now, "auth_time": now}
+    # The library takes an `expires` as large as this for a moment.
+    return {"expires": moment} if "expires" in data else {}

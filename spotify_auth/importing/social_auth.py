@@ -17,6 +17,7 @@ from spotify_auth.importing.source import Choices, Copy, model, require_our_clie
 from spotify_auth.profile import account_id_in
 
 PROVIDER = "spotify"
+_TOKENS = {"access_token", "refresh_token"}
 _SAME_LOGIN = timedelta(minutes=1)
 """The row is made some moments after the login's tokens arrived."""
 _TIMESTAMP = 2 * 365 * 24 * 3600
@@ -29,7 +30,7 @@ class _Row:
     row: Any
 
     def erase(self) -> None:
-        left = {name: it for name, it in self.row.extra_data.items() if name != "refresh_token"}
+        left = {name: it for name, it in self.row.extra_data.items() if name not in _TOKENS}
         # `modified` stays: it tells which of two accounts is newer.
         self.row.__class__.objects.filter(pk=self.row.pk).update(extra_data=left)
 

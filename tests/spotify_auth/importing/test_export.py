@@ -88,13 +88,43 @@ def test_there_and_back_and_there_again(
     assert not any(secret in said for secret in place.secrets)
 
 
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {},  # its Spotify backend stores no expiry by itself
+        {"expires": 1},
+        {"auth_time": 1, "expires_in": 1},
+        {"auth_time": 1, "expires_in": 1, "expires": 1},
+    ],
+)
+def test_social_auth_keeps_the_expiry_that_it_kept_before(
+    connect: Connect, kept: dict[str, int]
+) -> None:
+    """Another one is never renewed by its refreshes: each page would refresh the token again."""
+    user = connect(due=False)
+    auth = model("social_django", "UserSocialAuth").objects.create(
+        user=user, provider="spotify", uid="user-1", extra_data=kept
+    )
+    expires_at = token_of(user).expires_at
+
+    assert run("export", "--to", "social-auth", f"pk:{user.pk}", "--apply").code == 0
+
+    auth.refresh_from_db()
+    assert set(auth.extra_data) - {"access_token", "refresh_token", "token_type"} == set(kept)
+    left = auth.expiration_timedelta()
+    assert (left is None) == (not kept)
+    if left is not None:
+        assert abs(timezone.now() + left - expires_at) < timedelta(seconds=5)
+    assert not auth.access_token_expired()
+
+
 def test_what_a_library_reads_is_right(spotify: Sandbox, connect: Connect) -> None:
     user = connect(due=False)
     account = model("socialaccount", "SocialAccount").objects.create(
         user=user, provider="spotify", uid="user-1"
     )
     auth = model("social_django", "UserSocialAuth").objects.create(
-        user=user, provider="spotify", uid="user-1", extra_data={"expires_in": 1, "colour": "blue"}
+        user=user, provider="spotify", uid="user-1", extra_data={"expires": 1, "colour": "blue"}
     )
     before = token_of(user)
     refresh_token, expires_at = before.refresh_token, before.expires_at
