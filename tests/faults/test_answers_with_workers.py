@@ -35,7 +35,11 @@ from tests.support.processes import wait_for
 from tests.support.tokens import account_of, connect_users, make_due, token_of
 
 # One process of pytest-xdist has the stack that all of these tests look at.
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("answers_with_workers")]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.timeout(360),  # the first one waits for what all faults come to
+    pytest.mark.xdist_group("answers_with_workers"),
+]
 
 OTHERS = 25
 PAGES_READ = 5
@@ -220,6 +224,7 @@ class Victims:
         for name, case in CASES.items():
             if name not in self.states:
                 self._look(name, case, self._users[name])
+        pace.forget()  # the 429s of one victim are a limit for all
         refresh_once(self._others)
         return len(self.states) == len(CASES)
 
@@ -242,6 +247,7 @@ class Victims:
     def recover(self) -> dict[str, Struck]:
         """End the faults; who must logs in, and the others are refreshed."""
         self._stack.sandbox.clear()
+        pace.forget()
         wait_for(lambda: self._stack.sandbox.stats()["in_flight"] == 0, what="the held to end")
         alone = [user for name, user in self._users.items() if not CASES[name].by_login]
         for name, user in self._users.items():
