@@ -15,7 +15,7 @@ from django.db.utils import load_backend
 from django.template import TemplateDoesNotExist
 from django.template.loader import get_template
 
-from spotify_auth import client_address, conf, queues
+from spotify_auth import client_address, conf, queues, scope_checks
 from spotify_auth.celery_settings import LANE, SWEEP
 from spotify_auth.conf import settings
 from spotify_auth.encryption import keys_of
@@ -41,6 +41,8 @@ def register_all() -> None:
         check_base_template,
         check_schedule,
         check_routes,
+        scope_checks.check_views,
+        scope_checks.check_logins,
     ):
         register(check)
     register(check_connections, Tags.database)

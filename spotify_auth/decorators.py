@@ -81,9 +81,13 @@ def spotify_required(view: Any = None, *, scopes: Collection[str] = ()) -> Any:
 
 
 def _guarded(view: View[P] | AsyncView[P], *, scopes: frozenset[str]) -> View[P] | AsyncView[P]:
+    guarded: Any
     if iscoroutinefunction(view):
-        return _async_guarded(cast(AsyncView[P], view), scopes=scopes)
-    return _sync_guarded(cast(View[P], view), scopes=scopes)
+        guarded = _async_guarded(cast(AsyncView[P], view), scopes=scopes)
+    else:
+        guarded = _sync_guarded(cast(View[P], view), scopes=scopes)
+    guarded.spotify_scopes = scopes  # `manage.py check` compares them with SPOTIFY_SCOPES
+    return cast(View[P] | AsyncView[P], guarded)
 
 
 def _sync_guarded(view: View[P], *, scopes: frozenset[str]) -> View[P]:
