@@ -45,7 +45,8 @@ def adopt(
 
     `user` is a user or a primary key. `expires_at` is when the access token expires, or did long
     ago; None if that is not known: it counts as expired. `scope` is what was granted, in one
-    string or in several. `authorized_at` is when the user approved on Spotify, and None if that
+    string or in several; empty if it is not known: then a refresh at once brings it.
+    `authorized_at` is when the user approved on Spotify, and None if that
     is not known: then the six months have an upper bound only, and nobody is asked to reconnect
     by it. `account_id` is Spotify's `account_id` of the user (not `id`), if it is known. `due_at`
     is from when on the tokens are to be refreshed: by default when a login's would be, so for an
@@ -73,16 +74,19 @@ def adopt(
     issued = expires - timedelta(seconds=lifetime)
     fraction = random.random()  # noqa: S311 (jitter)
     due_by_itself = issued + timedelta(seconds=schedule.refresh_after(lifetime, fraction=fraction))
+    names = _scope(scope)
     pair = Pair(
         access_token=_token("access_token", access_token),
         refresh_token=_token("refresh_token", refresh_token),
-        scope=_scope(scope),
+        scope=names,
         authorized_at=approved,
         authorized_at_known=authorized_at is not None,
         supersedes=_LONG_AGO if authorized_at is None else approved - _LEAST,
         refreshed_at=issued,
         expires_at=expires,
-        due_at=max(due_by_itself, now) if due_at is None else _aware("due_at", due_at),
+        due_at=(max(due_by_itself, now) if names else now)
+        if due_at is None
+        else _while_it_lives(_aware("due_at", due_at), expires, now=now),
         lifetime=max(0, round(left)),
         cause=cause,
     )
@@ -112,6 +116,14 @@ def _scope(scope: str | Iterable[str]) -> str:
     if not is_visible(names):
         raise ValueError("scope must be the names of scopes, separated by spaces")
     return spotify.SCOPE_SEPARATOR.join(names.split())
+
+
+def _while_it_lives(due_at: datetime, expires_at: datetime, *, now: datetime) -> datetime:
+    """Not later than pages can do with the access token; an expired one may wait for its turn."""
+    if expires_at <= now:
+        return due_at
+    needed = timedelta(seconds=settings.ACCESS_TOKEN_MINIMUM_SECONDS)
+    return min(due_at, max(expires_at - needed, now))
 
 
 def _past(name: str, moment: datetime, *, now: datetime) -> datetime:

@@ -33,7 +33,7 @@ _WAITING = """
 _SECRET = ("access_token", "refresh_token")
 _ACTIVE, _RECONNECT_REQUIRED = SpotifyToken.Status.ACTIVE, SpotifyToken.Status.RECONNECT_REQUIRED
 _NOT_REFRESHED = (
-    "They are stored here, and no longer at their source. Look at `manage.py tokens history USER` "
+    "They are stored here: nothing else may refresh them. Look at `manage.py tokens history USER` "
     "and `manage.py doctor`. Run the same command again when that is mended, or hand them back "
     "with `manage.py tokens export`."
 )

@@ -29,6 +29,7 @@ class Report:
     expired: int = 0
     expiry_unknown: int = 0
     approval_unknown: int = 0
+    scope_unknown: int = 0
     refreshed: int = 0
     """Of the canary."""
     ended: str = "done"
@@ -40,6 +41,7 @@ class Report:
         self.expired += is_expired
         self.expiry_unknown += candidate.expires_at is None
         self.approval_unknown += candidate.authorized_at is None
+        self.scope_unknown += not candidate.scope
 
     def count(self, end: End, candidate: Candidate, reason: str = "") -> None:
         """One that is not moved."""
@@ -73,7 +75,10 @@ class Report:
             (self.found, "found"),
             (self.moved, what),
             (self.kept, "stay: what is stored here is as new, or newer"),
-            (self.emptied, "were moved before, or are gone"),
+            (
+                self.emptied,
+                "have no refresh token there: moved before, or logged in since, or gone",
+            ),
             (self.older_accounts, "belong to an older Spotify account of a user: not moved"),
             (self.bad, "cannot be moved"),
             (self.busy, "were locked: run the same command again"),
@@ -83,6 +88,11 @@ class Report:
             said.append(
                 f"Of them {self.expired} access tokens have expired: they are refreshed over the "
                 "spread, or when their users come."
+            )
+        if self.scope_unknown:
+            said.append(
+                f"Of {self.scope_unknown} the scopes are not known: until their first refresh "
+                "brings them, pages that want scopes refuse."
             )
         if self.approval_unknown:
             said.append(
@@ -96,7 +106,8 @@ class Report:
         """The same for programs."""
         names = (
             *("applied", "ended", "found", "moved", "kept", "emptied", "older_accounts", "bad"),
-            *("busy", "expired", "expiry_unknown", "approval_unknown", "refreshed"),
+            *("busy", "expired", "expiry_unknown", "approval_unknown", "scope_unknown"),
+            "refreshed",
         )
         return {
             "source": self.source,

@@ -93,7 +93,7 @@ class Import:
         if moved.end is not End.MOVED:
             self._report.count(moved.end, found, moved.reason)
             return False
-        self._saw(found, now=now)
+        self._saw(found, now=now, is_canary=is_canary)
         if is_canary:
             self._tried[found.user_id] = canary.generation_of(found.user_id)
         return True
@@ -116,9 +116,10 @@ class Import:
                     self._report.emptied += 1
             self._progress(1)
 
-    def _saw(self, found: Candidate, *, now: datetime) -> None:
+    def _saw(self, found: Candidate, *, now: datetime, is_canary: bool = False) -> None:
         expired = found.expires_at is not None and found.expires_at <= now
-        self._report.saw(found, is_expired=expired)
+        # Of the first five the report says that they were refreshed.
+        self._report.saw(found, is_expired=expired and not is_canary)
 
 
 def _batches(found: Iterable[Candidate]) -> Iterator[list[Candidate]]:

@@ -15,12 +15,13 @@ def due_at(
 ) -> datetime | None:
     """When a token is due; None: when its own schedule says.
 
-    One that is due already waits for up to `spread`, but not until it expires. A page that needs
-    it before then has it refreshed at once.
+    One that is due already waits for up to `spread`, but not until it expires; so does one whose
+    scopes are not known, for a refresh brings them. A page that needs a token before then has it
+    refreshed at once.
     """
     left = (found.expires_at - now) if found.expires_at else timedelta(0)
     margin = timedelta(seconds=smallest_margin(settings.ACCESS_TOKEN_LIFETIME_SECONDS))
-    if left > 2 * margin:
+    if left > 2 * margin and found.scope:
         return None
     if timedelta(0) < left:
         spread = max(min(spread, left - margin), timedelta(0))

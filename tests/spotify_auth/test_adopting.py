@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
+from pytest_django import Settings
 
 import spotify_auth
 from accounts.connection_page import reconnect_soon
@@ -116,6 +117,29 @@ def test_a_token_that_expired_long_ago_is_due_at_once_unless_the_caller_spreads(
     adopt_for(expires_at=week_ago, due_at=later, authorized_at=now)
 
     assert token_of(user).due_at == later
+
+
+@pytest.mark.parametrize(
+    ("left", "asked", "due"),
+    [(600, 300, 300), (600, 900, 540), (30, 300, 0), (-1, 300, 300)],  # in seconds from now
+)
+def test_a_token_that_lives_is_not_left_to_expire(
+    user: User, now: datetime, adopt_for: Adopt, settings: Settings, left: int, asked: int, due: int
+) -> None:
+    settings.ACCESS_TOKEN_MINIMUM_SECONDS = 60
+
+    adopt_for(expires_at=now + timedelta(seconds=left), due_at=now + timedelta(seconds=asked))
+
+    assert token_of(user).due_at == now + timedelta(seconds=due)
+
+
+def test_scopes_that_are_not_known_come_with_a_refresh_at_once(
+    user: User, now: datetime, adopt_for: Adopt
+) -> None:
+    """Until then every page that wants scopes refuses, however long the access token lives."""
+    adopt_for(scope="")
+
+    assert token_of(user).due_at == now
 
 
 @pytest.mark.parametrize("scope", ["a b", ["a", "b"], ("a b",), " a  b"])
