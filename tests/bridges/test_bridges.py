@@ -171,7 +171,7 @@ def test_the_libraries_keep_no_refresh_token(
 
 @pytest.mark.parametrize(
     ("persona", "page"),
-    [("user-1", "/top-artists/"), ("user-3", "/playlists/"), ("user-5", "/top-tracks/")],
+    [("user-1", "/top-artists/"), ("user-3", "/top-songs/"), ("user-5", "/top-tracks/")],
 )
 def test_the_pages_of_the_guides_answer(
     visitors: dict[str, Visitor], persona: str, page: str
