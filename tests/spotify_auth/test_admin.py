@@ -209,7 +209,9 @@ def test_an_administrator_without_a_username_has_a_number(client: Client, connec
     for action in ("refresh_now", "revoke"):
         confirm(client, action, user)
 
-    names = set(user.spotify_auth_events.filter(cause=Cause.ADMIN).values_list("asked_by", flat=True))
+    names = set(
+        user.spotify_auth_events.filter(cause=Cause.ADMIN).values_list("asked_by", flat=True)
+    )
     assert names == {f"user {linked.pk}"}
 
 

@@ -159,7 +159,9 @@ def test_a_name_that_the_previous_version_left_behind_is_not_believed(connect: C
 
     refresher.refresh_user(user.pk)
 
-    assert list(user.spotify_auth_events.values_list("cause", "asked_by")[:1]) == [(Cause.SCHEDULE, "")]
+    assert list(user.spotify_auth_events.values_list("cause", "asked_by")[:1]) == [
+        (Cause.SCHEDULE, "")
+    ]
 
 
 def test_the_history_tells_which_page_asked(connect: Connect) -> None:

@@ -88,7 +88,10 @@ def test_old_days_are_dropped_and_evidence_stays(user: User, routine: Routine) -
     daily_tables.turn()
 
     assert len(daily_tables._tables_aside()) == 1
-    assert sorted(user.spotify_auth_events.values_list("outcome", flat=True)) == ["connected", "refreshed"]
+    assert sorted(user.spotify_auth_events.values_list("outcome", flat=True)) == [
+        "connected",
+        "refreshed",
+    ]
     assert total() == 2
 
 

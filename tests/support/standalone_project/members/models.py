@@ -42,3 +42,6 @@ class FormerToken(models.Model):
 
     user = models.OneToOneField(Member, models.CASCADE, related_name="spotify_token")
     seen_by = models.ForeignKey(Member, models.CASCADE, related_name="token_events")
+
+    def __str__(self):
+        return str(self.user)
