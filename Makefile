@@ -66,7 +66,7 @@ clean: ## remove what the other targets made, local data included
 $(INSTALLED): requirements/local.txt
 	@"$(PYTHON)" -c '$(IS_3_11)' 2>/dev/null || \
 		{ echo 'CPython 3.11 is needed: put it on PATH, or call `make PYTHON=/path/to/python3.11 …`.'; exit 1; }
-	@echo 'Installing the pinned packages into .venv (half a minute).'
+	@echo 'Installing the pinned packages into .venv (one to three minutes).'
 	@rm -rf .venv
 	@"$(PYTHON)" -m venv --without-pip .venv
 	@# All is pinned, so pip need not resolve; it would look beyond the pin of coverage[toml].

@@ -59,7 +59,7 @@ class SpotifyUserAdmin(StaffRules):
         ("Spotify", {"fields": ("spotify_account", "display_name", "last_seen")}),
         *(UserAdmin.fieldsets or ()),
     )
-    list_select_related = ("spotify_token",)
+    list_select_related = ("spotify_auth_token",)
     actions = ("unlink_spotify",)
 
     def get_search_results(
@@ -127,7 +127,7 @@ class SpotifyUserAdmin(StaffRules):
     @admin.display(description="Spotify account ID")
     def spotify_account(self, user: User) -> str | None:
         """The account that the user has connected or logs in by."""
-        token = getattr(user, "spotify_token", None)
+        token = getattr(user, "spotify_auth_token", None)
         return (token.account_id if token else None) or user.account_id
 
     @admin.display(description="Last seen")

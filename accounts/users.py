@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 def user_of_account(account_id: str) -> User | None:
     """The user of a Spotify account, or None if it is nobody's."""
     return (
-        User.objects.filter(spotify_token__account_id=account_id).first()
+        User.objects.filter(spotify_auth_token__account_id=account_id).first()
         or User.objects.filter(account_id=account_id).first()
     )
 

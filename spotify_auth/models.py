@@ -95,7 +95,7 @@ class SpotifyToken(models.Model):
         settings.AUTH_USER_MODEL,
         on_delete=models.CASCADE,
         primary_key=True,
-        related_name="spotify_token",
+        related_name="spotify_auth_token",
     )
     # Of the older `id` Spotify says "do not use this field for account linking"
     # (https://developer.spotify.com/documentation/web-api/concepts/spotify-uris-ids).
@@ -244,7 +244,7 @@ class TokenEvent(models.Model):
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.CASCADE,
-        related_name="token_events",
+        related_name="spotify_auth_events",
         db_index=False,  # `event_of_user` begins with it
     )
     at = models.DateTimeField(db_default=Now())

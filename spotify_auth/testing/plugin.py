@@ -22,26 +22,32 @@ if TYPE_CHECKING:
 
 REDIS = "spotify_redis_url"
 REDIS_VARIABLE = "SPOTIFY_TEST_REDIS_URL"
+REDIRECT_URIS = "spotify_redirect_uris"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """One option of pytest's configuration file."""
+    """The options of pytest's configuration file."""
     parser.addini(
         REDIS,
         "A Redis for tests with Spotify tokens, such as redis://127.0.0.1:6379/9; "
         f"{REDIS_VARIABLE} overrides it. Keys spotify_auth:* in it are deleted.",
     )
+    parser.addini(
+        REDIRECT_URIS,
+        "Callbacks that the sandbox knows besides SPOTIFY_REDIRECT_URI, one a line.",
+        type="linelist",
+    )
 
 
 @pytest.fixture(scope="session")
-def spotify_sandbox_server() -> Iterator[Sandbox]:
+def spotify_sandbox_server(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     """The process behind `spotify_sandbox`: one for the whole run."""
     from django.conf import settings
 
     from spotify_auth.testing.sandbox import Sandbox
 
-    uri = getattr(settings, "SPOTIFY_REDIRECT_URI", None)
-    options = ["--redirect-uri", uri] if uri else []
+    uris = [getattr(settings, "SPOTIFY_REDIRECT_URI", None), *request.config.getini(REDIRECT_URIS)]
+    options = [f"--redirect-uri={uri}" for uri in uris if uri]
     with Sandbox(access_token_lifetime=3600, options=options) as sandbox:
         yield sandbox
 

@@ -227,7 +227,7 @@ def test_an_administrator_refreshes_and_revokes(stack: Stack, visitor: Visitor) 
     page.keyboard.type("ticket 17")
     page.keyboard.press("Enter")
     expect(page.get_by_text("Refresh now, 1 token: Asked for")).to_be_visible()
-    asked_for = token.user.token_events.filter(cause=Cause.ADMIN, outcome=Outcome.REFRESHED)
+    asked_for = token.user.spotify_auth_events.filter(cause=Cause.ADMIN, outcome=Outcome.REFRESHED)
     wait_for(asked_for.exists, what="the worker to refresh")
     page.get_by_role("link", name="Maya Lindqvist").click()
     # On a slow machine the schedule has refreshed it as well.

@@ -152,12 +152,12 @@ def condemned(user: User) -> bool:
 
 def has_outcome(user: User, outcome: Outcome) -> bool:
     make_due_if_backing_off(user)
-    return user.token_events.filter(outcome=outcome).exists()
+    return user.spotify_auth_events.filter(outcome=outcome).exists()
 
 
 def make_due_if_backing_off(user: User) -> None:
     """Do not wait for the back-off of the attempts that met the killed worker."""
-    if not user.token_events.filter(outcome=Outcome.SUSPECTED).exists():
+    if not user.spotify_auth_events.filter(outcome=Outcome.SUSPECTED).exists():
         make_due(user)
         time.sleep(0.3)
 

@@ -15,6 +15,7 @@ from django.http import HttpResponse
 from django.template import Context, Template
 from django.test import RequestFactory
 from django.urls import path
+from django.utils import timezone
 from jsonschema import Draft202012Validator
 from pytest_django import Settings
 
@@ -24,7 +25,7 @@ from spotify_auth.sentences import why_reconnect
 from spotify_auth.webhooks import signing
 from tests.support.asynchronous import run_async
 from tests.support.sandbox_client import SCOPES
-from tests.support.tokens import Connect, make_due
+from tests.support.tokens import Connect, make_due, token_of
 
 pytestmark = pytest.mark.django_db
 
@@ -81,8 +82,8 @@ def test_the_async_view_works(user: User) -> None:
 
 def test_the_async_views_of_pages_work(user: User, settings: Settings, tmp_path: Path) -> None:
     page = "docs/how-to/read-in-async-views.md"
-    tag = "{% load spotify %}{% spotify_connection as spotify %}{{ spotify.state }}"
-    (tmp_path / "start.html").write_text(tag)
+    (template,) = examples("django", page=page)
+    (tmp_path / "start.html").write_text(template)
     settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
     request = RequestFactory().get("/")
     request.user = user
@@ -93,7 +94,7 @@ def test_the_async_views_of_pages_work(user: User, settings: Settings, tmp_path:
     answer = json.loads(run_async(overview, request).content)
 
     assert (sorted(answer["shown"]), answer["failed"]) == (["lists", "top"], {})
-    assert run_async(start, request).content == b"connected"
+    assert b"Music: " in run_async(start, request).content
     assert json.loads(run_async(top_genres, request).content) == {"found": [5, 5]}
 
 
@@ -102,9 +103,10 @@ def test_the_template_works(user: User) -> None:
     request = RequestFactory().get("/")
     request.user = user
 
-    shown = Template(template).render(Context({"request": request}))
+    with timezone.override("Asia/Tokyo"):
+        shown = Template(template).render(Context({"request": request}))
 
-    assert "Connected until" in shown
+    assert f"Connected until {token_of(user).expires_at:%H:%M:%S} UTC" in shown
     assert "Play" not in shown  # streaming was not granted
 
 

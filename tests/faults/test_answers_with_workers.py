@@ -110,7 +110,7 @@ def state_of(user: User) -> State:
         with database.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         token = token_of(user)
-        events = list(user.token_events.exclude(outcome=Outcome.CONNECTED))
+        events = list(user.spotify_auth_events.exclude(outcome=Outcome.CONNECTED))
     html = page_of(user, "accounts:connection")
     found = re.search(r'<span id="status">(.*?)</span>\s*</p>', html, re.DOTALL)
     assert found
@@ -209,7 +209,7 @@ class Victims:
         self._stack = stack
         self._users = users
         self._others = others
-        self._events = {name: user.token_events.count() for name, user in users.items()}
+        self._events = {name: user.spotify_auth_events.count() for name, user in users.items()}
         self.states: dict[str, State] = {}
         self.dashboards: dict[str, str] = {}
 
@@ -229,8 +229,8 @@ class Victims:
         return len(self.states) == len(CASES)
 
     def _look(self, name: str, case: Case, user: User) -> None:
-        newest = user.token_events.first()
-        if newest is None or user.token_events.count() == self._events[name]:
+        newest = user.spotify_auth_events.first()
+        if newest is None or user.spotify_auth_events.count() == self._events[name]:
             return
         if newest.outcome == Outcome.SUSPECTED != case.outcome:
             # The next refusal early, and as if the first had been long ago.

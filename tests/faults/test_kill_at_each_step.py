@@ -164,7 +164,7 @@ class Round:
 
     def _seen(self, user: User) -> Survived:
         token = token_of(user)
-        events = user.token_events.exclude(outcome=Outcome.CONNECTED).order_by("id")
+        events = user.spotify_auth_events.exclude(outcome=Outcome.CONNECTED).order_by("id")
         stats = self._stack.sandbox.stats(user.account_id)
         return Survived(
             generation=token.generation,

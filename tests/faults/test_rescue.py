@@ -74,7 +74,7 @@ def test_a_grant_survives_a_cut_connection(
     assert lanes.run_lane() == 1  # the next one stores what was rescued
 
     assert spotify.stats()["totals"]["refreshes_attempted"] == 1
-    event = user.token_events.first()
+    event = user.spotify_auth_events.first()
     assert event
     assert (event.cause, event.outcome) == (Cause.RESCUE, Outcome.REFRESHED)
     # Counted from the first exchange, not from the rescue.
@@ -221,7 +221,7 @@ def test_a_database_clock_that_was_ahead_costs_no_pair(connect: Connect, spotify
 
     assert refresh_next() is Outcome.REFRESHED
 
-    event = user.token_events.first()
+    event = user.spotify_auth_events.first()
     assert event
     assert event.lifetime_used == 0
     assert_nothing_was_lost(user, spotify)

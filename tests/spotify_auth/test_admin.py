@@ -179,7 +179,7 @@ def test_who_did_it_and_why_is_in_both_records(
     with caplog.at_level("INFO"):
         confirm(admin, action, user, reason="ticket 17\r\nrefreshed user_id=9")
 
-    event = user.token_events.get(outcome=outcome)
+    event = user.spotify_auth_events.get(outcome=outcome)
     assert (event.cause, event.asked_by) == (Cause.ADMIN, "root")
     assert event.reason == "ticket 17 refreshed user_id=9"
     entry = LogEntry.objects.get()
@@ -198,7 +198,7 @@ def test_neither_record_is_written_for_what_was_not_done(admin: Client, connect:
         assert "1 token: The tokens are erased" in confirm(admin, action, user)
 
     assert not LogEntry.objects.exists()
-    assert not user.token_events.filter(cause=Cause.ADMIN).exists()
+    assert not user.spotify_auth_events.filter(cause=Cause.ADMIN).exists()
 
 
 def test_an_administrator_without_a_username_has_a_number(client: Client, connect: Connect) -> None:
@@ -209,7 +209,9 @@ def test_an_administrator_without_a_username_has_a_number(client: Client, connec
     for action in ("refresh_now", "revoke"):
         confirm(client, action, user)
 
-    names = set(user.token_events.filter(cause=Cause.ADMIN).values_list("asked_by", flat=True))
+    names = set(
+        user.spotify_auth_events.filter(cause=Cause.ADMIN).values_list("asked_by", flat=True)
+    )
     assert names == {f"user {linked.pk}"}
 
 
@@ -224,7 +226,7 @@ def test_a_name_breaks_no_line(connect: Connect, caplog: pytest.LogCaptureFixtur
     lines = [record.getMessage() for record in caplog.records if "asked_by" in record.getMessage()]
     assert len(lines) == 2
     assert all(line.isprintable() and "asked_by=\"a revoked 'x' [2J y" in line for line in lines)
-    names = user.token_events.filter(cause=Cause.ADMIN).values_list("asked_by", flat=True)
+    names = user.spotify_auth_events.filter(cause=Cause.ADMIN).values_list("asked_by", flat=True)
     assert all(len(name) <= 100 and name.isprintable() for name in names)
 
 
@@ -268,7 +270,7 @@ def test_a_role_is_offered_its_own_actions_and_can_post_no_other(
 def test_no_page_shows_a_token(admin: Client, connect: Connect) -> None:
     user = connect()
     token = token_of(user)
-    event = user.token_events.get()
+    event = user.spotify_auth_events.get()
 
     pages = [
         admin.get(path).content.decode()

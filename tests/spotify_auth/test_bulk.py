@@ -170,7 +170,7 @@ def test_a_second_worker_that_comes_late_undoes_its_step(root: User, users: list
     assert not bulk._do(late, users[0].pk)  # it has not seen the first one's step
 
     assert statuses(users[:1]) == ["active"]
-    assert users[0].token_events.filter(outcome=Outcome.PAUSED).count() == 1
+    assert users[0].spotify_auth_events.filter(outcome=Outcome.PAUSED).count() == 1
     assert again(late).done == 1
 
 

@@ -24,7 +24,7 @@ GRANT = Grant(access_token="access", refresh_token="refresh", expires_in=3600, s
 
 
 def outcomes(user: User) -> list[str]:
-    return list(user.token_events.values_list("outcome", flat=True))
+    return list(user.spotify_auth_events.values_list("outcome", flat=True))
 
 
 def test_the_first_connection_starts_generation_one() -> None:

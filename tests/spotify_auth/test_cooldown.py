@@ -219,7 +219,9 @@ def test_odd_rows_stop_nobody_else(
         pass_the_pause(settings)
 
     assert {token_of(user).generation for user in users[len(odd) :]} == {2}
-    assert all(user.token_events.filter(outcome="refreshed").count() == 0 for user in users[:1])
+    assert all(
+        user.spotify_auth_events.filter(outcome="refreshed").count() == 0 for user in users[:1]
+    )
     # They have a history of their own, and back off.
     assert all(token_of(user).failures > 0 for user in users[: len(odd)])
 

@@ -26,8 +26,8 @@ pytestmark = pytest.mark.django_db
 
 def test_deletes_events_past_their_retention(connect: Connect) -> None:
     old, recent = connect("user-1"), connect("user-2")
-    old.token_events.update(at=Now() - timedelta(days=401))
-    recent.token_events.update(at=Now() - timedelta(days=399))
+    old.spotify_auth_events.update(at=Now() - timedelta(days=401))
+    recent.spotify_auth_events.update(at=Now() - timedelta(days=399))
 
     delete_expired()
 

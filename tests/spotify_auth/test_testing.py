@@ -27,7 +27,7 @@ import os
 
 import pytest
 import redis
-from spotify_auth.sandbox.worlds import World
+from spotify_auth.testing import World
 
 
 @pytest.mark.django_db(transaction=True)
@@ -50,6 +50,19 @@ def test_a_limit_of_all(spotify_user, spotify_sandbox, hours_pass, refresh_due_t
 def test_no_pause_of_the_test_before(spotify_user, spotify_sandbox, hours_pass, refresh_due_tokens):
     hours_pass(1)
     assert refresh_due_tokens() == ["refreshed"]
+
+
+def test_a_callback_of_its_own_gets_a_code(spotify_sandbox):
+    callback = "http://127.0.0.1:8000/login/spotify/callback/"
+    asked = {"client_id": spotify_sandbox.client_id, "response_type": "code", "state": "s",
+        "redirect_uri": callback}
+
+    back = spotify_sandbox.authorize(asked, "user-1")
+
+    assert back.startswith(callback + "?code=")
+    code = back.partition("code=")[2].partition("&")[0]
+    form = {"grant_type": "authorization_code", "code": code, "redirect_uri": callback}
+    assert spotify_sandbox.token(**form).json()["access_token"]
 
 
 def test_no_count_of_the_test_before(db, spotify_sandbox):
@@ -124,7 +137,9 @@ def files_of_the_page() -> dict[str, str]:
 
 def test_the_page_works_in_the_example(run: Run) -> None:
     files = files_of_the_page()
-    assert list(files) == ["pytest.ini", "tests/test_music.py"]
+    assert list(files) == ["pytest.ini", "tests/test_music.py", "tests/test_login.py"]
+    (callbacks,) = re.findall(r"```ini\n(spotify_redirect_uris.*?)```", PAGE, re.DOTALL)
+    files["pytest.ini"] += callbacks
 
     said = run(
         ROOT / "examples/music_site",
@@ -132,7 +147,7 @@ def test_the_page_works_in_the_example(run: Run) -> None:
         SPOTIFY_TEST_REDIS_URL=settings.REDIS_URL,
     )
 
-    assert "9 passed" in said, said
+    assert "11 passed" in said, said
 
 
 def test_without_a_redis_it_says_what_to_write(run: Run) -> None:

@@ -147,7 +147,7 @@ def test_a_nudge_makes_the_token_the_most_urgent_one(connect: Connect) -> None:
     refresh_next()
     assert token_of(nudged).generation == 2
     assert token_of(overdue).generation == 1
-    event = nudged.token_events.first()
+    event = nudged.spotify_auth_events.first()
     assert event
     assert event.cause == Cause.UNAUTHORIZED
     assert token_of(nudged).due_cause == Cause.SCHEDULE
@@ -159,7 +159,9 @@ def test_a_name_that_the_previous_version_left_behind_is_not_believed(connect: C
 
     refresher.refresh_user(user.pk)
 
-    assert list(user.token_events.values_list("cause", "asked_by")[:1]) == [(Cause.SCHEDULE, "")]
+    assert list(user.spotify_auth_events.values_list("cause", "asked_by")[:1]) == [
+        (Cause.SCHEDULE, "")
+    ]
 
 
 def test_the_history_tells_which_page_asked(connect: Connect) -> None:
@@ -170,7 +172,7 @@ def test_the_history_tells_which_page_asked(connect: Connect) -> None:
     make_due(user)
     refresher.refresh_user(user.pk)
 
-    assert list(user.token_events.values_list("cause", "asked_by")[:2]) == [
+    assert list(user.spotify_auth_events.values_list("cause", "asked_by")[:2]) == [
         (Cause.SCHEDULE, ""),
         (Cause.STALE_READ, "accounts:dashboard"),
     ]

@@ -26,6 +26,7 @@ from tests.support.standalone import PASSWORD, Browser, database_of_its_own
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("guide")]
 
 TEXT = (ROOT / "docs/how-to/add-to-a-project.md").read_text()
+ASGI = (ROOT / "docs/how-to/read-in-async-views.md").read_text()
 PORTS = {"8000": str(free_port()), "8090": str(free_port())}
 BLOCKS: list[tuple[str, str]] = re.findall(
     r"```(sh|python)\n(.*?)```",
@@ -36,8 +37,20 @@ FILES = [text for language, text in BLOCKS if language == "python" and text.star
 INSTALL, EXPORT, PREPARE, START, REFRESH, LOOK, REMOVE = (
     text for name, text in BLOCKS if name == "sh"
 )
+ASGI_FILES: list[tuple[str, str]] = re.findall(
+    r"```python\n# (mysite/\S+)\n(.*?)```", ASGI, re.DOTALL
+)
 READY = ("ready on", "Quit the server", "ready.", "beat: Starting")
 """What the processes of START write, in their order, when they are ready."""
+
+
+POOL_OF_ASGI = """
+import mysite.asgi
+from django.db import connection
+
+connection.ensure_connection()
+print(connection.pool.max_size)
+"""
 
 
 class Shell:
@@ -80,7 +93,9 @@ def shell(tmp_path: Path, built: Built, django_db_setup: None) -> Iterator[Shell
     venv.create(tmp_path / "venv")
     (packages,) = (tmp_path / "venv").glob("lib/*/site-packages")
     (packages / "libraries.pth").write_text(sysconfig.get_path("purelib"))
-    shutil.copy(built.wheel, home)
+    dist = tmp_path / "spotify-token-keeper/dist"  # as in a clone in the home directory
+    dist.mkdir(parents=True)
+    shutil.copy(built.wheel, dist)
     with ExitStack() as stack:
         database = stack.enter_context(database_of_its_own("guide"))
         broker = stack.enter_context(redis.Redis.from_url(settings.REDIS_URL))
@@ -111,7 +126,11 @@ def test_the_guide_leads_to_a_refreshed_token(shell: Shell) -> None:
         with (shell.home / text.split("\n", 1)[0].removeprefix("# ")).open("a") as file:
             file.write(f"\n{text}")
     shell.run(EXPORT)
+    for name, text in ASGI_FILES:
+        (shell.home / name).write_text(text)
     assert "no issues" in shell.run(PREPARE)
+    assert "no issues" in shell.run("python manage.py check --settings mysite.asgi_settings")
+    assert shell.run(f"python -c '{POOL_OF_ASGI}'").strip() == "16"
     shell.run(
         f"DJANGO_SUPERUSER_PASSWORD='{PASSWORD}' python manage.py createsuperuser "
         "--no-input --username admin --email admin@example.com"

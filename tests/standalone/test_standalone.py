@@ -12,6 +12,7 @@ import pytest
 import redis
 from django.conf import settings
 
+from dev.process import ROOT
 from tests.support.keys import NEW, in_base64
 from tests.support.processes import LocalProcess, wait_for
 from tests.support.standalone import Browser, Project
@@ -77,6 +78,26 @@ def test_a_user_who_is_not_connected_is_offered_to(project: Project) -> None:
     assert 'action="/spotify/connect/"' in page.text
     assert '<html lang="en">' in page.text
     assert "<header>" in page.text  # the example's frame, by SPOTIFY_BASE_TEMPLATE
+
+
+@with_uuid_keys
+def test_the_template_of_the_guide_offers_to_connect(project: Project) -> None:
+    guide = (ROOT / "docs/how-to/write-a-page.md").read_text()
+    (template,) = re.findall(r"```django\n(.*?)```", guide, re.DOTALL)
+    code = (
+        "from django.contrib.auth import get_user_model\n"
+        "from django.template import RequestContext, Template\n"
+        "from django.test import RequestFactory\n"
+        "request = RequestFactory().get('/page/?of=1')\n"
+        f"request.user = get_user_model().objects.get(pk={project.users['eve']!r})\n"
+        f"print(Template({template!r}).render(RequestContext(request)))"
+    )
+
+    shown = project.manage("shell", "--no-imports", "-c", code)
+
+    assert 'action="/spotify/connect/"' in shown
+    assert 'name="next" value="/page/?of=1"' in shown
+    assert "csrfmiddlewaretoken" in shown
 
 
 def test_a_connected_user_is_kept_fresh_and_seen(project: Project) -> None:

@@ -20,7 +20,7 @@ Routine = Callable[..., None]
 def user(connect: Connect) -> User:
     """A connected user, without a history."""
     user = connect(due=False)
-    user.token_events.all().delete()
+    user.spotify_auth_events.all().delete()
     return user
 
 

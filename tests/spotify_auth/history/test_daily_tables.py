@@ -67,7 +67,7 @@ def test_a_day_is_put_aside_and_lanes_go_on(user: User, routine: Routine, connec
     (aside,) = daily_tables._tables_aside()
     ((yesterday,),) = fetch("SELECT to_char(now() - interval '1 day', 'YYYYMMDD')")
     assert aside == f"{ROUTINE}_{yesterday}"
-    assert {e.generation_after for e in user.token_events.all()} == {2, 3, 4}
+    assert {e.generation_after for e in user.spotify_auth_events.all()} == {2, 3, 4}
     assert fetch(f"SELECT count(*) FROM ONLY {ROUTINE}") == [(2,)]
     assert fetch(f"SELECT reloptions FROM pg_class WHERE oid = '{ROUTINE}'::regclass") == options
     roll_up.roll_up()
@@ -88,7 +88,10 @@ def test_old_days_are_dropped_and_evidence_stays(user: User, routine: Routine) -
     daily_tables.turn()
 
     assert len(daily_tables._tables_aside()) == 1
-    assert sorted(user.token_events.values_list("outcome", flat=True)) == ["connected", "refreshed"]
+    assert sorted(user.spotify_auth_events.values_list("outcome", flat=True)) == [
+        "connected",
+        "refreshed",
+    ]
     assert total() == 2
 
 
@@ -101,7 +104,7 @@ def test_what_was_put_aside_late_is_kept_for_its_time(user: User, routine: Routi
     daily_tables.turn()
     daily_tables.turn()
 
-    assert [e.generation_after for e in user.token_events.all()] == [3, 2]
+    assert [e.generation_after for e in user.spotify_auth_events.all()] == [3, 2]
 
 
 def test_a_clock_that_was_set_back_over_midnight_stops_nothing(
@@ -116,7 +119,7 @@ def test_a_clock_that_was_set_back_over_midnight_stops_nothing(
 
     daily_tables.turn()
 
-    assert [e.generation_after for e in user.token_events.all()] == [4, 3]
+    assert [e.generation_after for e in user.spotify_auth_events.all()] == [4, 3]
     assert fetch(f"SELECT generation_after FROM ONLY {ROUTINE}") == [(4,)]  # until tomorrow
 
 
@@ -131,7 +134,7 @@ def test_the_way_back(user: User, routine: Routine, settings: Settings) -> None:
 
     assert not daily_tables._tables_aside()
     assert folding.fold() == 1
-    assert [e.generation_after for e in user.token_events.all()] == [3]
+    assert [e.generation_after for e in user.spotify_auth_events.all()] == [3]
     HistoryMark.objects.all().delete()
 
 

@@ -119,7 +119,7 @@ def test_no_token_of_the_backup_is_ever_presented(
     assert set(SpotifyToken.objects.values_list("status", "last_error", "appeal_at")) == {
         ("reconnect_required", "backup_restored", None)
     }
-    event = people[0].token_events.first()
+    event = people[0].spotify_auth_events.first()
     assert event
     assert (event.cause, event.asked_by, event.outcome, event.error) == (
         "admin",
@@ -450,7 +450,7 @@ def test_a_grant_of_the_time_before_never_replaces_a_later_login(
     assert refresh_next() is Outcome.REFRESHED
 
     assert attempted(spotify) == before + 1  # Spotify was asked
-    event = user.token_events.first()
+    event = user.spotify_auth_events.first()
     assert event
     assert event.cause == "schedule"
     assert token_of(user).refresh_token != stored
@@ -468,7 +468,7 @@ def test_a_grant_that_is_saved_after_the_restore_is_kept(
     after_restore(moment, "--yes")
 
     assert lanes.run_lane() == 1
-    event = user.token_events.first()
+    event = user.spotify_auth_events.first()
     assert event
     assert event.cause == "rescue"
     assert spotify.stats()["totals"]["reuses_of_dead_token"] == 0

@@ -93,7 +93,7 @@ def test_each_verb_is_done_recorded_and_not_done_again(
     assert tokens(verb, f"pk:{user.pk}", *ORDER)
 
     assert token_of(user).status == after
-    event = user.token_events.first()
+    event = user.spotify_auth_events.first()
     assert event
     assert (event.cause, event.asked_by, event.reason) == ("admin", "anna", "ticket 17")
     _, code = refused(verb, f"pk:{user.pk}", *ORDER)
@@ -271,7 +271,7 @@ def test_old_history_is_deleted_in_batches(
     connect: Connect, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     user = connect()
-    user.token_events.all().delete()  # ids rise with time
+    user.spotify_auth_events.all().delete()  # ids rise with time
     for days in (400, 91, 91, 50, 1, 0):
         TokenEvent.objects.create(
             user=user, at=Now() - timedelta(days=days), cause="login", outcome="connected"
@@ -283,13 +283,13 @@ def test_old_history_is_deleted_in_batches(
     assert refused("prune")[1] == 1
     assert "Done. 3 events" in tokens("prune", "--no-input")
     assert "Done. 1 events" in tokens("prune", "--older-than", "30", "--no-input")
-    assert user.token_events.count() == 2
+    assert user.spotify_auth_events.count() == 2
 
 
 def test_what_is_to_be_deleted_is_counted_once(connect: Connect) -> None:
     """The previous version's routine events are too old as such, and as events."""
     user = connect()
-    user.token_events.all().delete()
+    user.spotify_auth_events.all().delete()
     for days in (500, 60, 1):
         TokenEvent.objects.create(
             user=user, at=Now() - timedelta(days=days), cause="schedule", outcome="refreshed"
@@ -378,7 +378,7 @@ def test_the_exit_codes_of_processes(
     assert json.loads(ended[0][0])["tokens"]["active"] >= 0
     assert "--reason" in ended[1][1]
     assert "Done for 1 of 2." in ended[2][1]
-    assert user.token_events.get(outcome="paused").asked_by
+    assert user.spotify_auth_events.get(outcome="paused").asked_by
 
 
 def test_a_reader_who_leaves_gets_no_traceback(
@@ -409,4 +409,4 @@ def test_a_reader_who_leaves_gets_no_traceback(
 
     assert [process.returncode for process in started] == [READER_LEFT] * 3, ended
     assert not [said for said in ended if "Broken" in said or "Traceback" in said]
-    assert user.token_events.filter(outcome="paused").exists()
+    assert user.spotify_auth_events.filter(outcome="paused").exists()

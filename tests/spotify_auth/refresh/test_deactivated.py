@@ -49,7 +49,7 @@ def test_a_deactivated_users_token_is_not_refreshed(connect: Connect, spotify: S
     assert sleeps(left)
     token = token_of(left)
     assert (token.failures, token.last_error) == (0, "")
-    assert left.token_events.count() == 1  # connected: sleeping is no event
+    assert left.spotify_auth_events.count() == 1  # connected: sleeping is no event
 
 
 def test_not_even_for_an_administrator(connect: Connect, spotify: Sandbox) -> None:

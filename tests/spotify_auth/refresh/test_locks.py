@@ -218,7 +218,7 @@ def test_a_late_result_does_not_overwrite_a_newer_generation(
     token = token_of(user)
     assert token.generation == 2
     assert account_of(spotify, token.access_token) == user.account_id
-    assert [event.outcome for event in user.token_events.all()].count(Outcome.REFRESHED) == 0
+    assert [event.outcome for event in user.spotify_auth_events.all()].count(Outcome.REFRESHED) == 0
 
 
 def log_in_again(user: User, spotify: Sandbox) -> None:

@@ -134,7 +134,9 @@ def test_lanes_in_several_threads_refresh_each_token_once(
     totals = spotify.stats()["totals"]
     assert (totals["refreshes_attempted"], totals["reuses_of_dead_token"]) == (len(users), 0)
     assert all(token_of(user).generation == 2 for user in users)
-    assert all(user.token_events.filter(outcome=Outcome.REFRESHED).count() == 1 for user in users)
+    assert all(
+        user.spotify_auth_events.filter(outcome=Outcome.REFRESHED).count() == 1 for user in users
+    )
     assert account_of(spotify, token_of(users[0]).access_token) == users[0].account_id
 
 
@@ -179,7 +181,7 @@ def test_a_failure_is_written_with_its_event(connect: Connect, spotify: Sandbox)
     assert refresh_next() is Outcome.RETRY
 
     assert (token_of(user).failures, token_of(user).generation) == (1, 1)
-    assert user.token_events.filter(outcome=Outcome.RETRY).count() == 1
+    assert user.spotify_auth_events.filter(outcome=Outcome.RETRY).count() == 1
 
 
 def test_log_in_again_takes_the_place_of_the_row(connect: Connect, spotify: Sandbox) -> None:

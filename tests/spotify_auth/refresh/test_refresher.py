@@ -35,7 +35,7 @@ def _short_deadline(settings: Settings) -> None:
 
 
 def last_event(user: User) -> TokenEvent:
-    event = user.token_events.first()
+    event = user.spotify_auth_events.first()
     assert event
     return event
 
@@ -223,7 +223,7 @@ def test_the_third_refusal_of_a_dead_token_is_final(connect: Connect, spotify: S
 
     assert (token.status, token.last_error) == ("reconnect_required", "invalid_grant")
     assert token.refresh_token  # kept: for an appeal
-    assert [event.outcome for event in user.token_events.all()] == [
+    assert [event.outcome for event in user.spotify_auth_events.all()] == [
         Outcome.RECONNECT_REQUIRED,
         Outcome.SUSPECTED,
         Outcome.SUSPECTED,

@@ -67,14 +67,14 @@ def test_a_believed_suspicion_is_a_verdict_with_its_appeals(
     assert (token.status, token.last_error) == ("reconnect_required", "invalid_grant")
     assert token.appeal_at
     assert timedelta(minutes=59) < token.appeal_at - database_now() <= timedelta(hours=1)
-    event = user.token_events.first()
+    event = user.spotify_auth_events.first()
     assert event
     assert (event.outcome, event.error) == ("reconnect_required", "invalid_grant")
     assert (event.cause, event.asked_by, event.reason) == ("admin", "anna", "ticket 17")
 
     assert act("forgive", user).is_done  # an appeal that is due now
     assert refresh_next() is Outcome.RECONNECT_REQUIRED
-    assert user.token_events.first().cause == "appeal"  # type: ignore[union-attr]
+    assert user.spotify_auth_events.first().cause == "appeal"  # type: ignore[union-attr]
     assert act("require_reconnect", user).is_done  # ends the appeals, and keeps the error
     token = token_of(user)
     assert (token.appeal_at, token.last_error) == (None, "invalid_grant")

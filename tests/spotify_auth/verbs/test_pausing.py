@@ -69,7 +69,7 @@ def test_a_paused_token_is_presented_by_nobody_until_it_is_resumed(
 
     resume(user)
     assert refresh_next() is Outcome.REFRESHED
-    assert [(e.outcome, e.cause, e.asked_by) for e in user.token_events.all()[:3]] == [
+    assert [(e.outcome, e.cause, e.asked_by) for e in user.spotify_auth_events.all()[:3]] == [
         ("refreshed", "admin", "anna"),
         ("resumed", "admin", "anna"),
         ("paused", "admin", "anna"),
@@ -175,7 +175,7 @@ def test_a_saved_grant_outlives_a_long_pause(
         assert client.pttl(key) > saved_grants.KEPT_MILLISECONDS - 60_000
     resume(user)
     assert refresh_next() is Outcome.REFRESHED
-    assert user.token_events.first().cause == Cause.RESCUE  # type: ignore[union-attr]
+    assert user.spotify_auth_events.first().cause == Cause.RESCUE  # type: ignore[union-attr]
     assert account_of(spotify, token_of(user).access_token) == user.account_id
     assert exchanges(spotify) == 1
 

@@ -35,3 +35,13 @@ class Member(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self):
         return self.email
+
+
+class FormerToken(models.Model):
+    """What the project kept before, under the names that one would choose."""
+
+    user = models.OneToOneField(Member, models.CASCADE, related_name="spotify_token")
+    seen_by = models.ForeignKey(Member, models.CASCADE, related_name="token_events")
+
+    def __str__(self):
+        return str(self.user)
