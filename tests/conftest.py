@@ -64,7 +64,7 @@ def pytest_xdist_newgateway(gateway: execnet.Gateway) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start the long tests first, so that no process is left alone with one at the end.
 
-    What may take longer than others has a timeout of its own. The order is random within each part.
+    The order is random within each part.
     """
     for item in items:
         _keep_with_its_group(item)
@@ -90,12 +90,10 @@ def _keep_with_its_group(item: pytest.Item) -> None:
         item._id = type(item._id).parse(with_group)
 
 
-def _place_in_the_queue(item: pytest.Item) -> tuple[int, float]:
+def _place_in_the_queue(item: pytest.Item) -> int:
     # The browser's modules stay whole, so that one of them is the longest piece of all.
     marks = {"browser": 0, "cluster": 1, "slow": 2}
-    part = min((marks[mark.name] for mark in item.iter_markers() if mark.name in marks), default=3)
-    timeout = item.get_closest_marker("timeout")
-    return part, -float(timeout.args[0]) if timeout else 0.0
+    return min((marks[mark.name] for mark in item.iter_markers() if mark.name in marks), default=3)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -217,7 +217,7 @@ class Victims:
         for name, case in CASES.items():
             strike(self._stack, case, self._users[name])
         wait_for(
-            self._all_have_come_to_their_end, what="what the faults come to", seconds=60, every=0.5
+            self._all_have_come_to_their_end, what="what the faults come to", seconds=180, every=0.5
         )
 
     def _all_have_come_to_their_end(self) -> bool:

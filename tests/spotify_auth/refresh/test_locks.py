@@ -321,8 +321,8 @@ def test_a_frozen_lane_loses_its_lock_and_presents_no_dead_token(
     user, freeze = connect(), Freeze()
     settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = 0.4
     with monkeypatch.context() as patch:
-        # So that PostgreSQL ends the lock after a second: two deadlines and this.
-        patch.setattr(schedule, "STATEMENT_SECONDS", 0.2)
+        # So that PostgreSQL ends the lock after two seconds: two deadlines and this.
+        patch.setattr(schedule, "STATEMENT_SECONDS", 1.2)
         frozen(patch, spotify, freeze)
         hanging = elsewhere(refresh_user, user.pk)
         assert freeze.frozen.wait(timeout=10)
