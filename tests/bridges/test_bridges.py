@@ -300,6 +300,7 @@ def test_spotipy_logs_a_new_user_in_and_knows_them_again(project: Project) -> No
     user_id = visitor.music().json()["user"]
     before = column(project, "authorized_at", user_id)
 
+    project.row("UPDATE auth_user SET username = 'renamed' WHERE id = %s", int(user_id))
     again = Visitor(project, "user-20")
     again.by_spotipy_alone()
 
