@@ -24,7 +24,8 @@ def client_for(user: UserOrId, *, requested_by: str = "", **options: Any) -> spo
     """A client that calls the Web API as this user, by `web_api.session_for`.
 
     `options` are those of `spotipy.Spotify`, but for its ways to authorise. A call raises
-    TokenUnavailable or WebApiError, which `spotify_required` answers, and no SpotifyException.
+    TokenUnavailable or WebApiError, which `spotify_required` answers; SpotifyException only for
+    an ID or a URI that spotipy cannot read, before anything is sent.
     """
     session = web_api.session_for(user, requested_by=requested_by)
     client = spotipy.Spotify(requests_session=session, **options)
@@ -37,10 +38,19 @@ class KeeperCacheHandler(CacheHandler):  # type: ignore[misc]  # spotipy has no 
 
     Its login is taken over; it never refreshes. `scope` is the same as SpotifyOAuth's: if a user
     granted less, InsufficientScope is raised, and spotipy does not ask on the terminal.
+    `account_id` is Spotify's, of the account that logs in, if it is known: spotipy does not ask.
     """
 
-    def __init__(self, user: UserOrId, *, scope: str = "", requested_by: str = "") -> None:
+    def __init__(
+        self,
+        user: UserOrId,
+        *,
+        scope: str = "",
+        requested_by: str = "",
+        account_id: str | None = None,
+    ) -> None:
         self._user, self._scope, self._requested_by = user, scope, requested_by
+        self._account_id = account_id
 
     def get_cached_token(self) -> dict[str, Any]:
         """A token that spotipy takes for fresh. Raises TokenUnavailable or InsufficientScope."""
@@ -65,7 +75,11 @@ class KeeperCacheHandler(CacheHandler):  # type: ignore[misc]  # spotipy has no 
 
     @forgets_variables
     def save_token_to_cache(self, token_info: dict[str, Any]) -> None:
-        """Take over what a login was granted. The caller's copy keeps no refresh token."""
+        """Take over what a login was granted. The caller's copy keeps no refresh token.
+
+        Raises what `adopt` does: with an `account_id` AccountTaken if another user has it, and
+        DifferentAccount if this user has connected another.
+        """
         adopt(
             self._user,
             access_token=token_info["access_token"],
@@ -74,5 +88,6 @@ class KeeperCacheHandler(CacheHandler):  # type: ignore[misc]  # spotipy has no 
             scope=token_info.get("scope") or "",
             authorized_at=connections.database_now(),
             cause=Cause.LOGIN,
+            account_id=self._account_id,
         )
         token_info["refresh_token"] = None

@@ -38,6 +38,11 @@ OF_SOCIAL_AUTH = """
 SELECT count(*), bool_or(extra_data::text ~ 'refresh_token|access_token')
 FROM social_auth_usersocialauth WHERE user_id = ANY(%s)
 """
+NEW_USER = """
+INSERT INTO auth_user (username, password, is_superuser, first_name, last_name, email, is_staff,
+                       is_active, date_joined)
+VALUES (%s, '', false, '', '', '', false, true, now()) RETURNING id
+"""
 TOKEN = "SELECT {} FROM spotify_auth_spotifytoken WHERE user_id = %s"
 
 
@@ -62,6 +67,10 @@ class Visitor(Browser):
     def by_spotipy(self, user: str) -> requests.Response:
         """Log in by a password, and then connect by spotipy."""
         self.log_in(user)
+        return self.by_spotipy_alone()
+
+    def by_spotipy_alone(self) -> requests.Response:
+        """Log in by spotipy, or connect if somebody is logged in already."""
         return self._come_back(self.get("/spotipy/login/"))
 
     def log_in(self, user: str) -> None:
@@ -73,14 +82,18 @@ class Visitor(Browser):
         return self.get(f"/music/?by={client}")
 
     def _come_back(self, sent: requests.Response) -> requests.Response:
-        assert sent.status_code == 302, sent.text
-        parameters = dict(parse_qsl(urlsplit(sent.headers["Location"]).query))
-        back = urlsplit(self._project.sandbox.authorize(parameters, self._persona))
-        answer = self.get(f"{back.path}?{back.query}")
+        answer = self.return_from(sent)
         assert answer.status_code == 302, (
             answer.text + self._project.processes["web"].logs()[-3000:]
         )
         return answer
+
+    def return_from(self, sent: requests.Response) -> requests.Response:
+        """What the callback says to a visitor who has agreed at Spotify."""
+        assert sent.status_code == 302, sent.text
+        parameters = dict(parse_qsl(urlsplit(sent.headers["Location"]).query))
+        back = urlsplit(self._project.sandbox.authorize(parameters, self._persona))
+        return self.get(f"{back.path}?{back.query}")
 
 
 LOGINS: dict[str, Callable[[Visitor], requests.Response]] = {
@@ -279,3 +292,86 @@ def test_of_two_accounts_of_social_auth_the_first_stays(project: Project) -> Non
     assert project.row(OF_SOCIAL_AUTH, [int(user_id)]) == (1, False)
     assert column(project, "status", user_id) == "active"
     assert column(project, "account_id", user_id) == project.sandbox.stats("user-11")["account_id"]
+
+
+def test_spotipy_logs_a_new_user_in_and_knows_them_again(project: Project) -> None:
+    visitor = Visitor(project, "user-20")
+    visitor.by_spotipy_alone()
+    user_id = visitor.music().json()["user"]
+    before = column(project, "authorized_at", user_id)
+
+    project.row("UPDATE auth_user SET username = 'renamed' WHERE id = %s", int(user_id))
+    again = Visitor(project, "user-20")
+    again.by_spotipy_alone()
+
+    assert again.music().json()["user"] == user_id
+    assert column(project, "authorized_at", user_id) > before  # type: ignore[operator]
+    assert column(project, "account_id", user_id) == project.sandbox.stats("user-20")["account_id"]
+
+
+def test_spotipy_logs_in_a_user_of_the_time_before(project: Project) -> None:
+    (known,) = project.row(NEW_USER, "user-21")
+    visitor = Visitor(project, "user-21")
+
+    visitor.by_spotipy_alone()
+
+    assert visitor.music().json()["user"] == str(known)
+
+
+def test_spotipy_opens_no_account_that_has_a_password(project: Project) -> None:
+    visitor = Visitor(project, "user-9")  # a name that somebody chose
+
+    refused = visitor.return_from(visitor.get("/spotipy/login/"))
+
+    assert refused.status_code == 403
+    assert visitor.music().status_code == 302  # to the login
+
+
+def test_spotipy_lets_nobody_in_whose_user_is_not_active(project: Project) -> None:
+    (user_id,) = project.row(NEW_USER, "user-22")
+    project.row("UPDATE auth_user SET is_active = false WHERE id = %s", user_id)
+    visitor = Visitor(project, "user-22")
+
+    refused = visitor.return_from(visitor.get("/spotipy/login/"))
+
+    assert refused.status_code == 403
+    assert project.row(TOKEN.format("status"), user_id) is None
+
+
+def test_another_account_by_spotipy_is_refused(
+    project: Project, visitors: dict[str, Visitor]
+) -> None:
+    owner = visitors["user-5"].music().json()["user"]
+    before = column(project, "authorized_at", owner)
+    mallory = Visitor(project, "user-5")
+    mallory.log_in("mallory")
+    changed = Visitor(project, "user-23")
+    changed.log_in("user-5")
+
+    refusals = [each.return_from(each.get("/spotipy/login/")) for each in (mallory, changed)]
+
+    assert [answer.status_code for answer in refusals] == [409, 409]
+    assert "another user has this one" in refusals[0].text
+    assert column(project, "authorized_at", owner) == before
+    assert "Spotify is not connected" in mallory.music().text
+
+
+def test_a_return_by_spotipy_that_nobody_began_is_refused(project: Project) -> None:
+    assert Visitor(project, "user-5").get("/spotipy/callback/?code=x").status_code == 403
+
+
+def test_a_command_calls_for_all_who_are_connected(
+    project: Project, visitors: dict[str, Visitor]
+) -> None:
+    ids = [int(visitor.music().json()["user"]) for visitor in visitors.values()]
+    refused = ids[list(visitors).index("user-6")]
+    project.sandbox.faults(
+        "web_api_error", path="/v1/me/top", status=404, users=["user-6"], times=1
+    )
+
+    done = project.run("-m", "django", "count_top_tracks")
+
+    assert done.returncode == 0, done.stderr
+    told = set(re.findall(r"^user (\d+): \d+$", done.stdout, re.MULTILINE))
+    assert {str(user_id) for user_id in ids} - told == {str(refused)}
+    assert f"user {refused}: NotFound" in done.stderr

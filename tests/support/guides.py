@@ -10,8 +10,8 @@ from dev.process import ROOT
 from tests.support.standalone import Project
 
 _BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_FILE = re.compile(r"# (\w+\.py)\n")
-_OF_THE_PROJECT = {"settings.py", "urls.py", "views.py"}
+_FILE = re.compile(r"# ([\w/]+\.py)\n")
+_OF_THE_PROJECT = re.compile(r"settings\.py|urls\.py|views\.py|management/.+")
 _EVERYBODY = """
 DELETE FROM spotify_auth_spotifytoken; DELETE FROM django_session;
 DELETE FROM socialaccount_socialtoken; DELETE FROM socialaccount_socialaccount;
@@ -33,8 +33,9 @@ def apply_code(guide: str, home: Path, *, package: str) -> None:
     for code in blocks:
         named = _FILE.match(code)
         assert named, code
-        directory = home / package if named[1] in _OF_THE_PROJECT else home
-        with (directory / named[1]).open("a") as file:
+        path = (home / package if _OF_THE_PROJECT.fullmatch(named[1]) else home) / named[1]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
             file.write("\n\n" + code[named.end() :])
 
 

@@ -312,6 +312,13 @@ def test_errors_of_spotipy_are_those_that_pages_answer(user: User, spotify: Sand
         client.current_user()
 
 
+def test_what_spotipy_cannot_read_is_its_own_error(user: User, spotify: Sandbox) -> None:
+    with pytest.raises(spotipy.SpotifyException):
+        spotipy_bridge.client_for(user).track("no id")
+
+    assert spotify.stats()["totals"]["web_api_calls"] == 0
+
+
 def oauth_of(user: User, spotify: Sandbox, *, scope: str) -> SpotifyOAuth:
     oauth = SpotifyOAuth(
         spotify.client_id,

@@ -15,6 +15,7 @@ from django.http import HttpRequest
 from django.test import RequestFactory
 
 from accounts.models import User
+from spotify_auth import connections
 from spotify_auth.contrib import allauth, social_auth
 from spotify_auth.contrib.logins import take_over
 from spotify_auth.contrib.spotipy import KeeperCacheHandler
@@ -177,6 +178,25 @@ def test_the_report_of_a_login_that_fails_has_no_token(
     below = [frame for frame in frames if frame.f_code.co_filename != __file__]
     assert len(below) > 2
     assert not any("AQ-secret" in repr(frame.f_locals) for frame in below)
+
+
+@pytest.mark.parametrize(
+    ("whose", "refusal"),
+    [("user-2", connections.DifferentAccount), ("user-1", connections.AccountTaken)],
+)
+def test_spotipy_is_told_of_a_conflict_of_accounts(
+    connect: Connect, whose: str, refusal: type[Exception]
+) -> None:
+    first = connect("user-1")
+    account_id = "another" if whose == "user-2" else first.account_id
+    user = first if whose == "user-2" else User.objects.create(account_id="b")
+    info = {**RESPONSE, "expires_at": 1_700_000_000}
+
+    with pytest.raises(refusal):
+        KeeperCacheHandler(user, account_id=account_id).save_token_to_cache(info)
+
+    assert SpotifyToken.objects.count() == 1
+    assert token_of(first).access_token != "a"
 
 
 def test_disconnecting_another_backend_erases_nothing(

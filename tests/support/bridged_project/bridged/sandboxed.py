@@ -1,4 +1,4 @@
-"""The three libraries at the sandbox: they have no setting for Spotify's addresses."""
+"""Two libraries at the sandbox: they have no setting for Spotify's addresses."""
 
 import os
 from typing import Any
@@ -18,13 +18,10 @@ class Sandboxed(AppConfig):
     def ready(self) -> None:
         """Change what the classes have."""
         from allauth.socialaccount.providers.spotify.views import SpotifyOAuth2Adapter
-        from spotipy.oauth2 import SpotifyOAuth
 
         SpotifyOAuth2Adapter.access_token_url = f"{SPOTIFY}/api/token"
         SpotifyOAuth2Adapter.authorize_url = f"{SPOTIFY}/authorize"
         SpotifyOAuth2Adapter.profile_url = f"{SPOTIFY}/v1/me"
-        SpotifyOAuth.OAUTH_AUTHORIZE_URL = f"{SPOTIFY}/authorize"
-        SpotifyOAuth.OAUTH_TOKEN_URL = f"{SPOTIFY}/api/token"
 
 
 class Spotify(SpotifyOAuth2):

@@ -22,6 +22,7 @@ INSTALLED_APPS = [
     "allauth.socialaccount.providers.spotify",
     "social_django",
     "spotify_auth",
+    "bridged",  # for its commands
     "bridged.sandboxed.Sandboxed",
 ]
 MIDDLEWARE = [
@@ -87,6 +88,7 @@ SOCIAL_AUTH_SPOTIFY_SCOPE = SCOPES
 
 # spotify_auth
 TOKEN_ENCRYPTION_KEYS = os.environ["TOKEN_ENCRYPTION_KEYS"]
+SPOTIFY_SCOPES = SCOPES
 SPOTIFY_REDIRECT_URI = "http://127.0.0.1:8000/spotify/callback/"
 SPOTIFY_ACCOUNTS_URL = SPOTIFY_API_URL = os.environ["SPOTIFY_URL"]
 # The sandbox's tokens live for eight seconds: three sweeps and two deadlines fit into 20 %.
