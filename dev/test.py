@@ -9,8 +9,9 @@ from dev import chromium
 from dev.process import exit_code, interrupt_on, run_in_front
 from dev.testing import temporary_services
 
-# Three per core, since tests mostly wait; each may start a cluster or a browser.
-PROCESSES = min(3 * (os.cpu_count() or 1), 8)
+# Two per core, since tests mostly wait; each may start a cluster or a browser. With three the
+# clusters starve each other, and nothing is faster.
+PROCESSES = min(2 * (os.cpu_count() or 1), 8)
 
 EVERYTHING = ["-n", str(PROCESSES)]
 FAST = [*EVERYTHING, "-m", "not browser and not cluster and not slow"]
