@@ -25,6 +25,9 @@ MIB = 1024 * 1024
 MEMORY_SLACK_SHARE = 0.05
 """How much more a worker may hold at the end than half-way, beside the config's slack. Its
 start is left out, since caches and threads fill then; a leak would grow on."""
+UNNOTICED = 3
+"""Sessions that were cut, or of a process that was killed, before PostgreSQL has noticed. A thread
+that left its connection behind would leave one at each fault, and soon be beyond."""
 BY_THE_SERVICE = "by the service"
 
 
@@ -67,7 +70,7 @@ class Report:
         # the soak itself.
         lanes_and_watch = cluster.config.lanes_per_worker + 1
         self._most_connections = (
-            cluster.config.workers * lanes_and_watch + cluster.config.readers + 1
+            cluster.config.workers * lanes_and_watch + cluster.config.readers + 1 + UNNOTICED
         )
 
     def goals(self) -> Iterator[Goal]:
@@ -100,7 +103,7 @@ class Report:
         yield Goal(words="memory is flat", met=all(map(self._is_flat, self._memory.values())))
         most = max((count for _, count in self._connections), default=0)
         yield Goal(
-            words=f"never more than {self._most_connections} connections, one per thread",
+            words=f"never more than {self._most_connections} connections, about one per thread",
             met=0 < most <= self._most_connections,
         )
         yield Goal(words="every token is fresh at the end", met=self._settled)

@@ -63,7 +63,7 @@ def recovered(stack: Stack) -> None:
         _forget_in_redis()  # a refusal, or a pause, may have been in flight when the fault ended
         return well
 
-    wait_for(all_are_refreshed, what="everybody to be refreshed", seconds=60)
+    wait_for(all_are_refreshed, what="everybody to be refreshed", seconds=150)
 
 
 def _forget_in_redis() -> None:

@@ -146,6 +146,7 @@ def refresh_once(users: Sequence[User]) -> None:
     wait_for(
         lambda: all(now > before[pk] for pk, now in generations(users).items()),
         what="everybody to be refreshed",
+        seconds=150,
     )
 
 
