@@ -134,15 +134,18 @@ def test_rotations_under_a_running_session_cost_no_call(
 ) -> None:
     spotify.faults("old_access_token_dies")
     rotated_at = 0
+
+    def calls() -> int:
+        return int(spotify.summary()["totals"]["web_api_calls"])
+
     with ThreadPoolExecutor(1) as visitor:
         visit = visitor.submit(site.get, "/async/session/", client)
         while not visit.done():
-            calls = spotify.summary()["totals"]["web_api_calls"]
             # Five at once, and each once more at most: no token is replaced twice under a call.
-            if calls > rotated_at + 10:
+            if calls() > rotated_at + 10:
                 make_due(user)
                 refresh_next()
-                rotated_at = calls
+                rotated_at = calls()
 
     assert visit.result().json() == {"statuses": [200] * 50}
     assert token_of(user).generation > 1

@@ -8,10 +8,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from signal import SIGKILL, SIGTERM, Signals
+from signal import SIGKILL, SIGSTOP, SIGTERM, Signals
 from typing import Any
 from urllib.parse import quote
 
+import psutil
 from django.db import connection
 
 from dev.process import ROOT, die_with_parent
@@ -99,12 +100,17 @@ class LocalProcess:
         return self._log.read_text(errors="replace") if self._said is None else self._said
 
     def kill(self, signal: str | int = SIGKILL) -> None:
-        """Send a signal to the process and all that it started; wait for SIGKILL to work."""
+        """Send a signal to the process and all that it started; SIGKILL and SIGSTOP have worked.
+
+        On a busy machine the other threads of a process go on for a while after SIGSTOP.
+        """
         number = Signals[signal] if isinstance(signal, str) else signal
         if self._process and self._process.poll() is None:
             os.killpg(self._process.pid, number)
             if number == SIGKILL:
                 self._process.wait(timeout=10)
+            elif number == SIGSTOP:
+                wait_for(lambda: _is_stopped(self.pid), what=f"{self.name} to stop", every=0.001)
 
     def restart(self, timeout: float = 20) -> None:
         """Stop the process politely and start it again."""
@@ -131,6 +137,17 @@ class LocalProcess:
         if self._said is None:
             self._said = self.logs()
             self._log.unlink()
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether no thread of a process, or of what it started, runs on."""
+    family = [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    try:
+        threads = [thread for each in family for thread in Path(f"/proc/{each}/task").iterdir()]
+        states = [(thread / "stat").read_text().rpartition(")")[2].split()[0] for thread in threads]
+    except FileNotFoundError:
+        return False  # a thread has ended meanwhile
+    return set(states) == {"T"}
 
 
 _started: list[LocalProcess] = []
