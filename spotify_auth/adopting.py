@@ -75,6 +75,10 @@ def adopt(
     fraction = random.random()  # noqa: S311 (jitter)
     due_by_itself = issued + timedelta(seconds=schedule.refresh_after(lifetime, fraction=fraction))
     names = _scope(scope)
+    if due_at is not None:
+        due = _while_it_lives(_aware("due_at", due_at), expires, now=now)
+    else:
+        due = max(due_by_itself, now) if names else now
     pair = Pair(
         access_token=_token("access_token", access_token),
         refresh_token=_token("refresh_token", refresh_token),
@@ -84,9 +88,7 @@ def adopt(
         supersedes=_LONG_AGO if authorized_at is None else approved - _LEAST,
         refreshed_at=issued,
         expires_at=expires,
-        due_at=(max(due_by_itself, now) if names else now)
-        if due_at is None
-        else _while_it_lives(_aware("due_at", due_at), expires, now=now),
+        due_at=due,
         lifetime=max(0, round(left)),
         cause=cause,
     )

@@ -60,7 +60,7 @@ def _of_other_logins() -> list[tuple[str, set[str]]]:
     found = []
     if apps.is_installed("spotify_auth.contrib.allauth"):
         provider = getattr(django_settings, "SOCIALACCOUNT_PROVIDERS", {}).get("spotify", {})
-        scopes = set(provider.get("SCOPE", ()))
+        scopes = set(provider.get("SCOPE") or ())
         found.append(('SOCIALACCOUNT_PROVIDERS["spotify"]["SCOPE"]', scopes))
     if any("spotify_auth.contrib" in step for step in _pipeline()):
         scopes = set(getattr(django_settings, "SOCIAL_AUTH_SPOTIFY_SCOPE", None) or ())
