@@ -108,8 +108,8 @@ def _recover(cluster: Cluster, user_ids: list[int]) -> None:
     cluster.sandbox.clear()
     if not _redis_answers():
         cluster.redis.start()
+    before = TokenEvent.objects.latest("id").pk  # first: a lane may be faster than this process
     SpotifyToken.objects.update(failures=0, suspected_at=None, last_error="", due_at=ago(1))
-    before = TokenEvent.objects.latest("id").pk
     refreshed = TokenEvent.objects.filter(
         outcome=Outcome.REFRESHED, pk__gt=before, user__in=user_ids
     )
