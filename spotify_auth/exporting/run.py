@@ -59,6 +59,11 @@ class Report:
         if len(self.problems) < NAMED:
             self.problems.append(Problem(user_id=user_id, reason=reason))
 
+    def lines(self) -> list[str]:
+        """The counts in words."""
+        what = "handed over" if self.applied else "would be handed over"
+        return [f"  {self.found:>8}  found", f"  {self.handed_over:>8}  {what}"]
+
     def as_json(self) -> dict[str, Any]:
         """For programs."""
         names = ("applied", "ended", "found", "handed_over", "not_possible", "busy")

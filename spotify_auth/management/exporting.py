@@ -1,12 +1,10 @@
 """`manage.py tokens export`: tokens go back to where they came from, or into a file."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser, OutputWrapper
-from django.core.serializers.json import DjangoJSONEncoder
 
 from spotify_auth.exporting.allauth import AllauthDestination
 from spotify_auth.exporting.csv_file import CsvDestination
@@ -87,21 +85,13 @@ def _destination(options: Mapping[str, Any]) -> Destination:
 
 
 def _conclude(out: OutputWrapper, report: Report, *, as_json: bool) -> None:
-    """Show the report. Raises CommandError if it is not done, or not all of it."""
-    if as_json:
-        out.write(json.dumps(report.as_json(), cls=DjangoJSONEncoder, indent=2))
-    else:
-        what = "handed over" if report.applied else "would be handed over"
-        out.write(f"  {report.found:>8}  found")
-        out.write(f"  {report.handed_over:>8}  {what}")
     busy = f" {report.busy} are being refreshed: run the same command again."
     bad = f"{report.not_possible} cannot be handed over.{busy if report.busy else ''}"
     conclude(
         out,
-        ended=report.ended,
-        applied=report.applied,
+        report,
+        as_json=as_json,
         moved="handed over",
         stopped="What was handed over is",
         incomplete=bad if report.not_possible or report.busy else "",
-        silently=as_json,
     )

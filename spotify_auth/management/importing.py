@@ -1,6 +1,5 @@
 """`manage.py tokens import`: tokens of another library, or of a table, move here."""
 
-import json
 import threading
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser, OutputWrapper
-from django.core.serializers.json import DjangoJSONEncoder
 
 from spotify_auth.importing import canary, spreading
 from spotify_auth.importing.report import Report
@@ -141,21 +139,14 @@ def _choices(options: Mapping[str, Any]) -> Choices:
 
 
 def _conclude(out: OutputWrapper, report: Report, *, as_json: bool) -> None:
-    """Show the report. Raises CommandError if it is not done, or not all of it."""
-    if as_json:
-        out.write(json.dumps(report.as_json(), cls=DjangoJSONEncoder, indent=2))
-    else:
-        for line in report.lines():
-            out.write(line)
     bad = f"{report.bad + report.busy} could not be moved."
     if not report.applied:
         bad = f"{report.bad} could not be moved. Nothing was changed: this was a rehearsal."
     conclude(
         out,
-        ended=report.ended,
-        applied=report.applied,
+        report,
+        as_json=as_json,
         moved="moved",
         stopped="What was moved is moved",
         incomplete="" if report.is_whole else bad,
-        silently=as_json,
     )
