@@ -212,9 +212,7 @@ def _refuse_taken_account(user_id: UserId, account_id: str | None) -> None:
 
 def _refuse_different_account(user_id: UserId, account_id: str | None) -> None:
     """Raise DifferentAccount if that is why a grant was left out, and not that it came late."""
-    open_rows = SpotifyToken.objects.exclude(
-        status__in=[SpotifyToken.Status.DISCONNECTED, SpotifyToken.Status.REVOKED]
-    )
+    open_rows = SpotifyToken.objects.exclude(status__in=SpotifyToken.ERASED)
     known = open_rows.filter(user_id=user_id).values_list("account_id", flat=True).first()
     if account_id and known and known != account_id:
         raise DifferentAccount

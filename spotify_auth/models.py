@@ -1,6 +1,6 @@
 """What is stored: one token per user, its history, when users were seen, logins that were used."""
 
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, cast
 from uuid import UUID
 
 from django.conf import settings
@@ -90,6 +90,9 @@ class SpotifyToken(models.Model):
         """The user disconnected. Both tokens are erased."""
         REVOKED = "revoked", "Revoked"
         """An administrator revoked it. Both tokens are erased."""
+
+    ERASED: ClassVar = (Status.DISCONNECTED, Status.REVOKED)
+    """The states without tokens."""
 
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL,

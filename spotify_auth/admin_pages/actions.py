@@ -145,7 +145,7 @@ ACTIONS: Mapping[str, Action] = {
             "pages show music.",
             does_not=_AT_SPOTIFY,
             verb=verbs.revoke,
-            works_on=lambda token: token.status not in {Status.DISCONNECTED, Status.REVOKED},
+            works_on=lambda token: token.status not in SpotifyToken.ERASED,
             tone="bad",
         ),
     )

@@ -20,7 +20,6 @@ from spotify_auth.secrecy import forgets_variables
 _OTHER_ACCOUNT = "the user has connected another Spotify account here"
 _TAKEN = "another user has connected this Spotify account"
 _LIVING = {SpotifyToken.Status.ACTIVE, SpotifyToken.Status.PAUSED}
-_ERASED = {SpotifyToken.Status.DISCONNECTED, SpotifyToken.Status.REVOKED}
 
 
 class End(StrEnum):
@@ -104,7 +103,7 @@ def _forecast(row: SpotifyToken | None, found: Candidate, *, owner: UserId | Non
     if row is None:
         return Moved(End.MOVED)
     accounts = {row.account_id, found.account_id}
-    if row.status not in _ERASED and None not in accounts and len(accounts) > 1:
+    if row.status not in SpotifyToken.ERASED and None not in accounts and len(accounts) > 1:
         return Moved(End.BAD, _OTHER_ACCOUNT)
     return Moved(End.KEPT if _would_be_kept(row, found) else End.MOVED)
 

@@ -80,12 +80,12 @@ def delete_orphans() -> None:
     stores it. A worker that was frozen may have saved it after the verdict. So does that of a
     paused token, for as long as it is paused.
     """
-    erased = [SpotifyToken.Status.DISCONNECTED, SpotifyToken.Status.REVOKED]
     try:
         for key in redis_client.client().scan_iter(match=f"{_RESCUED}*", count=1000):
             user_id, generation = owner_of(key.decode())
             waiting = SpotifyToken.objects.filter(pk=user_id, generation__lte=generation)
-            status = waiting.exclude(status__in=erased).values_list("status", flat=True).first()
+            kept = waiting.exclude(status__in=SpotifyToken.ERASED)
+            status = kept.values_list("status", flat=True).first()
             if status is None:
                 redis_client.client().delete(key)
             elif status == SpotifyToken.Status.PAUSED:

@@ -77,7 +77,7 @@ def _change_locked(
     )
     if token is None:
         return NO_TOKEN
-    if token.status in {SpotifyToken.Status.DISCONNECTED, SpotifyToken.Status.REVOKED}:
+    if token.status in SpotifyToken.ERASED:
         return ERASED
     decided = decide(token)
     if isinstance(decided, Result):
