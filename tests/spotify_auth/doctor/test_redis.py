@@ -35,6 +35,8 @@ def admin(server: Redis, settings: Settings) -> Iterator[redis.Redis]:
         ):
             client.config_set(name, value)
         yield client
+        # One that writes its first append-only file refuses to stop.
+        client.config_set("appendonly", "no")
 
 
 def test_a_primary_that_keeps_everything(admin: redis.Redis) -> None:
