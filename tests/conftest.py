@@ -3,7 +3,6 @@
 import gc
 import logging
 import time
-from bisect import bisect
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -42,11 +41,6 @@ from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Connect, Elsewhere, grant_of, make_due
 
 LAST_LINES = 60
-# The browser's modules stay whole, so that one of them is the longest piece of all.
-PLACES = {"browser": 0, "cluster": 1, "slow": 2}
-"""The marks of long tests, in their order."""
-MIXED_SHARE = 0.8
-"""Of the quick tests, those that lie between the long ones. The others come last."""
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -72,22 +66,13 @@ def pytest_xdist_newgateway(gateway: execnet.Gateway) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the long tests early, so that no process is left alone with one at the end.
+    """Start the long tests first, so that no process is left alone with one at the end.
 
-    The quick ones lie between them: a long one mostly waits, and a quick one computes. The order
-    is random within each part.
+    The order is random within each part.
     """
     for item in items:
         _keep_with_its_group(item)
-    items.sort(key=_place)
-    first_quick = bisect(items, max(PLACES.values()), key=_place)
-    long, quick = items[:first_quick], items[first_quick:]
-    between = int(MIXED_SHARE * len(quick) / max(len(long), 1))
-    items.clear()
-    for item in long:
-        items += [item, *quick[:between]]
-        del quick[:between]
-    items += quick
+    items.sort(key=_place_in_the_queue)
 
 
 def pytest_collection_finish() -> None:
@@ -109,10 +94,10 @@ def _keep_with_its_group(item: pytest.Item) -> None:
         item._id = type(item._id).parse(with_group)
 
 
-def _place(item: pytest.Item) -> int:
-    return min(
-        (PLACES[mark.name] for mark in item.iter_markers() if mark.name in PLACES), default=3
-    )
+def _place_in_the_queue(item: pytest.Item) -> int:
+    # The browser's modules stay whole, so that one of them is the longest piece of all.
+    marks = {"browser": 0, "cluster": 1, "slow": 2}
+    return min((marks[mark.name] for mark in item.iter_markers() if mark.name in marks), default=3)
 
 
 @pytest.hookimpl(wrapper=True)
