@@ -16,7 +16,7 @@ from spotify_auth import cooldown, housekeeping
 from spotify_auth.figures import counts, roll_up, samples, statuses, summary
 from spotify_auth.figures.tables import EventCount, FreshnessSample
 from spotify_auth.figures.traffic import IN_FLIGHT, MASS_REFUSAL
-from spotify_auth.models import SpotifyToken
+from spotify_auth.models import Chore, SpotifyToken
 from tests.spotify_auth.figures.conftest import Happen
 from tests.support.tokens import Connect, change
 
@@ -30,6 +30,8 @@ def in_redis(no_cooldown: None) -> Iterator[redis.Redis]:
 
 
 def test_an_empty_service(no_cooldown: None) -> None:
+    Chore.objects.all().delete()  # that processes of an earlier test have done
+
     found = summary.look()
 
     assert (found.freshness.connected, found.awake, found.fresh_share) == (0, 0, 1.0)
