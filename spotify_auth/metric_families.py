@@ -211,6 +211,11 @@ def of_traffic(found: Traffic) -> Iterator[Metric]:
         found.pace,
     )
     yield _gauge(
+        "spotify_web_api_pace",
+        "Web API calls a second that all processes allow themselves after a 429; infinite before.",
+        found.web_api_pace,
+    )
+    yield _gauge(
         "spotify_mass_refusal",
         "Whether a refusal of the last minute was not believed: too many others were refused.",
         found.mass_refusal,

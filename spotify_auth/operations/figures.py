@@ -110,6 +110,24 @@ def _pace(look: Looked) -> Figure:
     )
 
 
+def _web_api_pace(look: Looked) -> Figure:
+    """The same of the pages' calls. What they need nobody knows."""
+    traffic = look.summary.traffic
+    if traffic is None:
+        return Figure(
+            code="web-api-pace", label="Web API pace", value=UNKNOWN, note=NO_REDIS, tone="wait"
+        )
+    limited = traffic.web_api_pace != float("inf")
+    return Figure(
+        code="web-api-pace",
+        label="Web API calls a second allowed",
+        value=f"{traffic.web_api_pace:.1f}" if limited else "any",
+        note="learned from a 429; pages that ask for more are told to wait"
+        if limited
+        else "Spotify has shown no limit today",
+    )
+
+
 def work(look: Looked) -> list[Figure]:
     """What the workers do."""
     now, traffic = look.summary.freshness, look.summary.traffic
@@ -155,6 +173,7 @@ def work(look: Looked) -> list[Figure]:
         ),
         lanes,
         _pace(look),
+        _web_api_pace(look),
         Figure(
             code="failing",
             label="back off after a failure",

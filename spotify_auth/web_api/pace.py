@@ -19,6 +19,7 @@ from dataclasses import asdict
 import redis
 
 from spotify_auth import pace_rule, redis_client
+from spotify_auth.figures.traffic import WEB_API_PACE
 from spotify_auth.pace_rule import Carried, Pace
 from spotify_auth.web_api.errors import RateLimited
 
@@ -34,7 +35,7 @@ _KEPT_SECONDS = pace_rule.WINDOW_SECONDS + 5
 _TRIES = 3
 """Another process may learn at the same moment."""
 
-KEYS = ["spotify_auth:web_api:pace", "spotify_auth:web_api:carried"]
+KEYS = [WEB_API_PACE, "spotify_auth:web_api:carried"]
 """The pace with its permits, and the calls of each second, by Redis's clock."""
 
 _CARRY = f"""

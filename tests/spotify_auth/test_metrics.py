@@ -150,6 +150,7 @@ def test_what_it_says(connect: Connect, program: Client, settings: Settings) -> 
     assert found['spotify_cooldown{reason="unavailable"}'] == 1
     assert found['spotify_cooldown{reason="rate_limited"}'] == 0
     assert 0 < found["spotify_cooldown_left_seconds"] <= 60
+    assert found["spotify_refresh_pace"] == found["spotify_web_api_pace"] == float("inf")
     assert found['spotify_token_reads_total{outcome="fresh"}'] == 1
     assert found['spotify_token_reads_total{outcome="stale"}'] == 2
     assert found['spotify_token_reads_total{outcome="paused"}'] == 1

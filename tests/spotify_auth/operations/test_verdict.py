@@ -39,6 +39,7 @@ TRAFFIC = Traffic(
     mass_refusal=False,
     pace=float("inf"),
     pace_is_felt=False,
+    web_api_pace=float("inf"),
     reads={},
 )
 SUMMARY = Summary(
@@ -226,7 +227,7 @@ def test_every_cause_has_its_section_in_the_guide() -> None:
 def test_a_lost_redis_is_unknown_and_not_zero() -> None:
     values = {figure.code: figure.value for figure in figures.work(looked(redis_is_away=True))}
 
-    assert values["lanes"] == "unknown"
+    assert [values[code] for code in ("lanes", "pace", "web-api-pace")] == ["unknown"] * 3
 
 
 def test_a_pace_below_the_need_says_by_how_much() -> None:
@@ -240,6 +241,14 @@ def test_a_pace_below_the_need_says_by_how_much() -> None:
     assert "Spotify allows 8.0 refreshes a second, and 27,000 users need 10.0" in told.headline
     pace = next(figure for figure in figures.work(look) if figure.code == "pace")
     assert (pace.value, pace.tone) == ("8.0", "bad")
+
+
+@pytest.mark.parametrize(("pace", "value"), [(float("inf"), "any"), (2.04, "2.0")])
+def test_the_pace_of_the_pages_stands_beside_that_of_refreshing(pace: float, value: str) -> None:
+    shown = figures.work(looked(traffic={"web_api_pace": pace}))
+
+    at = [figure.code for figure in shown].index("pace")
+    assert (shown[at + 1].code, shown[at + 1].value) == ("web-api-pace", value)
 
 
 @pytest.mark.parametrize("traffic", [{"pace": 8.0}, {"pace": 11.0, "pace_is_felt": True}])

@@ -11,6 +11,7 @@ from pytest_django import Settings
 from accounts.models import User
 from dev.process import free_port
 from spotify_auth import pace_rule, web_api
+from spotify_auth.figures import traffic
 from spotify_auth.web_api import pace, pause
 from tests.support.processes import wait_for
 from tests.support.sandbox_client import SCOPES, Sandbox
@@ -81,6 +82,7 @@ def test_there_is_no_pace_before_a_429(user: User, spotify: Sandbox, settings: S
     assert call(user, ENDPOINTS[0], times=2 * CALLS) == 2 * CALLS
 
     assert rate(settings) is None
+    assert traffic.look().web_api_pace == float("inf")
 
 
 def test_what_the_window_carried_is_the_pace_of_every_process(
@@ -96,7 +98,7 @@ def test_what_the_window_carried_is_the_pace_of_every_process(
     ask_too_much(user)
 
     learned = pace_rule.KEPT_SHARE * CALLS / pace_rule.WINDOW_SECONDS
-    assert rate(settings) == pytest.approx(learned)
+    assert rate(settings) == traffic.look().web_api_pace == pytest.approx(learned)
     assert "web_api_pace_learned" in caplog.text
     spotify.clear()
     pauses_are_over(settings)
