@@ -75,6 +75,15 @@ _BUTTONS: Final = {
             "answers begin another cool-down, and a limit of Spotify's may last longer for it.",
             act=verbs.lift_cooldown,
         ),
+        Button(
+            code="forget",
+            label="Forget the pace",
+            title="Forget the pace of refreshing?",
+            means="Every worker asks Spotify as fast as its lanes can. If the limit is as it was, "
+            "the next 429 pauses all refreshing and teaches the pace again. Press it when a limit "
+            "was raised, or another program with this client ID was stopped.",
+            act=verbs.forget_pace,
+        ),
     )
 }
 
@@ -206,9 +215,12 @@ def _buttons(look: Looked) -> list[Button]:
     """Those that do something at this moment, the one that helps first."""
     traffic = look.summary.traffic
     cooled = traffic is not None and traffic.cooldown not in {"", Reason.RESTORING}
+    paced = traffic is not None and traffic.pace != float("inf")
     codes = ["resume" if look.paused else "pause"]
     if cooled:
         codes.insert(0 if not look.paused else 1, "lift")
+    if paced:
+        codes.append("forget")
     return [_BUTTONS[code] for code in codes]
 
 

@@ -32,7 +32,8 @@ but `Kind.BUSY`.
 
 Permissions, which the callers check: `refresh_spotifytoken`, `revoke_spotifytoken`,
 `pause_spotifytoken` (pause, resume), `judge_spotifytoken` (require_reconnect, believe, forgive)
-and `operate_service` (pause_all, resume_all, lift_cooldown), all of the app `spotify_auth`.
+and `operate_service` (pause_all, resume_all, lift_cooldown, forget_pace), all of the app
+`spotify_auth`.
 """
 
 from spotify_auth.verbs.judging import believe, forgive, require_reconnect

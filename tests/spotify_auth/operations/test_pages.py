@@ -17,6 +17,7 @@ from dev.process import free_port
 from spotify_auth import cooldown, service_pause
 from spotify_auth.cooldown import Reason
 from tests.support.admin import enter_admin
+from tests.support.paces import learned, plant
 from tests.support.servers import speaking
 from tests.support.tokens import Connect, forget
 
@@ -56,7 +57,11 @@ def test_who_may_only_look_has_no_buttons(client: Client) -> None:
     enter(client, "view_spotifytoken")
 
     assert f"{PAGE}pause/" not in client.get(PAGE).text
-    assert client.post(f"{PAGE}pause/", {"reason": "ticket 17"}).status_code == 403
+    plant(2.0)
+    assert f"{PAGE}forget/" not in client.get(PAGE).text
+    for code in ("pause", "forget"):
+        assert client.post(f"{PAGE}{code}/", {"reason": "ticket 17"}).status_code == 403
+    assert learned() == 2.0
     assert service_pause.current() is None
     assert PAGE in client.get("/admin/").text
     assert PAGE in client.get("/admin/spotify_auth/spotifytoken/").text
@@ -107,6 +112,23 @@ def test_a_cool_down_is_lifted_but_not_that_of_a_restoration(
 
     assert cooldown.left() == 0
     assert LogEntry.objects.filter(change_message="Cool-down lifted: corrected").exists()
+
+
+def test_a_pace_that_was_learned_is_forgotten_for_a_reason(client: Client) -> None:
+    user = enter_as_operator(client)
+
+    assert f"{PAGE}forget/" not in client.get(PAGE).text
+    plant(2.0)
+    assert f"{PAGE}forget/" in client.get(PAGE).text
+    assert "Say why" in client.post(f"{PAGE}forget/", {"reason": " "}).text
+    assert learned() == 2.0
+    said = client.post(f"{PAGE}forget/", {"reason": "limit raised"}, follow=True).text
+
+    assert "The pace of 2.0 a second is forgotten" in said
+    assert f"{PAGE}forget/" not in said
+    assert learned() is None
+    entry = LogEntry.objects.get()
+    assert (entry.user, entry.change_message) == (user, "Pace forgotten: limit raised")
 
 
 def test_words_that_are_shown_already_are_not_sent_again(client: Client) -> None:
