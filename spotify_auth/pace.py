@@ -150,6 +150,8 @@ def known(*, refused_after: float | None = None) -> Known:
     values = _pairs(found)
     pace = Pace(**{each.name: _value(each.name, values) for each in fields(Pace)})
     now = milliseconds / 1000
+    if not values:
+        pace = pace_rule.counted_anew(pace, now=now)
     seconds = {int(second): int(count) for second, count in _pairs(counts).items()}
     return Known(
         now=now,
@@ -229,7 +231,7 @@ def forget() -> float | None:
 
     Raises redis.RedisError.
     """
-    before, _ = _change(lambda seen: Pace(looked_at=seen.now))
+    before, _ = _change(lambda seen: Pace(looked_at=seen.now, counted_from=seen.pace.counted_from))
     return before.rate
 
 

@@ -3,13 +3,14 @@
 Unlimited until the first 429. What the last 30 s carried then tells the limit, whatever its kind:
 if a window of 30 s or less is full, its calls are among those of the last 30 s, and a bucket
 that is empty has given out no less than it was refilled with. So a little less than that is the
-pace, and from there it rises while tokens wait: slowly at first, since the limit is near, and
-faster the longer nothing is refused, since the limit must have been raised. After a day
-without a 429 it is forgotten.
+pace, as soon as a whole window is counted. From there it rises while tokens wait: slowly at first,
+since the limit is near, and faster the longer nothing is refused, since the limit must have been
+raised. After a day without a 429 it is forgotten.
 
 All times are in seconds, by one clock; rates are exchanges a second.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Self
@@ -111,8 +112,8 @@ class Pace:
     best: float = 0.0
     """The highest mean of a window, within BEST_SECONDS."""
     best_at: float = 0.0
-    counted_from: float = 0.0
-    """What was begun before that is not all counted: Redis was away, or lost its memory."""
+    counted_from: float = -math.inf
+    """What was begun before that is not all counted: Redis is new, was away, or lost its memory."""
 
 
 def after_refusal(
@@ -129,7 +130,8 @@ def after_refusal(
         return replace(pace, refused_at=now, evidence=0, probes=pace.probes + 1)
     rate, evidence = _learned(pace, now, carried, is_recent=is_recent)
     # Only at first: a pace that was kept to and is refused is not too low.
-    is_burst = pace.rate is None and carried.densest > BURST * carried.rate
+    is_first = pace.rate is None and rate is not None
+    is_burst = is_first and carried.densest > BURST * carried.rate
     is_dear = retry_after > CHEAP_PAUSE_SECONDS
     return replace(
         pace,
@@ -167,6 +169,9 @@ def _learned(
 ) -> tuple[float | None, int]:
     """The new rate, and the exchanges that it was learned from."""
     told = _little_less_than(carried.window)
+    is_whole = now - pace.counted_from >= WINDOW_SECONDS
+    if pace.rate is None and not is_whole:
+        return None, 0
     if pace.rate is None:
         if carried.rate < FAR_BELOW * pace.best:
             return KEPT_SHARE * pace.best, 0
@@ -181,7 +186,6 @@ def _learned(
     kept = 1.0
     if pace.refused_at is None or now - pace.refused_at >= WINDOW_SECONDS:
         kept = AGAIN_SHARE
-    is_whole = now - pace.counted_from >= WINDOW_SECONDS
     if is_whole and told <= kept * pace.rate:
         return told, carried.window
     return kept * pace.rate, 0

@@ -23,6 +23,8 @@ class OwnPace:
         self._shared: float | None = None
         """The rate of all, as Redis last said."""
         self._share = 1.0
+        self._since = time.monotonic()
+        """Exchanges are counted from then on."""
         self._alone: Pace | None = None
         """What this process knows by itself; None while Redis answers."""
         self._learned = False
@@ -106,7 +108,8 @@ class OwnPace:
         if self._alone is None:
             rate = self._shared * self._share if self._shared else None
             refused_at = None if rate is None else now - pace_rule.WINDOW_SECONDS
-            self._alone = Pace(rate=rate, refused_at=refused_at, looked_at=now)
+            alone = Pace(rate=rate, refused_at=refused_at, looked_at=now)
+            self._alone = pace_rule.counted_anew(alone, now=self._since)
         if now >= self._alone.looked_at + pace.LOOK_SECONDS:
             carried = self._carried(now, self._alone)
             self._alone = pace_rule.after_a_while(

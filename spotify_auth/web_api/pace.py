@@ -113,6 +113,8 @@ class _Memory:
         """The pace of this process, while it is by itself."""
         self.at = 0.0
         """When `permits` were filled, by itself."""
+        self.since = time.monotonic()
+        """Calls are counted from then on."""
 
     def count(self, second: int, calls: int) -> None:
         self.untold[second] += calls
@@ -182,7 +184,8 @@ def by_itself() -> None:
     memory = _memory
     with memory.lock:
         if memory.own is None:
-            memory.own, memory.rate, memory.at = Pace(), None, time.monotonic()
+            memory.own = pace_rule.counted_anew(Pace(), now=memory.since)
+            memory.rate, memory.at = None, time.monotonic()
 
 
 def uncount(*, began: float) -> None:
@@ -225,7 +228,7 @@ def _learn(rule: _Rule, *, tries: int) -> Pace | None:
         seconds, microseconds, state, waited, fields = redis_client.run(_READ, keys=KEYS, args=told)
         now = int(seconds) + int(microseconds) / 1e6
         counts = {int(second): int(n) for second, n in zip(fields[::2], fields[1::2], strict=True)}
-        before = _pace_of(state)
+        before = _pace_of(state, now=now)
         carried = Carried.of(counts, now=now, refused_at=before.refused_at)
         pace = rule(before, now, carried, bool(waited))
         rate = "" if pace.rate is None else pace.rate
@@ -253,9 +256,14 @@ def _fill(memory: _Memory, now: float) -> None:
     memory.at = now
 
 
-def _pace_of(state: bytes) -> Pace:
-    """What was stored, or nothing if another version of the service stored it."""
+def _pace_of(state: bytes, *, now: float) -> Pace:
+    """What was stored; nothing if another version of the service stored it, or nobody yet.
+
+    It is not known then what was called before `now`.
+    """
     try:
-        return Pace(**json.loads(state)) if state else Pace()
+        if state:
+            return Pace(**json.loads(state))
     except TypeError:
-        return Pace()
+        pass
+    return pace_rule.counted_anew(Pace(), now=now)

@@ -5,8 +5,10 @@ import time
 import pytest
 from django.db.models.functions import Now
 from pytest_celery import CeleryBrokerCluster, CeleryTestSetup
+from pytest_django import Settings
 
 from spotify_auth.models import SpotifyToken
+from tests.support.paces import count_for_long
 from tests.support.processes import wait_for
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import connect_users
@@ -31,13 +33,17 @@ def test_two_workers_keep_a_limit_together_also_when_redis_has_lost_it(
     celery_setup: CeleryTestSetup,
     celery_broker_cluster: CeleryBrokerCluster,
     fast_sandbox: Sandbox,
+    service_env: dict[str, str],
+    settings: Settings,
 ) -> None:
+    settings.REDIS_URL = service_env["REDIS_URL"]
     connect_users(fast_sandbox, count=USERS)
     fast_sandbox.faults("limit", calls=CALLS, seconds=SECONDS)
 
     def total(name: str) -> int:
         return int(fast_sandbox.summary()["totals"][name])
 
+    count_for_long()
     SpotifyToken.objects.update(due_at=Now())
     # The first part as fast as the lanes can, and then a pause until the window has passed.
     wait_for(lambda: total("refreshes") == CALLS, what="all that the limit lets through")

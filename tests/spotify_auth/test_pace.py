@@ -22,7 +22,7 @@ from spotify_auth.refresh.attempts import Attempts
 from spotify_auth.refresh.own_pace import OwnPace
 from spotify_auth.refresh.process import process
 from tests.support.claims import begin
-from tests.support.paces import learned, plant
+from tests.support.paces import count_for_long, learned, plant
 from tests.support.processes import wait_for
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Connect, Elsewhere, token_of
@@ -42,6 +42,7 @@ def test_unlimited_until_the_first_429_which_teaches_what_was_carried(
     for n in range(21):
         connect(f"user-{n}")
     spotify.faults("limit", calls=20, retry_after="7")
+    count_for_long()
 
     assert lanes.run_lane() == 21
 
@@ -50,6 +51,28 @@ def test_unlimited_until_the_first_429_which_teaches_what_was_carried(
     assert (seen.carried.window, spotify.summary()["totals"]["rate_limited"]) == (20, 1)
     assert 0 < cooldown.left() <= 7
     assert "pace_learned pace=0.66 before=none carried=20" in caplog.text
+
+
+@pytest.mark.parametrize("looks", [False, True])
+def test_a_429_to_the_first_exchanges_that_redis_counts_teaches_nothing_yet(
+    no_cooldown: None, settings: Settings, looks: bool
+) -> None:
+    """Of what went on before, in this window too, a new Redis knows nothing."""
+    lane = Attempts()
+    for _ in range(20):
+        ask(lane)
+    if looks:
+        lane.permit.look()
+
+    assert pace.refused(began=0.0, retry_after=7.0) == 7
+
+    assert learned() is None
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        for moment in ("counted_from", "refused_at"):
+            client.hincrbyfloat(pace.KEYS[0], moment, -pace_rule.WINDOW_SECONDS)
+    ask(lane)
+    pace.refused(began=0.0, retry_after=7.0)
+    assert learned() == pytest.approx(19 / 30 * pace_rule.KEPT_SHARE)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -340,7 +363,14 @@ def test_without_redis_what_is_refused_was_not_carried() -> None:
     own = OwnPace()
     for _ in range(20):
         own.count()
+    own.refused(began=0.0, retry_after=1.0)
+    assert own._alone
+    assert own._alone.rate is None  # the process has just begun to count
 
+    own = OwnPace()
+    own._since -= pace_rule.WINDOW_SECONDS
+    for _ in range(20):
+        own.count()
     own.refused(began=0.0, retry_after=1.0)
 
     assert own._alone
@@ -404,6 +434,7 @@ def test_a_login_goes_at_once_and_the_lanes_leave_room_for_it(
 
 @pytest.mark.django_db
 def test_a_429_to_a_login_teaches_and_pauses_all(spotify: Sandbox, no_cooldown: None) -> None:
+    count_for_long()
     for _ in range(20):
         ask()
     spotify.faults("rate_limited", retry_after="9")

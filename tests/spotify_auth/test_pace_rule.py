@@ -219,6 +219,16 @@ def test_a_window_that_is_not_all_counted_does_not_tell_how_little_the_limit_is(
     assert refused(pace, 1000, carried(300)).rate == pytest.approx(rate)
 
 
+def test_before_a_whole_window_is_counted_a_429_teaches_no_pace() -> None:
+    """A stray one just after the start would leave a thirtieth of what can be asked."""
+    new = pace_rule.counted_anew(Pace(), now=1000.0)
+
+    early = refused(new, 1002, carried(40, densest=40.0), retry_after=30.0)
+    assert (early.rate, early.doubted_to) == (None, 0.0)
+    # Where a limit is, the next 429 finds it out.
+    assert refused(early, 1032, carried(600)).rate == pytest.approx(20 * pace_rule.KEPT_SHARE)
+
+
 @pytest.mark.parametrize("factor", [0.25, 2.0])
 def test_a_limit_that_changes_is_found_again(factor: float) -> None:
     """Soon if it falls; within the hour if it is raised."""

@@ -12,6 +12,7 @@ from accounts.models import User
 from dev.process import free_port
 from spotify_auth import pace_rule, web_api
 from spotify_auth.figures import traffic
+from spotify_auth.pace_rule import Pace
 from spotify_auth.web_api import pace, pause
 from tests.support.processes import wait_for
 from tests.support.sandbox_client import SCOPES, Sandbox
@@ -63,6 +64,13 @@ def call(user: User, path: str, *, times: int) -> int:
     return made
 
 
+@pytest.fixture
+def count_for_long(no_cooldown: None) -> None:
+    """All calls of the last window are known, as they are half a minute after the first."""
+    pace._learn(lambda *_: Pace(), tries=1)
+    pace._memory.since -= pace_rule.WINDOW_SECONDS
+
+
 def calls_made(spotify: Sandbox) -> int:
     count: int = spotify.stats()["totals"]["web_api_calls"]
     return count
@@ -85,6 +93,24 @@ def test_there_is_no_pace_before_a_429(user: User, spotify: Sandbox, settings: S
     assert traffic.look().web_api_pace == float("inf")
 
 
+@pytest.mark.parametrize("is_away", [False, True])
+def test_the_first_calls_that_are_counted_teach_nothing_yet(
+    user: User, spotify: Sandbox, settings: Settings, is_away: bool
+) -> None:
+    """Of what was called before, within this window, nobody knows: not Redis, nor a new process."""
+    url = settings.REDIS_URL
+    if is_away:
+        settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
+    limit(spotify)
+
+    ask_too_much(user)
+
+    settings.REDIS_URL = url
+    assert rate(settings) is None
+    assert pace._memory.rate is None
+
+
+@pytest.mark.usefixtures("count_for_long")
 def test_what_the_window_carried_is_the_pace_of_every_process(
     user: User,
     spotify: Sandbox,
@@ -142,6 +168,7 @@ def test_processes_share_the_permits_and_give_back_what_they_do_not_use(
     assert idle.permits == 0
 
 
+@pytest.mark.usefixtures("count_for_long")
 def test_an_endpoint_with_a_limit_of_its_own_slows_nobody_down(
     user: User, spotify: Sandbox, settings: Settings
 ) -> None:
@@ -153,6 +180,7 @@ def test_an_endpoint_with_a_limit_of_its_own_slows_nobody_down(
     assert call(user, ENDPOINTS[0], times=CALLS) == CALLS
 
 
+@pytest.mark.usefixtures("count_for_long")
 @pytest.mark.parametrize(
     "fault",
     [
@@ -172,6 +200,7 @@ def test_a_429_that_is_no_rate_teaches_no_pace(
     assert rate(settings) is None
 
 
+@pytest.mark.usefixtures("count_for_long")
 def test_a_pace_is_forgotten(user: User, spotify: Sandbox, settings: Settings) -> None:
     limit(spotify)
     ask_too_much(user)
@@ -180,6 +209,7 @@ def test_a_pace_is_forgotten(user: User, spotify: Sandbox, settings: Settings) -
         assert 0 < client.ttl(pace.KEYS[0]) <= pace_rule.FORGOTTEN_SECONDS
 
 
+@pytest.mark.usefixtures("count_for_long")
 def test_without_redis_a_process_paces_itself_and_when_it_is_back_all_agree_again(
     user: User, spotify: Sandbox, settings: Settings
 ) -> None:
@@ -203,6 +233,7 @@ def test_without_redis_a_process_paces_itself_and_when_it_is_back_all_agree_agai
     assert pace._memory.rate is None
 
 
+@pytest.mark.usefixtures("count_for_long")
 def test_the_pace_rises_while_calls_go_without(
     user: User, spotify: Sandbox, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,4 +256,5 @@ def test_the_pace_rises_while_calls_go_without(
 
 
 def test_a_pace_of_another_version_is_none(no_cooldown: None) -> None:
-    assert pace._pace_of(b'{"limit": 7}').rate is None
+    known = pace._pace_of(b'{"limit": 7}', now=1000.0)
+    assert (known.rate, known.counted_from) == (None, 1000.0)
