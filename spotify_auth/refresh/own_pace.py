@@ -22,7 +22,8 @@ class OwnPace:
         self._lock = threading.Lock()
         self._shared: float | None = None
         """The rate of all, as Redis last said."""
-        self._share = 1.0
+        self._share: float | None = None
+        """Of the lanes of all, as Redis last said; None: this process has never heard of them."""
         self._since = time.monotonic()
         """Exchanges are counted from then on."""
         self._alone: Pace | None = None
@@ -39,9 +40,11 @@ class OwnPace:
         """Whether Redis did not answer the last time."""
         return self._alone is not None
 
-    def told(self, rate: float | None, *, share: float) -> None:
-        """Redis says what holds for all, and which share of the lanes is here."""
-        self._shared, self._share = rate, share
+    def told(self, rate: float | None, *, share: float | None) -> None:
+        """Redis says what holds for all, and which share of the lanes is here; None: not now."""
+        self._shared = rate
+        if share is not None:
+            self._share = share
 
     def count(self) -> None:
         """An exchange begins."""
@@ -91,14 +94,17 @@ class OwnPace:
             self._pause_until = max(self._pause_until, now + pause)
 
     def back(self) -> float | None:
-        """Redis answers again; the rate for all that this process learned alone, None if none."""
+        """Redis answers again; the rate for all that this process learned alone, None if none.
+
+        Nor does it know one for all without its share: what it carried alone is too little.
+        """
         if self._alone is None:
             return None
         with self._lock:
             alone, self._alone = self._alone, None
             learned, self._learned = self._learned, False
             self._pause_until = 0.0
-        return alone.rate / self._share if learned and alone and alone.rate else None
+        return alone.rate / self._share if learned and alone.rate and self._share else None
 
     def remembered(self) -> float | None:
         """The rate of all, for a Redis that has lost its memory."""
@@ -106,7 +112,7 @@ class OwnPace:
 
     def _looked(self, now: float) -> Pace:
         if self._alone is None:
-            rate = self._shared * self._share if self._shared else None
+            rate = self._shared * self._share if self._shared and self._share else None
             refused_at = None if rate is None else now - pace_rule.WINDOW_SECONDS
             alone = Pace(rate=rate, refused_at=refused_at, looked_at=now)
             self._alone = pace_rule.counted_anew(alone, now=self._since)

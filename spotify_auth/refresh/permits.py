@@ -41,7 +41,7 @@ class Permit:
     def told(self, paced: bytes, *, goes: bool) -> None:
         """Redis has answered: `paced` is what `pace.PERMIT` says."""
         self._answered()
-        shared, share = None, 1.0
+        shared, share = None, None
         if paced:
             now, self.kept, interval, look, lanes = map(float, paced.split())
             self._look = max(self._look, int(look))

@@ -343,6 +343,39 @@ def test_what_was_learned_without_redis_is_shared_when_it_is_back(
     assert learned() == pytest.approx(8 * pace_rule.AGAIN_SHARE)
 
 
+@pytest.mark.parametrize(
+    ("workers", "share"),
+    [(1, None), (10, 0.1)],
+    ids=["a new worker", "one of ten"],
+)
+def test_before_any_pace_a_worker_teaches_by_its_share_what_it_learned_alone(
+    no_cooldown: None, settings: Settings, workers: int, share: float | None
+) -> None:
+    """What one of ten carried is not the limit of all."""
+    if share:
+        with process.running.one_more():
+            for _ in range(workers):
+                ask(Attempts())
+            with redis.Redis.from_url(settings.REDIS_URL) as client:
+                client.hset(pace.KEYS[0], "look_at", 0)
+            ask()  # it is told of the lanes, since it looks
+            ask()  # and now of nothing, since there is no pace
+    process.own_pace._since -= pace_rule.WINDOW_SECONDS
+    url = lose_redis(settings)
+    attempts = [begin() for _ in range(20)]
+    attempts[0].refused(retry_after=1.0)
+    assert process.own_pace._alone
+    alone = process.own_pace._alone.rate
+    assert alone
+
+    settings.REDIS_URL = url
+    lane = Attempts()
+    ask(lane)
+    lane.permit.look()
+
+    assert learned() == (share and pytest.approx(alone * 12, rel=0.2))
+
+
 def test_without_redis_the_pace_rises_while_lanes_wait() -> None:
     for waits in (False, True):
         own = OwnPace()
