@@ -16,5 +16,5 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     try:
         moment, now = map(parsedate_to_datetime, (value, headers.get("Date", "")))
         return max(0.0, (moment - now).total_seconds())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None

@@ -155,6 +155,7 @@ def test_wrong_credentials_condemn_the_client(
         ("soon", None),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),  # long past
         ("Wed, 99 Oct 2015 07:28:00 GMT", None),  # no date
+        ("Wed, 21 Oct 99999999999999999999 07:28:00 GMT", None),  # no year
     ],
 )
 def test_retry_after_is_read_in_seconds(
