@@ -14,6 +14,7 @@ from django.db import ProgrammingError, connection, transaction
 
 from spotify_auth.conf import settings
 from spotify_auth.database_faults import Fault, fault_of
+from spotify_auth.history.pruning import MOST_DAYS
 from spotify_auth.history.tables import EVENTS, ROUTINE
 
 logger = logging.getLogger(__name__)
@@ -110,7 +111,7 @@ def _tables_aside() -> list[str]:
 def _drop_if_old(cursor: Any, table: str) -> None:
     day = datetime.strptime(table[-8:], "%Y%m%d").replace(tzinfo=UTC)
     # Put aside on the day after: it may have events of that day too.
-    kept = timedelta(days=settings.ROUTINE_EVENT_RETENTION_DAYS + 2)
+    kept = timedelta(days=min(settings.ROUTINE_EVENT_RETENTION_DAYS, MOST_DAYS) + 2)
     cursor.execute("SELECT now() > %s", [day + kept])
     if not cursor.fetchone()[0]:
         return

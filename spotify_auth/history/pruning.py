@@ -17,6 +17,9 @@ from spotify_auth.history.tables import EVENTS, FOLDED, IS_ROUTINE, MAKE_MARK
 
 STEP = 5000
 """Events that one transaction looks at."""
+MOST_DAYS = 36_500
+"""Who writes more than a hundred years means for ever: a moment that lies so far back is an error
+to PostgreSQL and to Python, and house-keeping would come to a stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,4 +130,5 @@ def count_old(*, older_than: int | None = None) -> int:
 
 
 def _days(part: Part, older_than: int | None) -> int:
-    return int(getattr(settings, part.setting)) if older_than is None else older_than
+    days = int(getattr(settings, part.setting)) if older_than is None else older_than
+    return min(days, MOST_DAYS)

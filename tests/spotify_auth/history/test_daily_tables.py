@@ -77,12 +77,17 @@ def test_a_day_is_put_aside_and_lanes_go_on(user: User, routine: Routine, connec
     assert not TokenEvent.objects.exists()
 
 
-def test_old_days_are_dropped_and_evidence_stays(user: User, routine: Routine) -> None:
+def test_old_days_are_dropped_and_evidence_stays(
+    user: User, routine: Routine, settings: Settings
+) -> None:
     TokenEvent.objects.create(user=user, at=Now() - 300 * DAY, cause="login", outcome="connected")
     for days in (10, 8):
         routine(2, days * DAY)
         put_aside(days)
     assert len(daily_tables._tables_aside()) == 2  # not counted yet
+    settings.ROUTINE_EVENT_RETENTION_DAYS = 999_999_999  # for ever
+    daily_tables.turn()
+    settings.ROUTINE_EVENT_RETENTION_DAYS = 7
 
     assert housekeeping.delete_expired()
     daily_tables.turn()

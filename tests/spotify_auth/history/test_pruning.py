@@ -8,6 +8,7 @@ import pytest
 from django.db import connection as database
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
 
 from accounts.models import User
 from spotify_auth import housekeeping
@@ -60,6 +61,16 @@ def test_each_kind_is_kept_for_its_time(user: User) -> None:
         "WHERE at < now() - interval '399 days' ORDER BY id"
     )
     assert left == [(cause.value, outcome.value, ended) for cause, outcome, ended in EVIDENCE]
+
+
+def test_for_ever_is_written_as_any_number(user: User, settings: Settings) -> None:
+    settings.TOKEN_EVENT_RETENTION_DAYS = settings.ROUTINE_EVENT_RETENTION_DAYS = 999_999_999
+    write(user, 3000, *EVIDENCE[0])
+
+    assert housekeeping.delete_expired()
+
+    assert pruning.count_old() == 0
+    assert TokenEvent.objects.count() == 1
 
 
 def test_what_is_not_counted_is_not_deleted(user: User) -> None:
