@@ -60,7 +60,7 @@ local function permit(pace, carried, lanes, now, kept, may_wait, is_probe)
     local go, coming = true, 0
     if not known[3] then
         look = {LOST}
-    elseif tonumber(known[3]) <= now then
+    elseif tonumber(known[3]) <= now or tonumber(known[3]) > now + {LOOK_SECONDS * 2000:.0f} then
         look = 1
         redis.call('HSET', pace, 'look_at', now + {LOOK_SECONDS * 1000:.0f})
     end
@@ -137,7 +137,7 @@ class Known:
     @property
     def waits(self) -> bool:
         """Whether tokens had to wait since the rule last looked."""
-        return self.waited_at > 0 and self.waited_at >= self.pace.looked_at
+        return self.waited_at > 0 and self.pace.looked_at <= self.waited_at <= self.now
 
 
 def known(*, refused_after: float | None = None) -> Known:
@@ -150,6 +150,8 @@ def known(*, refused_after: float | None = None) -> Known:
     values = _pairs(found)
     pace = Pace(**{each.name: _value(each.name, values) for each in fields(Pace)})
     now = milliseconds / 1000
+    # A clock that went back, as after a failover, must not keep anybody waiting.
+    pace = pace_rule.not_ahead(pace, now=now)
     if not values:
         pace = pace_rule.counted_anew(pace, now=now)
     seconds = {int(second): int(count) for second, count in _pairs(counts).items()}

@@ -227,6 +227,20 @@ def agreed(pace: Pace, remembered: float | None, *, now: float) -> Pace:
     return replace(pace, rate=max(remembered, LOWEST), refused_at=refused_at, looked_at=now)
 
 
+def not_ahead(pace: Pace, *, now: float) -> Pace:
+    """The same, for a clock that went back: nothing has happened later than now.
+
+    A 429 would else teach nothing, and nobody would look, until the clock has caught up.
+    """
+    return replace(
+        pace,
+        refused_at=None if pace.refused_at is None else min(pace.refused_at, now),
+        looked_at=min(pace.looked_at, now),
+        best_at=min(pace.best_at, now),
+        counted_from=min(pace.counted_from, now),
+    )
+
+
 def counted_anew(pace: Pace, *, now: float) -> Pace:
     """What holds when exchanges may have gone on that are not counted.
 

@@ -70,7 +70,8 @@ def look() -> Traffic:
         cooldown_left=max(int(left), 0) / 1000,
         mass_refusal=bool(refused),
         pace=1000 / milliseconds if milliseconds else float("inf"),
-        pace_is_felt=int(waited) < _FELT_MILLISECONDS,
+        # Ahead of a clock that went back it tells nothing.
+        pace_is_felt=0 <= int(waited) < _FELT_MILLISECONDS,
         web_api_pace=float(calls) if calls else float("inf"),
         reads={
             outcome.decode(): int(count)

@@ -59,10 +59,11 @@ SHARE = f"""
 local function share(pace, carried, now)
     if #ARGV > 3 then carry(carried, math.floor(now), 4) end
     local known = redis.call('HMGET', pace, 'rate', 'level', 'at', 'looked_at')
-    local is_due = now - (known[4] or 0) >= {LOOK_SECONDS} and 1 or 0
+    local is_due = math.abs(now - (known[4] or 0)) >= {LOOK_SECONDS} and 1 or 0
     local rate = tonumber(known[1] or '')
     if not rate then return {{'', 0, is_due}} end
-    local saved = (known[2] or 0) + ARGV[2] + (now - (known[3] or now)) * rate
+    -- A clock that went back, as after a failover, takes nothing away.
+    local saved = (known[2] or 0) + ARGV[2] + math.max(now - (known[3] or now), 0) * rate
     local level = math.min(saved, math.max(rate, 1))
     local given = math.min(tonumber(ARGV[1]), math.floor(level))
     redis.call('HSET', pace, 'level', tostring(level - given), 'at', string.format('%.3f', now))
@@ -228,7 +229,7 @@ def _learn(rule: _Rule, *, tries: int) -> Pace | None:
         seconds, microseconds, state, waited, fields = redis_client.run(_READ, keys=KEYS, args=told)
         now = int(seconds) + int(microseconds) / 1e6
         counts = {int(second): int(n) for second, n in zip(fields[::2], fields[1::2], strict=True)}
-        before = _pace_of(state, now=now)
+        before = pace_rule.not_ahead(_pace_of(state, now=now), now=now)
         carried = Carried.of(counts, now=now, refused_at=before.refused_at)
         pace = rule(before, now, carried, bool(waited))
         rate = "" if pace.rate is None else pace.rate

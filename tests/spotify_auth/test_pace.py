@@ -13,6 +13,7 @@ from pytest_django import Settings
 from dev.process import free_port
 from spotify_auth import cooldown, login, pace, pace_rule
 from spotify_auth.cooldown import Admission, Reason
+from spotify_auth.figures import traffic
 from spotify_auth.figures.tables import StatusCount
 from spotify_auth.login_failures import LoginFailed
 from spotify_auth.models import SpotifyToken
@@ -167,9 +168,21 @@ def test_a_clock_of_redis_that_went_back_keeps_nobody_waiting(
 ) -> None:
     plant(pace_rule.LOWEST)
     with redis.Redis.from_url(settings.REDIS_URL) as client:
-        client.hset(pace.KEYS[0], "next", (time.time() + 3600) * 1000)
+        ahead = time.time() + 3600
+        client.hset(
+            pace.KEYS[0], mapping={"next": ahead * 1000, "look_at": ahead * 1000, "best_at": ahead}
+        )
+        for moment in ("refused_at", "looked_at", "counted_from", "waited_at"):
+            client.hset(pace.KEYS[0], moment, ahead)
+    lane = Attempts()
 
-    assert ask() is Admission.GO
+    assert ask(lane) is Admission.GO
+
+    lane.permit.look()
+    seen = pace.known()
+    known = [seen.pace.looked_at, seen.pace.refused_at, seen.pace.counted_from, seen.pace.best_at]
+    assert max(moment or 0.0 for moment in known) <= seen.now
+    assert not traffic.look().pace_is_felt
 
 
 def test_who_learns_at_the_same_time_as_another_begins_with_what_that_has_learned(

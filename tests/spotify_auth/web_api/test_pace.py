@@ -168,6 +168,22 @@ def test_processes_share_the_permits_and_give_back_what_they_do_not_use(
     assert idle.permits == 0
 
 
+def test_a_clock_of_redis_that_went_back_takes_no_permits_away(
+    no_cooldown: None, settings: Settings
+) -> None:
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        ahead = client.time()[0] + 3600
+        client.hset(pace.KEYS[0], mapping={"rate": "10", "at": ahead, "looked_at": ahead})
+
+    with suppress(web_api.RateLimited):
+        pause.check("/v1/me")
+
+    assert pace._memory.permits == 0
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        moments = client.hmget(pace.KEYS[0], "at", "looked_at")
+    assert all(float(moment or 0) < ahead - 1800 for moment in moments)
+
+
 @pytest.mark.usefixtures("count_for_long")
 def test_an_endpoint_with_a_limit_of_its_own_slows_nobody_down(
     user: User, spotify: Sandbox, settings: Settings
