@@ -203,6 +203,25 @@ def test_who_learns_at_the_same_time_as_another_begins_with_what_that_has_learne
     assert learned() == 3.0
 
 
+def test_a_pace_is_forgotten_also_while_others_go_on_learning(
+    no_cooldown: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(8.0)
+    known = pace.known
+
+    def known_and_then_another_writes(**when: float) -> pace.Known:
+        seen = known(**when)
+        pace._written(seen, seen.pace)
+        return seen
+
+    monkeypatch.setattr(pace, "known", known_and_then_another_writes)
+
+    assert pace.forget() == 8.0
+
+    monkeypatch.setattr(pace, "known", known)
+    assert learned() is None
+
+
 def test_what_was_carried_long_ago_is_forgotten(no_cooldown: None, settings: Settings) -> None:
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         client.hset(pace.KEYS[1], int(time.time()) - 1000, 5)
