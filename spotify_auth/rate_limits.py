@@ -29,7 +29,9 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local refused, wait, paid = 0, 0, {}
 for place, key in ipairs(KEYS) do
     local interval, most, cost = ARGV[place * 3 - 2], ARGV[place * 3 - 1], ARGV[place * 3]
-    paid[place] = math.max(tonumber(redis.call('GET', key) or 0), now) + interval * cost
+    -- No more is owed than a full limit: beyond it lies only what a clock wrote that went back.
+    local owed = math.min(tonumber(redis.call('GET', key) or 0), now + interval * most)
+    paid[place] = math.max(owed, now) + interval * cost
     local over = paid[place] - now - interval * most
     if over > wait then refused, wait = place, over end
 end

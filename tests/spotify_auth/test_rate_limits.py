@@ -74,6 +74,20 @@ def test_who_goes_on_asking_does_not_wait_longer() -> None:
     assert max(waits) == waits[0] <= 20
 
 
+def test_a_clock_of_redis_that_went_back_refuses_for_no_longer_than_a_full_limit(
+    redis_itself: redis.Redis,
+) -> None:
+    """As after a failover to a host whose clock is behind: nobody could log in until it is not."""
+    take(use())
+    (key,) = redis_itself.keys("spotify_auth:limit:logins:*")
+    redis_itself.set(key, (time.time() + 3600) * 1000, ex=3600)
+
+    with pytest.raises(Limited) as limited:
+        take(use())
+
+    assert limited.value.retry_after <= 20
+
+
 def test_others_are_not_concerned() -> None:
     admitted(10, use("192.0.2.1"))
 
