@@ -53,13 +53,18 @@ PERMIT = f"""
 -- Whether this lane may go, and what it needs to know, blank for nothing: the time, when its next
 -- permit comes (0: none is kept for it), milliseconds between two permits (0: no pace), whether
 -- it is its turn to look (LOST: Redis knows nothing at all), and how many lanes there are.
--- `kept` is the permit that was kept for it.
-local function permit(pace, carried, lanes, now, kept, may_wait, is_probe)
+-- `kept` is the permit that was kept for it. `remembered` is the interval that its process knows,
+-- 0 for none: it holds at once, or all lanes would go before the first of them has looked.
+local function permit(pace, carried, lanes, now, kept, may_wait, is_probe, remembered)
     local known = redis.call('HMGET', pace, 'interval', 'next', 'look_at')
     local interval, free, look = tonumber(known[1] or 0), tonumber(known[2] or 0), 0
     local go, coming = true, 0
     if not known[3] then
         look = {LOST}
+        if remembered > interval then
+            interval = remembered
+            redis.call('HSET', pace, 'interval', interval)
+        end
     elseif tonumber(known[3]) <= now or tonumber(known[3]) > now + {LOOK_SECONDS * 2000:.0f} then
         look = 1
         redis.call('HSET', pace, 'look_at', now + {LOOK_SECONDS * 1000:.0f})
@@ -132,8 +137,6 @@ class Known:
     carried: Carried
     waited_at: float
     """When a lane last had to wait for its permit; 0: never."""
-    is_lost: bool
-    """Redis knows nothing at all: it is new, or has lost its memory."""
     version: str
 
     @property
@@ -154,7 +157,7 @@ def known(*, refused_after: float | None = None) -> Known:
     now = milliseconds / 1000
     # A clock that went back, as after a failover, must not keep anybody waiting.
     pace = pace_rule.not_ahead(pace, now=now)
-    if not values:
+    if "version" not in values:  # nobody has looked yet
         pace = pace_rule.counted_anew(pace, now=now)
     seconds = {int(second): int(count) for second, count in _pairs(counts).items()}
     return Known(
@@ -162,7 +165,6 @@ def known(*, refused_after: float | None = None) -> Known:
         pace=pace,
         carried=Carried.of(seconds, now=now, refused_at=pace.refused_at),
         waited_at=float(values.get("waited_at", 0)),
-        is_lost=not values,
         version=values.get("version", ""),
     )
 

@@ -66,7 +66,7 @@ end
 START = f"""
 {cooldown.ADMIT}
 {pace.PERMIT}
-{LEAVE.format(first_key=9, first_argument=10)}
+{LEAVE.format(first_key=9, first_argument=11)}
 
 {redis_client.NOW}
 redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', now)
@@ -79,7 +79,8 @@ redis.call('ZADD', KEYS[6], now + ARGV[6], ARGV[4])
 local admission = admit(KEYS[3], KEYS[4], KEYS[5], ARGV[4], ARGV[6])
 if admission == 'paused' then return {{admission, '', '', 0, short_pause(KEYS[3])}} end
 local go, paced = permit(
-    KEYS[7], KEYS[8], KEYS[6], now, tonumber(ARGV[7]), ARGV[8] == '1', admission == 'probe'
+    KEYS[7], KEYS[8], KEYS[6], now, tonumber(ARGV[7]), ARGV[8] == '1', admission == 'probe',
+    tonumber(ARGV[9])
 )
 if not go then return {{'wait', '', '', 0, paced}} end
 
@@ -158,6 +159,7 @@ class Attempt:
                     int(exchange * 1000),
                     lane.permit.kept,
                     int(lane.permit.may_wait),
+                    process.own_pace.remembered_interval(),
                     saved_grants.STORED_MILLISECONDS,
                     *lane.stored_grants,
                 ],

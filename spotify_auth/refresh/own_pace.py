@@ -104,11 +104,25 @@ class OwnPace:
             alone, self._alone = self._alone, None
             learned, self._learned = self._learned, False
             self._pause_until = 0.0
-        return alone.rate / self._share if learned and alone.rate and self._share else None
+        return self._of_all(alone) if learned else None
 
+    @property
     def remembered(self) -> float | None:
-        """The rate of all, for a Redis that has lost its memory."""
+        """The rate of all, as Redis last said."""
         return self._shared
+
+    def remembered_interval(self) -> float:
+        """Milliseconds between two exchanges of all, for a Redis that has lost its memory.
+
+        0 if this process knows of no pace.
+        """
+        with self._lock:
+            alone = self._of_all(self._alone) if self._alone and self._learned else None
+        rates = [rate for rate in (self._shared, alone) if rate]
+        return 1000 / max(min(rates), pace_rule.LOWEST) if rates else 0.0
+
+    def _of_all(self, alone: Pace) -> float | None:
+        return alone.rate / self._share if alone.rate and self._share else None
 
     def _looked(self, now: float) -> Pace:
         if self._alone is None:

@@ -88,7 +88,7 @@ class Permit:
             return
         rates = [self._lesson]
         if self._look == pace.LOST:
-            rates.append(process.own_pace.remembered())
+            rates.append(process.own_pace.remembered)
         known = [rate for rate in rates if rate is not None]
         was_away = self._was_away or bool(known)
         self._look, self._lesson, self._was_away = 0, None, False

@@ -451,10 +451,28 @@ def test_a_redis_that_lost_its_memory_is_told_what_workers_know(
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         client.delete(*pace.KEYS)
 
-    ask(lane)
+    # The pace holds before any lane has looked.
+    assert [ask(lane), *(ask() for _ in range(3))] == [Admission.GO, *3 * [Admission.WAIT]]
     lane.permit.look()
 
     assert learned() == pytest.approx(3.0)
+
+
+def test_a_redis_that_lost_its_memory_is_told_at_once_what_a_worker_learned_alone(
+    no_cooldown: None, settings: Settings
+) -> None:
+    plant(8.0)
+    ask()
+    url = lose_redis(settings)
+    begin().refused(retry_after=30)
+    settings.REDIS_URL = url
+    with redis.Redis.from_url(url) as client:
+        client.delete(*pace.KEYS)
+
+        ask()
+
+        interval = float(client.hget(pace.KEYS[0], "interval"))
+    assert interval == pytest.approx(1000 / (8 * pace_rule.AGAIN_SHARE))
 
 
 @pytest.mark.parametrize("is_lost", [False, True], ids=["away", "lost"])

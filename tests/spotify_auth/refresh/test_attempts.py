@@ -41,7 +41,7 @@ def test_a_question_that_is_sent_twice_does_not_doubt_itself() -> None:
     # The connection may be lost after Redis has run the script; it is then sent again.
     def send(mark: str) -> list[object]:
         keys = [MARK, "spotify_auth:rescued:7:1", *cooldown.KEYS, IN_FLIGHT, *pace.KEYS]
-        arguments: list[str | float] = [mark, 60_000, 29_000, "lane", 1, 29_000, 0, 0]
+        arguments: list[str | float] = [mark, 60_000, 29_000, "lane", 1, 29_000, 0, 0, 0]
         answer: list[object] = redis_client.run(attempts.START, keys=keys, args=arguments)
         return answer[:4]
 
