@@ -144,7 +144,8 @@ def check_redirect_uri(
         return [
             Error(
                 "SPOTIFY_REDIRECT_URI cannot work: no route answers its path.",
-                hint='Include "spotify_auth.urls", and name the address of its "callback".',
+                hint='Include "spotify_auth.urls", and name the address of its "callback", with '
+                "FORCE_SCRIPT_NAME before it if that is set.",
                 id="spotify_auth.E007",
             )
         ]

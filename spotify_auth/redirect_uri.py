@@ -6,7 +6,9 @@ https://developer.spotify.com/documentation/web-api/concepts/redirect_uri
 import ipaddress
 from urllib.parse import urlsplit
 
+from django.conf import settings as django_settings
 from django.urls import Resolver404, ResolverMatch, resolve
+from django.utils import translation
 
 
 def redirect_uri(raw: str) -> str:
@@ -27,11 +29,20 @@ def redirect_uri(raw: str) -> str:
 
 
 def view_of(uri: str) -> ResolverMatch | None:
-    """What answers its path here; None if no route does."""
-    try:
-        return resolve(urlsplit(uri).path or "/")
-    except Resolver404:
+    """What answers its path here, in any language of the site; None if no route does."""
+    path = urlsplit(uri).path or "/"
+    # Not `get_script_prefix()`: the thread in which runserver checks does not have it.
+    prefix = (django_settings.FORCE_SCRIPT_NAME or "").rstrip("/")
+    if not path.startswith(f"{prefix}/"):
         return None
+    languages = [code for code, _ in django_settings.LANGUAGES] if django_settings.USE_I18N else []
+    for language in (translation.get_language(), *languages):  # for `i18n_patterns`
+        with translation.override(language):
+            try:
+                return resolve(path.removeprefix(prefix))
+            except Resolver404:
+                continue
+    return None
 
 
 def _is_loopback(host: str) -> bool:
