@@ -15,7 +15,7 @@ from django.db.utils import load_backend
 from django.template import TemplateDoesNotExist
 from django.template.loader import get_template
 
-from spotify_auth import client_address, conf, queues, scope_checks
+from spotify_auth import client_address, conf, project_checks, queues, scope_checks
 from spotify_auth.celery_settings import LANE, SWEEP
 from spotify_auth.conf import settings
 from spotify_auth.encryption import keys_of
@@ -41,6 +41,10 @@ def register_all() -> None:
         check_base_template,
         check_schedule,
         check_routes,
+        project_checks.check_time_zones,
+        project_checks.check_routers,
+        project_checks.check_other_databases,
+        scope_checks.check_setting,
         scope_checks.check_views,
         scope_checks.check_logins,
     ):

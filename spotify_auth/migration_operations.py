@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from django.db import OperationalError, migrations, transaction
+from django.db import OperationalError, migrations, router, transaction
 
 TURNS_SECONDS = (1, 1, 2, 2, 4, 4, 8, 8, 32)
 """How long to wait for the table, each time; the last is longer than any lane holds it."""
@@ -22,7 +22,7 @@ class AddFieldInTurns(migrations.AddField):
     def database_forwards(self, app_label: str, schema_editor: Any, *states: Any) -> None:
         """Try until the table was free. Raises OperationalError if it never was."""
         change = partial(super().database_forwards, app_label, schema_editor, *states)
-        _in_turns(schema_editor, change)
+        _in_turns(app_label, schema_editor, change)
 
 
 class RunSQLInTurns(migrations.RunSQL):
@@ -34,10 +34,12 @@ class RunSQLInTurns(migrations.RunSQL):
     def database_forwards(self, app_label: str, schema_editor: Any, *states: Any) -> None:
         """Try until the tables were free. Raises OperationalError if they never were."""
         change = partial(super().database_forwards, app_label, schema_editor, *states)
-        _in_turns(schema_editor, change)
+        _in_turns(app_label, schema_editor, change)
 
 
-def _in_turns(schema_editor: Any, change: Callable[[], None]) -> None:
+def _in_turns(app_label: str, schema_editor: Any, change: Callable[[], None]) -> None:
+    if not router.allow_migrate(schema_editor.connection.alias, app_label):
+        return  # it may be no PostgreSQL either
     for turn, seconds in enumerate(TURNS_SECONDS, start=1):
         try:
             with transaction.atomic(using=schema_editor.connection.alias):

@@ -8,14 +8,31 @@ from typing import Any
 
 from django.apps import AppConfig, apps
 from django.conf import settings as django_settings
-from django.core.checks import CheckMessage, Warning
+from django.core.checks import CheckMessage, Error, Warning
 from django.urls import URLResolver, get_resolver
 
 from spotify_auth.conf import settings
 
 
+def check_setting(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """E012: SPOTIFY_SCOPES is one text, as spotipy takes it: each letter would be a scope."""
+    asked: object = settings.SPOTIFY_SCOPES
+    is_list = isinstance(asked, list | tuple | set | frozenset)
+    if is_list and all(isinstance(scope, str) and scope.split() == [scope] for scope in asked):
+        return []
+    return [
+        Error(
+            "SPOTIFY_SCOPES is no list of scopes: Spotify would refuse every login.",
+            hint='Set it to a list of names without spaces: ["user-top-read", …].',
+            id="spotify_auth.E012",
+        )
+    ]
+
+
 def check_views(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """W006: a view wants scopes that nobody is asked for."""
+    if check_setting(app_configs):
+        return []
     asked = set(settings.SPOTIFY_SCOPES)
     return [
         Warning(
@@ -31,6 +48,8 @@ def check_views(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
 
 def check_logins(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """W007: another library's login asks for other scopes than the button to reconnect."""
+    if check_setting(app_configs):
+        return []
     asked = set(settings.SPOTIFY_SCOPES)
     return [
         Warning(

@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 from celery.schedules import crontab, schedule
 from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Tags, run_checks
-from django.db import connection
+from django.db import connection, connections, router
 from kombu import Queue
 from pytest_django import Settings
 
@@ -56,7 +57,10 @@ def test_the_settings_of_the_tests_are_in_order() -> None:
         ("TOKEN_ENCRYPTION_KEYS", [KEY, KEY], ["E003"]),
         ("TOKEN_ENCRYPTION_KEYS", "not base64!", ["E003"]),
         ("SPOTIFY_BASE_TEMPLATE", "no_such.html", ["E008"]),
+        ("USE_TZ", False, ["E009"]),
         ("TRUSTED_PROXIES", ["0.0.0.0/0"], ["E010"]),
+        ("SPOTIFY_SCOPES", "user-top-read user-read-email", ["E012"]),  # as spotipy takes it
+        ("SPOTIFY_SCOPES", ["user-top-read user-read-email"], ["E012"]),
         ("TOKEN_ENCRYPTION_KEYS", [KEY, b"o" * 32], []),
         ("TOKEN_ENCRYPTION_KEYS", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", []),
     ],
@@ -102,6 +106,32 @@ def test_a_database_that_cannot_hold_the_tokens_is_found(
 
     assert ids() == found
     assert all(error.hint for error in errors())
+
+
+class Replicas:
+    """Reads come from a replica, as in Django's own example of a router."""
+
+    def db_for_read(self, model: object, **hints: object) -> str:
+        return "other"
+
+    def db_for_write(self, model: object, **hints: object) -> str:
+        return "default"
+
+
+def test_a_project_with_several_databases_is_told_to_keep_the_tokens_in_the_first(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = {**DATABASE, "ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    monkeypatch.setitem(connections.settings, "other", other)
+    assert ids() == ["W008"]
+
+    settings.DATABASE_ROUTERS = [Replicas()]
+    assert ids() == ["E011", "W008"]
+    assert all(error.hint and "spotify_auth.routers" in error.hint for error in errors())
+
+    settings.DATABASE_ROUTERS = ["spotify_auth.routers.DefaultDatabase", Replicas()]
+    assert errors() == []
+    assert router.db_for_read(get_user_model()) == "other"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,39 @@
+"""A project with several databases keeps this app's tables in the first."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.conf import settings as django_settings
+from django.core.management import call_command
+from django.db import connections
+from pytest_django import DjangoDbBlocker, Settings
+
+
+class OnlySpotify:
+    """`accounts` is for PostgreSQL too; here it is another project's app."""
+
+    def allow_migrate(self, db: str, app_label: str, **hints: object) -> bool | None:
+        return False if app_label == "accounts" else None
+
+
+@pytest.fixture
+def other_database(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, django_db_blocker: DjangoDbBlocker
+) -> Iterator[str]:
+    """An SQLite, which knows nothing of PostgreSQL's statements."""
+    other = {**django_settings.DATABASES["default"], "ENGINE": "django.db.backends.sqlite3"}
+    other |= {"NAME": ":memory:", "OPTIONS": {}}
+    settings.DATABASE_ROUTERS = ["spotify_auth.routers.DefaultDatabase", OnlySpotify()]
+    monkeypatch.setitem(connections.settings, "other", other)
+    with django_db_blocker.unblock():
+        yield "other"
+    connections["other"].close()
+    del connections["other"]
+
+
+def test_migrations_pass_over_another_database(other_database: str) -> None:
+    for target in ("0031", "zero"):
+        call_command("migrate", "spotify_auth", target, database=other_database, verbosity=0)
+
+        tables = connections[other_database].introspection.table_names()
+        assert not [name for name in tables if name.startswith("spotify_auth")]
