@@ -31,7 +31,7 @@ __all__ = (
 if TYPE_CHECKING:
     UserId: TypeAlias = int  # what this repository's own user model has, as django-stubs knows
 else:
-    UserId = int | UUID
+    UserId = int | str | UUID
     """A user's primary key, whatever the project's user model has."""
 
 TokenColumn = Literal["access_token", "refresh_token"]

@@ -296,7 +296,7 @@ def names_of(user_id: UserId, generation: int) -> tuple[str, str]:
 def marked() -> Iterator[tuple[str, int]]:
     """The user and the generation of every mark. Raises redis.RedisError."""
     for key in redis_client.client().scan_iter(match=f"{_MARK}*", count=1000):
-        user_id, generation = key.decode().removeprefix(_MARK).split(":")
+        user_id, generation = key.decode().removeprefix(_MARK).rsplit(":", 1)
         yield user_id, int(generation)
 
 

@@ -123,9 +123,9 @@ def forget(names: Sequence[str]) -> None:
 def owner_of(name: str) -> tuple[Any, int]:
     """The user and the generation that a saved grant's name has.
 
-    The user's key stays text: it may be a number or a UUID.
+    The user's key stays text: it may be a number, a UUID or a text, with colons even.
     """
-    user_id, generation = name.removeprefix(_RESCUED).split(":")
+    user_id, generation = name.removeprefix(_RESCUED).rsplit(":", 1)
     return user_id, int(generation)
 
 

@@ -1,6 +1,8 @@
 """The read side: what a reader gets, and what a nudge does."""
 
 from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
 import pytest
 from celery import Celery
@@ -14,8 +16,9 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 from accounts.models import User
 from spotify_auth import connections, tokens
 from spotify_auth.models import Cause, SpotifyToken
-from spotify_auth.refresh import refresher
+from spotify_auth.refresh import refresher, saved_grants
 from tests.support.asynchronous import run_async
+from tests.support.celery_apps import another_app
 from tests.support.lanes import refresh_next
 from tests.support.processes import wait_for
 from tests.support.sandbox_client import Sandbox
@@ -299,6 +302,25 @@ def test_a_lost_broker_costs_a_message_and_no_more(
     tokens._wake_a_worker(user.pk)
     assert caplog.text.count("nudge_not_sent") == 1  # said once while it lasts
     assert refresh_next() is not None  # the next sweep finds the row
+
+
+def test_a_nudge_sends_nothing_where_tasks_are_eager(
+    connect: Connect, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    user = connect(due=False)
+
+    with another_app(task_always_eager=True), django_capture_on_commit_callbacks() as callbacks:
+        assert tokens.nudge(user.pk, generation=1, cause=Cause.UNAUTHORIZED)
+
+    assert callbacks == []
+
+
+@pytest.mark.parametrize("key", [7, "ma:ya", UUID(int=7)])
+def test_a_key_may_be_a_number_a_text_or_a_uuid(key: Any) -> None:
+    name = saved_grants.name_of(key, 3)
+
+    assert tokens.primary_key_of(key) == key
+    assert saved_grants.owner_of(name) == (str(key), 3)
 
 
 def test_a_stale_token_that_no_key_opens_asks_for_a_reconnect(connect: Connect) -> None:
