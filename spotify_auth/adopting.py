@@ -40,6 +40,7 @@ def adopt(
     cause: Cause = Cause.ADOPTED,
     account_id: str | None = None,
     due_at: datetime | None = None,
+    from_disconnected: bool = False,
 ) -> bool:
     """Keep these tokens of a user fresh from now on. False if what is stored here stays.
 
@@ -51,6 +52,7 @@ def adopt(
     by it. `account_id` is Spotify's `account_id` of the user (not `id`), if it is known. `due_at`
     is from when on the tokens are to be refreshed: by default when a login's would be, so for an
     expired access token at once; an import of many spreads them. All times have a time zone.
+    `from_disconnected` is as for `connections.connect`.
 
     What is stored here stays if the user approved it later, or at the same moment, or if it is
     not known when the new tokens were approved. So does the erasing of tokens by the user or an
@@ -93,7 +95,9 @@ def adopt(
         cause=cause,
     )
     user_id = primary_key_of(user)
-    generation = connections.store(user_id, pair, account_id=account_id or None)
+    generation = connections.store(
+        user_id, pair, account_id=account_id or None, from_disconnected=from_disconnected
+    )
     if generation is None:
         logger.info("not_adopted user_id=%s", user_id)
         return False

@@ -115,13 +115,19 @@ def database_now() -> datetime:
 
 
 def connect(
-    *, user_id: UserId, grant: Grant, issued_at: datetime, account_id: str | None = None
+    *,
+    user_id: UserId,
+    grant: Grant,
+    issued_at: datetime,
+    account_id: str | None = None,
+    from_disconnected: bool = False,
 ) -> bool:
     """Store what a login was granted: the first pair, or one in place of an older one.
 
     `issued_at` is `database_now()` from before the exchange. `account_id` is the Spotify
-    account, if it is known. False if a newer login whose token is active, or the erasing of the
-    tokens, came first.
+    account, if it is known. With `from_disconnected` it may be that of another user who has
+    disconnected it: not where users log in by their account, since it is how that user comes back.
+    False if a newer login whose token is active, or the erasing of the tokens, came first.
 
     Raises DifferentAccount or AccountTaken, django.db.OperationalError when a lane holds the
     row for longer than an exchange can take, ValueError when the grant has no refresh token.
@@ -141,7 +147,7 @@ def connect(
         + timedelta(seconds=schedule.refresh_after(grant.expires_in, fraction=fraction)),
         lifetime=grant.expires_in,
     )
-    generation = store(user_id, pair, account_id=account_id)
+    generation = store(user_id, pair, account_id=account_id, from_disconnected=from_disconnected)
     if generation is None:
         logger.info("late_login user_id=%s", user_id)
         return False
@@ -149,7 +155,10 @@ def connect(
     return True
 
 
-def store(user_id: UserId, pair: Pair, *, account_id: str | None) -> int | None:
+@transaction.atomic
+def store(
+    user_id: UserId, pair: Pair, *, account_id: str | None, from_disconnected: bool = False
+) -> int | None:
     """Store a pair with its event and its notice; the new generation, or None if it came late.
 
     Raises what `connect` does, but for ValueError.
@@ -162,6 +171,8 @@ def store(user_id: UserId, pair: Pair, *, account_id: str | None) -> int | None:
         "access_token": SpotifyToken.seal("access_token", pair.access_token, user_id=user_id),
         "refresh_token": SpotifyToken.seal("refresh_token", pair.refresh_token, user_id=user_id),
     }
+    if account_id and from_disconnected:
+        _release(account_id, to=user_id)
     _refuse_taken_account(user_id, account_id)
     try:
         return _store(user_id, pair, parameters)
@@ -201,6 +212,15 @@ def _store(user_id: UserId, pair: Pair, parameters: Mapping[str, Any]) -> int | 
         lifetime_granted=pair.lifetime,
     )
     return generation
+
+
+def _release(account_id: str, *, to: UserId) -> None:
+    """Take an account from another user who has disconnected it, and not from an exported row."""
+    bound_lock_wait()
+    others = SpotifyToken.objects.filter(account_id=account_id).exclude(user_id=to)
+    disconnected = SpotifyToken.Status.DISCONNECTED
+    if others.filter(status=disconnected, closed_at__isnull=False).update(account_id=None):
+        logger.info("account_released to_user_id=%s", to)
 
 
 def _refuse_taken_account(user_id: UserId, account_id: str | None) -> None:

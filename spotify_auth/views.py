@@ -149,12 +149,20 @@ def come_back(
 
 def connect_user(request: HttpRequest, completed: Completed) -> HttpResponse:
     """The connect door: store the grant for the user who is logged in, who began the attempt."""
-    store(request, completed, user_id=request.user.pk)
+    store(request, completed, user_id=request.user.pk, from_disconnected=True)
     return redirect(completed.next_url or connection_url())
 
 
-def store(request: HttpRequest, completed: Completed, *, user_id: UserId | None) -> bool:
+def store(
+    request: HttpRequest,
+    completed: Completed,
+    *,
+    user_id: UserId | None,
+    from_disconnected: bool = False,
+) -> bool:
     """Store a completed login's grant for a user; False if it came too late, which is told.
+
+    `from_disconnected` is as for `connections.connect`.
 
     Raises LoginFailed: DIFFERENT_ACCOUNT, LINKED_TO_ANOTHER, LOGGED_OUT_MEANWHILE or BUSY. Any
     other fault of the database is raised as it is.
@@ -167,6 +175,7 @@ def store(request: HttpRequest, completed: Completed, *, user_id: UserId | None)
             grant=completed.grant,
             issued_at=completed.issued_at,
             account_id=completed.account_id,
+            from_disconnected=from_disconnected,
         )
     except connections.DifferentAccount:
         raise LoginFailed(Reason.DIFFERENT_ACCOUNT) from None

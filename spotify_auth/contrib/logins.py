@@ -65,6 +65,7 @@ def take_over(
             authorized_at=connections.database_now(),
             cause=Cause.LOGIN,
             account_id=account_id,
+            from_disconnected=True,  # by whom an account logs in, the library's own tables say
         )
     except connections.AccountConflict as conflict:
         reason, words = _WORDS[type(conflict)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from threading import Event
 
 import pytest
@@ -279,6 +280,34 @@ def test_an_account_of_another_user_is_refused() -> None:
         connect_account(bob, "acc")
 
     assert not SpotifyToken.objects.filter(pk=bob.pk).exists()
+
+
+@pytest.mark.parametrize("closed", ["active", "revoked", "exported", "disconnected"])
+def test_only_the_account_of_a_user_who_has_disconnected_it_may_be_another_users(
+    closed: str,
+) -> None:
+    ada, bob = User.objects.create(username="ada"), User.objects.create(username="bob")
+    connect_account(ada, "acc")
+    if closed == "revoked":
+        connections.revoke(user_id=ada.pk)
+    elif closed != "active":
+        connections.disconnect(user_id=ada.pk)
+    if closed == "exported":
+        SpotifyToken.objects.update(closed_at=None)
+    now = connections.database_now()
+    connect = partial(
+        connections.connect, user_id=bob.pk, grant=GRANT, issued_at=now, account_id="acc"
+    )
+
+    with pytest.raises(connections.AccountTaken):
+        connect()
+    if closed == "disconnected":
+        assert connect(from_disconnected=True)
+    else:
+        with pytest.raises(connections.AccountTaken):
+            connect(from_disconnected=True)
+
+    assert token_of(ada).account_id == (None if closed == "disconnected" else "acc")
 
 
 @pytest.mark.django_db(transaction=True)

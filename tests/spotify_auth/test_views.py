@@ -163,6 +163,25 @@ def test_an_account_of_another_user_is_refused(
     assert SpotifyToken.objects.get().user == user
 
 
+def test_an_account_that_was_disconnected_is_free_unless_users_log_in_by_it(
+    browser: Client, spotify: Sandbox, user: User, site: str
+) -> None:
+    connect(browser, spotify)
+    connections.disconnect(user_id=user.pk)
+    other = User.objects.create_user("bob", password="x")
+    browser.force_login(other)
+
+    answer = connect(browser, spotify)
+
+    account_id = spotify.stats("user-1")["account_id"]
+    if site == "config.urls":
+        assert_refused(answer, "belongs to another user")
+        assert token_of(user).account_id == account_id
+    else:
+        assert answer.status_code == 302
+        assert (token_of(user).account_id, token_of(other).account_id) == (None, account_id)
+
+
 def test_a_login_is_no_way_to_connect(
     browser: Client, spotify: Sandbox, user: User, site: str
 ) -> None:
