@@ -7,9 +7,17 @@ request a login at PostgreSQL (docs/how-to/read-in-async-views.md). Workers and 
 """
 
 from config.settings import *  # noqa: F403
-from config.settings import ASGI_POOL_SIZE, DATABASES
+from config.settings import (
+    ASGI_POOL_SIZE,
+    DATABASES,
+    MOST_DATABASE_CONNECTIONS,
+    WEB_PROCESSES,
+    WEB_THREADS,
+)
 
 ASGI_APPLICATION = "config.asgi.application"
+
+MOST_DATABASE_CONNECTIONS += WEB_PROCESSES * (ASGI_POOL_SIZE - WEB_THREADS)
 
 _default = DATABASES["default"]
 DATABASES = {

@@ -136,9 +136,10 @@ DASHBOARD_KEPT_SECONDS = env.integer("DASHBOARD_KEPT_SECONDS", minimum=0)
 
 # The most connections to PostgreSQL that this deployment opens, for `check --database default`:
 # one for each thread, one for each worker's own looks, and five for people and migrations.
+WEB_PROCESSES = env.integer("WEB_SERVERS", 1) * env.integer("WEB_CONCURRENCY", 2)
 MOST_DATABASE_CONNECTIONS = (
     env.integer("WORKER_PROCESSES", 1) * (env.integer("WORKER_CONCURRENCY", 64) + 1)
-    + env.integer("WEB_SERVERS", 1) * env.integer("WEB_CONCURRENCY", 2) * WEB_THREADS
+    + WEB_PROCESSES * WEB_THREADS
     + 5
 )
 

@@ -483,3 +483,18 @@ def test_the_deploy_check_knows_a_proxy_whose_visitors_are_one(
     ended = start(command, **REQUIRED, TRUST_X_FORWARDED_PROTO="true", TRUSTED_PROXIES=proxies)
 
     assert ("spotify_auth.W012" in ended.stderr) is warned
+
+
+def test_the_pool_of_asgi_counts_among_the_connections(start: Start) -> None:
+    show = "from django.conf import settings; print(settings.MOST_DATABASE_CONNECTIONS)"
+    sizes = {"WEB_SERVERS": "3", "WEB_CONCURRENCY": "2", "WEB_THREADS": "8", "ASGI_POOL_SIZE": "20"}
+
+    wsgi, asgi = (
+        int(start([sys.executable, "-c", show], **REQUIRED, **sizes, **module).stdout)
+        for module in (
+            {"DJANGO_SETTINGS_MODULE": "config.settings"},
+            {"DJANGO_SETTINGS_MODULE": "config.asgi_settings"},
+        )
+    )
+
+    assert asgi - wsgi == 3 * 2 * (20 - 8)
