@@ -41,7 +41,10 @@ def register_all() -> None:
         check_base_template,
         check_schedule,
         check_routes,
+        project_checks.check_numbers,
+        project_checks.check_addresses,
         project_checks.check_time_zones,
+        project_checks.check_session_cookie,
         project_checks.check_routers,
         project_checks.check_other_databases,
         scope_checks.check_setting,
@@ -61,6 +64,8 @@ def check_slack(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
     The product refuses such an environment when it reads its settings; this check is for
     projects that set the values in Python.
     """
+    if project_checks.check_numbers(app_configs):
+        return []  # E013 says so
     problems = slack_problems(
         lifetime=settings.ACCESS_TOKEN_LIFETIME_SECONDS,
         sweep=settings.REFRESH_SWEEP_SECONDS,
@@ -186,7 +191,9 @@ def check_asgi(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[C
         Warning(
             "ASGI_APPLICATION is set, and the default database keeps its connections without a "
             "pool: each request has a thread of its own, which leaves its connection behind.",
-            hint='Set OPTIONS["pool"], and CONN_MAX_AGE to 0 (docs/how-to/read-in-async-views.md).',
+            hint="In the settings of the processes that serve ASGI, set CONN_MAX_AGE to 0 and "
+            'OPTIONS["pool"] to {"max_size": 16}, with psycopg[pool] installed. Settings that '
+            "workers share should have no ASGI_APPLICATION.",
             id="spotify_auth.W030",
         )
     ]
@@ -215,7 +222,7 @@ def check_schedule(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
     schedule = current_app.conf.beat_schedule or {}
     sweeps = [entry for entry in schedule.values() if entry.get("task") == SWEEP]
     if sweeps:
-        return _too_few(sweeps)
+        return [] if project_checks.check_numbers(app_configs) else _too_few(sweeps)
     return [
         Warning(
             f"Celery's beat_schedule has no {SWEEP}: tokens are refreshed later than is safe.",
@@ -297,7 +304,7 @@ def check_transport(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
         warnings.append(
             Warning(
                 "REDIS_URL leads over a network without TLS: its password is sent in the clear.",
-                hint="Use rediss:// (docs/how-to/operate.md), or a host on a private network.",
+                hint="Use rediss://, or a host on a private network.",
                 id="spotify_auth.W010",
             )
         )
@@ -340,14 +347,16 @@ def check_connections(
     """
     if DEFAULT_DB_ALIAS not in (databases or ()) or check_database(app_configs):
         return []
+    if project_checks.check_numbers(app_configs):
+        return []  # E013 says so
     most, allowed = settings.MOST_DATABASE_CONNECTIONS, connections_allowed()
     if most <= allowed:
         return []
     return [
         Warning(
             f"Up to {most} connections are opened, and PostgreSQL takes {allowed}.",
-            hint="Lower WORKER_CONCURRENCY, raise max_connections, or put a pooler before "
-            "PostgreSQL (docs/how-to/scale.md).",
+            hint="Run workers with fewer threads (--concurrency, or WORKER_CONCURRENCY), raise "
+            "PostgreSQL's max_connections, or put a pooler before it.",
             id="spotify_auth.W001",
         )
     ]
@@ -375,7 +384,7 @@ def check_stored_keys(
             f"No key opens {count.values} values of {count.place}: they are encrypted with key "
             f"{count.key}, which TOKEN_ENCRYPTION_KEYS lacks.",
             hint="Put the key back into TOKEN_ENCRYPTION_KEYS, behind the first, and run "
-            "`manage.py tokens rotate-keys` (docs/how-to/add-a-key.md).",
+            "`manage.py tokens rotate-keys`.",
             id="spotify_auth.W002",
         )
         for count in counts

@@ -7,6 +7,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, cast, overload
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.apps import apps
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import SynchronousOnlyOperation
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import add_never_cache_headers
@@ -94,7 +95,15 @@ def _sync_guarded(view: View[P], *, scopes: frozenset[str]) -> View[P]:
     @functools.wraps(view)
     def wrapper(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         try:
-            return _stopped(request, scopes) or view(request, *args, **kwargs)
+            try:
+                stopped = _stopped(request, scopes)
+            except SynchronousOnlyOperation:
+                raise SynchronousOnlyOperation(
+                    "@spotify_required cannot see that what it decorates is async, as by "
+                    "method_decorator: decorate the view as a whole, "
+                    "`spotify_required(Player.as_view())`."
+                ) from None
+            return stopped or view(request, *args, **kwargs)
         except (TokenUnavailable, WebApiError) as error:
             return _answer(request, problem_of(error))
 

@@ -13,6 +13,7 @@ from django.shortcuts import render
 from django.template import Context, Template
 from django.test import Client, RequestFactory
 from django.urls import path
+from django.utils.decorators import method_decorator
 from django.views import View
 from pytest_django import Settings
 
@@ -62,6 +63,11 @@ async def async_view(request: HttpRequest) -> HttpResponse:
 class ClassBased(View):
     async def get(self, request: HttpRequest) -> HttpResponse:
         return HttpResponse(TEMPLATE.render(Context({"request": request})))
+
+
+@method_decorator(spotify_required, name="dispatch")
+class ByMethod(ClassBased):
+    """Decorated as Django's own documentation decorates sync views."""
 
 
 @spotify_required
@@ -165,6 +171,19 @@ def test_an_async_view_answers_as_a_sync_one(
     assert by_async.status_code == sync.status_code
     assert _comparable(by_async) == _comparable(sync)
     assert by_async.headers.keys() == sync.headers.keys()
+
+
+def test_an_async_view_that_is_decorated_by_its_method_says_what_to_do(
+    rf: RequestFactory, user: User
+) -> None:
+    request = rf.get("/")
+    request.user = user
+
+    async def ask() -> None:
+        await ByMethod.as_view()(request)  # type: ignore[misc]  # it is async, and looks sync
+
+    with pytest.raises(SynchronousOnlyOperation, match="decorate the view as a whole"):
+        run_async(ask)
 
 
 def test_strangers_are_sent_to_log_in(client: Client, db: None) -> None:

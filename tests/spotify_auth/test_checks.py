@@ -1,5 +1,6 @@
 """The system checks: each wrong setting has one error with an id and a hint."""
 
+import inspect
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from django.db import connection, connections, router
 from kombu import Queue
 from pytest_django import Settings
 
+from spotify_auth import checks, project_checks, scope_checks
 from spotify_auth.celery_settings import LANE, SWEEP, TASK_ROUTES, beat_schedule
 from spotify_auth.conf import REQUIRED
 from spotify_auth.encryption import Cipher
@@ -58,6 +60,15 @@ def test_the_settings_of_the_tests_are_in_order() -> None:
         ("TOKEN_ENCRYPTION_KEYS", "not base64!", ["E003"]),
         ("SPOTIFY_BASE_TEMPLATE", "no_such.html", ["E008"]),
         ("USE_TZ", False, ["E009"]),
+        ("REFRESH_SWEEP_SECONDS", "10", ["E013"]),  # as the environment has it
+        ("REFRESH_LANES", 0, ["E013"]),
+        ("RATE_LIMIT_LOGINS", 0, []),  # none
+        ("RATE_LIMIT_LOGINS", -1, ["E013"]),
+        ("REFRESH_DORMANT_AFTER", True, ["E013"]),
+        ("SPOTIFY_API_URL", "https://api.spotify.com/v1", ["E014"]),  # as spotipy has it
+        ("SPOTIFY_ACCOUNTS_URL", "http://127.0.0.1:8090/", ["E014"]),
+        ("SPOTIFY_ACCOUNTS_URL", "accounts.spotify.com", ["E014"]),
+        ("SESSION_COOKIE_SAMESITE", "Strict", ["W009"]),
         ("TRUSTED_PROXIES", ["0.0.0.0/0"], ["E010"]),
         ("SPOTIFY_SCOPES", "user-top-read user-read-email", ["E012"]),  # as spotipy takes it
         ("SPOTIFY_SCOPES", ["user-top-read user-read-email"], ["E012"]),
@@ -250,3 +261,9 @@ def test_asgi_wants_a_pool(
         monkeypatch.setitem(django_settings.DATABASES["default"], name, value)
 
     assert ids() == found
+
+
+def test_no_hint_names_a_page_that_the_package_does_not_have() -> None:
+    modules = (checks, project_checks, scope_checks)
+
+    assert not [module for module in modules if "docs/" in inspect.getsource(module)]
