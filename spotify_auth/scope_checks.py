@@ -16,7 +16,7 @@ from spotify_auth.conf import settings
 
 def check_setting(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """E012: SPOTIFY_SCOPES is one text, as spotipy takes it: each letter would be a scope."""
-    asked: object = settings.SPOTIFY_SCOPES
+    asked: Any = settings.SPOTIFY_SCOPES
     is_list = isinstance(asked, list | tuple | set | frozenset)
     if is_list and all(isinstance(scope, str) and scope.split() == [scope] for scope in asked):
         return []

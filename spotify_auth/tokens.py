@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Thread
 from typing import TypeAlias
+from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from celery import current_app
@@ -137,8 +138,7 @@ class TokenStale(TokenUnavailable):
 
 def primary_key_of(user: UserOrId) -> UserId:
     """A user's primary key. Raises NotConnected for a visitor who is not logged in."""
-    # Keys are whatever the project's users have: numbers, UUIDs, or texts.
-    user_id: UserId | None = getattr(user, "pk", user)
+    user_id: UserId | None = user if isinstance(user, int | str | UUID) else user.pk
     if user_id is None:
         raise NotConnected("nobody is logged in")
     return user_id

@@ -67,7 +67,9 @@ def test_an_address_may_be_of_any_language_of_the_site(
     settings.USE_I18N = True
     patterns = i18n_patterns(path("spotify/", include("spotify_auth.urls")))
     settings.ROOT_URLCONF = type("urls", (), {"urlpatterns": patterns})
-    monkeypatch.setattr(translation, "_trans", type(translation._trans)())  # it has read USE_I18N
+    monkeypatch.setattr(
+        translation, "_trans", type(vars(translation)["_trans"])()
+    )  # it has read USE_I18N
     settings.LANGUAGES = [("en", "English"), ("de", "German")]
 
     for language in ("en", "de"):
