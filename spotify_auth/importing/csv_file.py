@@ -123,7 +123,10 @@ def _columns(lines: BinaryIO) -> list[str]:
         columns = []
     # What else the first line has may be a token: it is not shown.
     if not set(REQUIRED) <= set(columns):
-        raise Refused(f"The first line must name the columns {', '.join(REQUIRED)}.")
+        raise Refused(
+            f"The first line must name the columns {', '.join(REQUIRED)}, as they are written "
+            "here, in UTF-8 and with commas between them."
+        )
     if len(set(columns)) < len(columns) or not set(columns) <= set(COLUMNS):
         raise Refused(
             "The first line names a column twice, or one that is not known. Known are "

@@ -111,6 +111,8 @@ def test_lines_of_a_csv_file(spotify: Sandbox, lanes: None, tmp_path: Path) -> N
     [
         (b"", "The first line must name"),
         (b"user,access_token\n", "The first line must name"),
+        (b"user;access_token;refresh_token\n", "with commas"),  # as a spreadsheet may write it
+        ("user,access_token,refresh_token\n".encode("utf-16"), "in UTF-8"),
         (f"{REFRESH},{SECRET}\n".encode(), "The first line must name"),
         (b"user,user,access_token,refresh_token\n", "a column twice"),
         (b"user,access_token,refresh_token,password\n", "not known"),
