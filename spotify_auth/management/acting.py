@@ -13,6 +13,7 @@ from spotify_auth.management import people
 from spotify_auth.management.people import People
 from spotify_auth.management.subcommands import Progress, confirmed, gentle_end
 from spotify_auth.verbs import Kind, Operator, Result
+from spotify_auth.verbs.operator import reason_of
 
 PARTLY = 3
 """The exit code when some of it is done, or when the same once more may help."""
@@ -52,15 +53,17 @@ class VerbCommand:
             return
         chosen = People(options)
         total = chosen.count()
-        if not total:
+        if total > 1:
+            confirm(options, f"{self.name}: {total} users.")
+            self._act_on_all(out, chosen, total, operator=operator, reason=reason)
+            return
+        # Looked up once: a filter may match somebody else by the time that the answer is typed.
+        only = next(iter(chosen), None)
+        if only is None:
             out.write("No token matches: there is nothing to do.")
             return
-        whom = people.name_of(next(iter(chosen))) if total == 1 else f"{total} users"
-        confirm(options, f"{self.name}: {whom}.")
-        if total == 1:
-            conclude(out, self._verb(next(iter(chosen)), operator=operator, reason=reason))
-            return
-        self._act_on_all(out, chosen, total, operator=operator, reason=reason)
+        confirm(options, f"{self.name}: {people.name_of(only)}.")
+        conclude(out, self._verb(only, operator=operator, reason=reason))
 
     def _act_on_all(
         self, out: OutputWrapper, chosen: People, total: int, *, operator: Operator, reason: str
@@ -150,9 +153,10 @@ def order_of(options: Mapping[str, Any]) -> tuple[Operator, str]:
         operator = Operator.named(options["by"] if options["by"] is not None else _system_name())
     except ValueError:
         raise CommandError("--by is blank: say who you are.", returncode=2) from None
-    if not options["reason"].strip():
-        raise CommandError("--reason is blank: the history keeps it.", returncode=2)
-    return operator, options["reason"]
+    try:
+        return operator, reason_of(options["reason"])
+    except ValueError:
+        raise CommandError("--reason is blank: the history keeps it.", returncode=2) from None
 
 
 def _system_name() -> str:

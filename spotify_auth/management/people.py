@@ -9,7 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db.models import QuerySet
 
 from spotify_auth.models import SpotifyToken, UserId
-from spotify_auth.text import one_line
+from spotify_auth.text import one_line, storable
 
 AT_ONCE = 500
 """Tokens that match a filter are looked up in this many at a time."""
@@ -24,6 +24,7 @@ def find(text: str) -> UserId:
 
     Raises CommandError if there is none, or more than one.
     """
+    text = storable(text)  # a terminal of another encoding sends bytes that are no text here
     key = _as_key(text.removeprefix("pk:"))
     if text.startswith("pk:"):
         found = _named("pk", key) if key is not None else set()
@@ -60,9 +61,11 @@ def _named(field: str, value: Any) -> set[UserId]:
 
 def _as_key(text: str) -> Any:
     try:
-        return get_user_model()._meta.pk.to_python(text)
+        key = get_user_model()._meta.pk.to_python(text)
     except (ValidationError, ValueError, OverflowError):
         return None
+    # Python also takes 1_000 for a thousand: a misspelt name must not be somebody's number.
+    return None if isinstance(key, int) and str(key) != text else key
 
 
 def _has_email() -> bool:
@@ -89,7 +92,8 @@ class People:
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         """Raises CommandError for a user who is not there, and for none or both of the two."""
-        wanted = {name: options[name] for name in ("status", "last_error") if options[name]}
+        given = {name: options[name] for name in ("status", "last_error")}
+        wanted = {name: storable(text) for name, text in given.items() if text}
         if bool(options["users"]) == bool(wanted):
             raise CommandError(
                 "Name users, or a filter (--status, --last-error), and not both.", returncode=2

@@ -108,5 +108,11 @@ def readable_failures() -> Iterator[None]:
 
 
 def confirmed(question: str) -> bool:
-    """Whether the operator at the terminal types yes."""
-    return sys.stdin.isatty() and input(f"{question} Type yes to go on: ").strip() == "yes"
+    """Whether the operator at the terminal types yes. Ctrl-C and Ctrl-D are a no."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        return False
+    try:
+        return input(f"{question} Type yes to go on: ").strip() == "yes"
+    except (EOFError, KeyboardInterrupt):
+        print()  # what follows begins a line of its own
+        return False

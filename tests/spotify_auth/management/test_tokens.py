@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import pty
 import subprocess
 import sys
 from datetime import timedelta
@@ -113,8 +114,11 @@ def test_an_unknown_and_an_ambiguous_name_are_refused(connect: Connect) -> None:
     user = connect(due=False)
     other = User.objects.create(username=str(user.pk))
 
-    said, code = refused("pause", "nobody", *ORDER)
-    assert ("No user is 'nobody'" in said, code) == (True, 1)
+    # The last two: a letter of another encoding, and what Python takes for the number.
+    for name in ("nobody", "pk:", "\udcff", f"0_{user.pk}"):
+        said, code = refused("pause", name, *ORDER)
+        assert (said.startswith("No user is "), code) == (True, 1)
+    assert "nothing to do" in tokens("pause", "--last-error", "\udcff", *ORDER)
     said, _ = refused("pause", str(user.pk), *ORDER)
     assert f"Write pk:{user.pk} or pk:{other.pk}." in said
     assert token_of(user).status == "active"
@@ -150,6 +154,7 @@ def test_a_filter_takes_all_that_match_and_says_with_whom_it_was_not_done(
         (("pause", "pk:1", "--status", "active", *ORDER), "and not both"),
         (("pause", "--all", "pk:1", *ORDER), "neither users nor a filter"),
         (("pause", "--all", "--reason", " ", "--no-input"), "--reason is blank"),
+        (("pause", "--all", "--reason", "\x07\u200b", "--no-input"), "--reason is blank"),
         (("pause", "--all", "--reason", "r", "--by", " "), "--by is blank"),
         (("history", "pk:1", "--limit", "0"), "--limit must be"),
         (("prune", "--older-than", "0"), "a day or more"),
@@ -178,6 +183,47 @@ def test_nothing_is_changed_without_a_yes(connect: Connect) -> None:
 
     assert token_of(user).status == "active"
     assert not service_pause.current()
+
+
+def test_who_is_named_in_the_question_and_nobody_else(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named, later = connect("user-1", due=False), connect("user-2", due=False)
+    asked = []
+
+    def answer(question: str) -> bool:
+        asked.append(question)
+        for user, error in ((named, ""), (later, "http_503")):  # while the operator thinks
+            SpotifyToken.objects.filter(pk=user.pk).update(last_error=error)
+        return True
+
+    monkeypatch.setattr(acting, "confirmed", answer)
+    SpotifyToken.objects.filter(pk=named.pk).update(last_error="http_503")
+
+    tokens("revoke", "--last-error", "http_503", "--reason", "r")
+
+    assert asked == [f"revoke: user {named.pk}."]
+    assert [token_of(user).status for user in (named, later)] == ["revoked", "active"]
+
+
+def test_a_question_that_is_not_answered_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, ours = pty.openpty()
+    with os.fdopen(terminal, "wb", buffering=0) as operator, os.fdopen(ours) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        operator.write(b"\x04")  # Ctrl-D
+        said, code = refused("pause", "--all", "--reason", "r")
+        assert ("Nothing was changed" in said, code) == (True, 1)
+        operator.write(b"yes\n")
+        tokens("pause", "--all", "--reason", "r")
+        assert service_pause.current()
+
+        def interrupted(_question: str) -> str:
+            raise KeyboardInterrupt  # Ctrl-C
+
+        monkeypatch.setattr("builtins.input", interrupted)
+        assert refused("resume", "--all", "--reason", "r") == (said, 1)
+    monkeypatch.setattr(sys, "stdin", None)  # as after <&-
+    assert refused("resume", "--all", "--reason", "r") == (said, 1)
 
 
 def test_a_busy_row_may_be_tried_again(connect: Connect, settings: Settings) -> None:
