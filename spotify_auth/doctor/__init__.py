@@ -4,7 +4,8 @@ findings       what a check finds: ok, a warning or a problem, and what to do
 examination    which checks there are; each is bounded in time, and none stops another
 project        settings, Django's system checks, the redirect URI, how the site is deployed
 database       PostgreSQL: version, primary or standby, connections, pooler, clock, migrations
-redis_server   Redis: version, primary or replica, what it throws away, what it keeps
+rights         what the role of PostgreSQL may do with the tables
+redis_server   Redis: version, primary or replica, what it throws away, what it keeps, our rights
 background     queues, workers and beats, sweeps, pauses, fresh tokens
 stored_keys    stored values and the keys that open them
 spotify        client credentials and Spotify's clock

@@ -49,18 +49,19 @@ def _queues_of_tasks() -> dict[str, list[str]]:
     return dict(found)
 
 
-def _workers() -> list[Seen]:
-    """Those at work; none if PostgreSQL is away, of which another check tells."""
+def _workers() -> list[Seen] | None:
+    """Those at work; None if PostgreSQL does not say, of which another check tells."""
     with suppress(Error):
         return [
             each for each in presence.seen() if each.kind == Presence.Kind.WORKER and each.is_there
         ]
-    return []
+    return None
 
 
-def _about(queue: str, workers: list[Seen], *, start: str) -> Finding:
+def _about(queue: str, workers: list[Seen] | None, *, start: str) -> Finding:
     before = queues.waiting(queue)
-    if queue == queues.of_task(LANE) and not any(each.lanes_allowed for each in workers):
+    nobody = workers is not None and not any(each.lanes_allowed for each in workers)
+    if queue == queues.of_task(LANE) and nobody:
         return problem(f"No worker reads the queue {queue}, in which {before} wait.", start)
     if not before or _one_is_taken(queue, before):
         return ok(f"Tasks that wait in the queue {queue}: {before}.")
@@ -153,6 +154,11 @@ def look_at_pause() -> Iterator[Finding]:
             f"Spotify allows {found.traffic.pace:.1f} refreshes a second, and {found.awake} users "
             f"need {found.need:.1f}.",
             "See docs/how-to/runbooks/rate-limited.md.",
+        )
+    elif found.traffic is None:
+        yield warning(
+            "Whether a cool-down pauses all refreshing is not known: Redis does not answer.",
+            "The line redis says more.",
         )
     elif not ordered and not reason:
         yield ok("Nothing pauses.")

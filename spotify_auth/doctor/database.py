@@ -9,6 +9,7 @@ from django.db import connection
 from spotify_auth import health
 from spotify_auth.checks import connections_allowed
 from spotify_auth.conf import settings
+from spotify_auth.doctor import rights
 from spotify_auth.doctor.findings import Finding, ok, problem, warning
 from spotify_auth.maintenance import functions
 
@@ -16,8 +17,8 @@ CLOCKS_MAY_DIFFER = 2.0
 """Seconds between PostgreSQL's clock and this host's."""
 
 _SERVER = """
-SELECT current_setting('server_version'), current_setting('server_version_num')::int,
-       pg_is_in_recovery(), current_setting('transaction_read_only')::bool, pg_backend_pid(),
+SELECT current_setting('server_version'), pg_is_in_recovery(),
+       current_setting('transaction_read_only')::bool, pg_backend_pid(),
        (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')
 """
 
@@ -26,7 +27,6 @@ class _Server(NamedTuple):
     """What PostgreSQL says of itself."""
 
     version: str
-    version_number: int
     is_standby: bool
     is_read_only: bool
     backend: int
@@ -34,7 +34,7 @@ class _Server(NamedTuple):
 
 
 def look_at_postgresql() -> Iterator[Finding]:
-    """Version, primary or standby, connections, a pooler before it, its clock."""
+    """Version, primary or standby, connections, a pooler before it, its clock, our rights."""
     if connection.vendor != "postgresql":
         yield problem(
             f"The default database is {connection.display_name}.",
@@ -55,14 +55,11 @@ def look_at_postgresql() -> Iterator[Finding]:
     pooled = cast(Any, connection.connection).info.backend_pid != server.backend
     yield _pooler() if pooled else _connections(server)
     yield _clock()
+    yield from rights.look()
 
 
 def _version(server: _Server) -> Finding:
-    minimum = cast("tuple[int, ...]", connection.features.minimum_database_version)[0]
-    if server.version_number < minimum * 10_000:
-        return problem(
-            f"PostgreSQL {server.version} is too old.", f"Upgrade it to {minimum} or later."
-        )
+    # One that is too old takes no connection of Django's: `examination` has words for that.
     place = connection.settings_dict
     where = f"{place['HOST'] or 'a local socket'}:{place['PORT'] or '5432'}"
     return ok(f"PostgreSQL {server.version} answers at {where}, database {place['NAME']}.")

@@ -8,8 +8,9 @@ import threading
 from collections.abc import Iterable
 
 import redis
-from django.db import Error, ProgrammingError, connections
+from django.db import Error, NotSupportedError, ProgrammingError, connections
 from django.utils.module_loading import import_string
+from kombu.exceptions import OperationalError as BrokerError
 
 from spotify_auth.conf import settings
 from spotify_auth.doctor import (
@@ -26,6 +27,8 @@ from spotify_auth.doctor.redaction import redacted
 from spotify_auth.text import one_line
 
 LONGEST_WORDS = 300
+_NOT_GRANTED = "42501"
+"""PostgreSQL's code for a right that is missing."""
 
 CHECKS = (
     Check(name="settings", look=project.look_at_settings),
@@ -93,6 +96,14 @@ def _add(found: list[Finding], seen: Iterable[Finding]) -> None:
 
 def _failure(check: Check, error: Exception) -> Finding:
     words = f"{type(error).__name__}: {one_line(str(error))[:LONGEST_WORDS]}"
+    if isinstance(error, NotSupportedError):  # Django asks for the version as it connects
+        return problem(f"PostgreSQL is too old. {words}", "Upgrade it.")
+    if getattr(error.__cause__, "sqlstate", None) == _NOT_GRANTED:
+        return problem(
+            f"PostgreSQL does not allow the question. {words}",
+            "Grant the role of DATABASE_URL its rights: "
+            "docs/how-to/make-the-history-append-only.md has the statements.",
+        )
     if isinstance(error, ProgrammingError):
         return problem(f"PostgreSQL refuses the question. {words}", "Run `manage.py migrate`.")
     if isinstance(error, Error):
@@ -100,10 +111,21 @@ def _failure(check: Check, error: Exception) -> Finding:
             f"PostgreSQL does not answer. {words}",
             "Look whether it is up, and whether its address, user and password are right.",
         )
+    if isinstance(error, redis.exceptions.NoPermissionError):
+        return problem(
+            f"Redis does not allow the question. {words}",
+            "Let the user of REDIS_URL do everything with every key (ACL SETUSER): Celery's "
+            "queues are there too.",
+        )
     if isinstance(error, redis.RedisError):
         return problem(
             f"Redis does not answer. {words}",
             "Look whether it is up, and whether REDIS_URL and its password are right.",
+        )
+    if isinstance(error, BrokerError):
+        return problem(
+            f"The broker does not answer. {words}",
+            "Look whether it is up, and whether its address, user and password are right.",
         )
     return problem(
         f"The check itself failed. {words}",

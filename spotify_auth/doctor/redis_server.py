@@ -9,8 +9,11 @@ from spotify_auth.conf import settings
 from spotify_auth.doctor.findings import Finding, ok, problem, warning
 from spotify_auth.doctor.redaction import address
 from spotify_auth.redis_url import for_redis
+from spotify_auth.text import one_line
 
 TIMEOUT_SECONDS = 2.0
+_WRITE_NOTHING = "return redis.call('SET', KEYS[1], '', 'XX')"
+"""A write that changes nothing, since there is no such key."""
 OLDEST = (6, 2)
 """What the tests run with."""
 FULL = 0.8
@@ -27,14 +30,28 @@ def look_at_redis() -> Iterator[Finding]:
         decode_responses=True,
     ) as client:
         info = cast("dict[str, Any]", client.info())
-    yield _version(info)
-    if info.get("role") != "master":
-        yield problem(
-            "It is a replica and takes no writes: no pauses, no limits, no new lanes.",
-            "Let REDIS_URL lead to the primary, or promote this one (REPLICAOF NO ONE).",
-        )
+        yield _version(info)
+        if info.get("role") != "master":
+            yield problem(
+                "It is a replica and takes no writes: no pauses, no limits, no new lanes.",
+                "Let REDIS_URL lead to the primary, or promote this one (REPLICAOF NO ONE).",
+            )
+        else:
+            yield from _writing(client)
     yield _eviction(info)
     yield _persistence(info)
+
+
+def _writing(client: redis.Redis) -> Iterator[Finding]:
+    """Whether it takes the writes of a script. Nothing, if it does."""
+    try:
+        client.eval(_WRITE_NOTHING, 1, "spotify_auth:doctor")
+    except redis.ResponseError as error:
+        yield problem(
+            f"It takes no writes: no pauses, no limits, no new lanes. {one_line(str(error))}",
+            "Look at the rights of REDIS_URL's user (ACL GETUSER), at min-replicas-to-write, and "
+            "whether its memory or its disk is full.",
+        )
 
 
 def _version(info: dict[str, Any]) -> Finding:

@@ -114,5 +114,5 @@ def confirmed(question: str) -> bool:
     try:
         return input(f"{question} Type yes to go on: ").strip() == "yes"
     except (EOFError, KeyboardInterrupt):
-        print()  # what follows begins a line of its own
+        sys.stdout.write("\n")  # what follows begins a line of its own
         return False

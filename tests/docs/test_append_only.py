@@ -20,6 +20,7 @@ from spotify_auth.history import pruning
 from spotify_auth.models import HistoryMark, Outcome, TokenEvent
 from spotify_auth.verbs import Operator
 from tests.support.admin import enter_admin
+from tests.support.doctor import diagnose
 from tests.support.lanes import refresh_next
 from tests.support.login import log_in
 from tests.support.sandbox_client import Sandbox
@@ -77,6 +78,7 @@ def test_the_write_side_works(second_role: None, connect: Connect, spotify: Sand
     assert verbs.revoke(other.pk, operator=Operator.of(root), reason="r").is_done
     assert connections.disconnect(user_id=user.pk)
 
+    assert diagnose("postgresql", "migrations").bad == []
     assert token_of(user).generation == 3
     assert LogEntry.objects.count() == 2
     outcomes = set(TokenEvent.objects.values_list("outcome", flat=True))

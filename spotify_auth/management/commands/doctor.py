@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.management.color import Style
 
 from spotify_auth.doctor.examination import all_checks, examine
@@ -43,14 +43,18 @@ class Command(BaseCommand):
             )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Raises SystemExit with 1 if something is wrong."""
+        """Raises SystemExit with 1 if something is wrong, CommandError if nothing is looked at."""
+        checks = _chosen(options)
+        if not checks:
+            said = "--only, --skip and --offline leave no check."
+            raise CommandError(said, returncode=2)
         with reader_may_leave(self.stdout):
-            self._examine(options)
+            self._examine(checks, options)
 
-    def _examine(self, options: dict[str, Any]) -> None:
+    def _examine(self, checks: list[Check], options: dict[str, Any]) -> None:
         levels: Counter[Level] = Counter()
         lines = []
-        for check in _chosen(options):
+        for check in checks:
             for finding in examine(check):
                 levels[finding.level] += 1
                 if options["quiet"] and finding.level == Level.OK:

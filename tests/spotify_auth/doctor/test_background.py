@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from pytest_django import Settings
 
 from config.celery import app
+from dev.process import free_port
 from spotify_auth import chores, cooldown
 from spotify_auth.cooldown import Reason
 from spotify_auth.doctor import background
@@ -111,6 +112,15 @@ def test_a_pause_of_all_refreshing(no_cooldown: None) -> None:
     assert ordered[1].endswith(" UTC: Spotify is moving.")
     assert paused[1].startswith("All refreshing pauses: rate_limited, for ")
     assert not_asked[1].endswith("so it was not asked.")
+
+
+def test_a_redis_that_does_not_say_whether_anything_pauses(settings: Settings) -> None:
+    settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
+
+    ((level, words),) = diagnose("pause").bad
+
+    assert level == "warning"
+    assert words.startswith("Whether a cool-down pauses all refreshing is not known")
 
 
 def test_a_pace_below_the_need(connect: Connect, no_cooldown: None, settings: Settings) -> None:

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.db.backends.base import base
+from django.db.backends.postgresql.features import DatabaseFeatures
 from django.db.migrations.recorder import MigrationRecorder
 from pytest_django import Settings
 
@@ -48,6 +50,51 @@ def test_a_server_that_takes_no_changes() -> None:
 
     words = "It is read only: tokens are read, and none is refreshed."
     assert said.bad == [("problem", words)]
+
+
+@contextmanager
+def a_role_that_may(right: str) -> Iterator[None]:
+    """New sessions of this process have this right on every table, and no other."""
+    # Roles belong to all databases of a server, and each process of pytest-xdist has one.
+    role = f"another_of_{connection.settings_dict['NAME']}"
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE ROLE {role}")
+        try:
+            cursor.execute(f"GRANT {right} ON ALL TABLES IN SCHEMA public TO {role}")
+            with sessions_with(f"role={role}"):
+                yield
+        finally:
+            cursor.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_a_role_that_only_reads() -> None:
+    with a_role_that_may("SELECT"):
+        said = diagnose("postgresql", "migrations")
+
+    ((level, words),) = said.bad
+    assert level == "problem"
+    assert "lacks rights: DELETE, INSERT, UPDATE on spotify_auth_announcedpause and" in words
+
+
+def test_a_role_that_reads_nothing() -> None:
+    with a_role_that_may("TRUNCATE"):
+        said = diagnose("migrations", "queues")
+
+    refused = [each for each in said.findings if each["check"] == "migrations"]
+    assert "permission denied for table django_migrations" in refused[0]["found"]
+    assert refused[0]["advice"].startswith("Grant the role of DATABASE_URL its rights")
+    # Nobody knows, and so nobody says, that there is no worker.
+    assert not any("No worker" in words for _, words in said.bad)
+
+
+def test_a_version_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DatabaseFeatures, "minimum_database_version", (99,))
+    monkeypatch.setattr(base, "RAN_DB_VERSION_CHECK", set())
+
+    ((level, words),) = diagnose("postgresql").bad
+
+    assert level == "problem"
+    assert words.startswith("PostgreSQL is too old. NotSupportedError: PostgreSQL 99 or later")
 
 
 def test_a_clock_that_is_ahead() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError
 from pytest_django import Settings
 
 from dev.process import ROOT, free_port
@@ -95,6 +96,8 @@ def test_a_new_installation_with_nothing_but_an_empty_database(
     assert wrong >= {"migrations", "redis", "queues", "workers", "sweep", "keys", "credentials"}
     assert levels["postgresql"] == levels["settings"] == "ok"
     assert "SPOTIFY_CLIENT_SECRET=set, from a file" in ended.stdout
+    assert "The broker does not answer." in ended.stdout
+    assert "The check itself failed" not in ended.stdout
     assert "Traceback" not in ended.stdout + ended.stderr
     said = ended.stdout + ended.stderr
     for secret_word in ("a-secret-in-a-file", password, os.environ["SECRET_KEY"]):
@@ -112,3 +115,5 @@ def test_what_is_chosen_is_shown_and_nothing_else() -> None:
     assert doctor("--only", "redirect-uri", "--quiet").text == ""
     assert "redirect-uri" not in doctor("--only", "site", "--skip", "redirect-uri").text
     assert doctor("--only", "redirect-uri").text.endswith("\nAll is well.\n")
+    with pytest.raises(CommandError, match="leave no check"):
+        doctor("--only", "credentials", "--offline")

@@ -54,6 +54,29 @@ def test_a_replica(admin: redis.Redis) -> None:
     assert (said.bad, said.code) == ([("problem", words)], 1)
 
 
+def test_a_user_who_may_not_write_and_one_who_may_ask_nothing(
+    admin: redis.Redis, server: Redis, settings: Settings
+) -> None:
+    rights = {
+        "reader": ("~*", "+@read", "+info", "+eval"),
+        "nobody": ("~*", "+@read"),
+        "elsewhere": ("~others:*", "+@all"),
+    }
+    said = {}
+    for user, granted in rights.items():
+        account = (user, "on", ">a-password-of-redis")
+        admin.execute_command("ACL", "SETUSER", *account, *granted)  # type: ignore[no-untyped-call]
+        settings.REDIS_URL = server.url.replace("://:", f"://{user}:")
+        ((level, words),) = diagnose("redis").bad
+        assert level == "problem"
+        said[user] = words
+
+    assert said["reader"].startswith("It takes no writes: no pauses, no limits, no new lanes.")
+    assert said["elsewhere"].startswith("It takes no writes")
+    assert said["nobody"].startswith("Redis does not allow the question. NoPermissionError")
+    assert not admin.exists("spotify_auth:doctor")
+
+
 @pytest.mark.parametrize(("limit", "level"), [(10**9, "problem"), (0, "warning")])
 def test_one_that_throws_things_away(admin: redis.Redis, limit: int, level: str) -> None:
     admin.config_set("maxmemory", limit)
