@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -94,6 +95,10 @@ def _ask(
     # One more than a page takes, and no count: "select all" may mean a million.
     chosen = list(queryset.values_list("user_id", flat=True)[: MOST_AT_ONCE + 1])
     in_bulk = len(chosen) > MOST_AT_ONCE
+    if not in_bulk:
+        _say_who_is_gone(pages, request, len(chosen))
+    if not chosen:
+        return _back(request)
     if in_bulk and request.POST.get("select_across") != "1":
         said = f"A page acts on {MOST_AT_ONCE} tokens at most: tick fewer, or all that match."
         pages.message_user(request, said, messages.ERROR)
@@ -125,6 +130,18 @@ def _ask(
         "media": pages.media,
     }
     return TemplateResponse(request, "admin/spotify_auth/confirm_action.html", context)
+
+
+def _say_who_is_gone(pages: TokenActions, request: HttpRequest, found: int) -> None:
+    """Ticked rows that the filter of the list does not show any more are not acted on."""
+    ticked = len(set(request.POST.getlist(ACTION_CHECKBOX_NAME)))
+    if request.POST.get("select_across") == "1" or found == ticked:
+        if not found:
+            pages.message_user(request, "No token matches any more.", messages.WARNING)
+        return
+    gone = f"{ticked - found} of {ticked} tokens that were chosen"
+    said = f"Nothing is done with {gone}: the list does not show them any more."
+    pages.message_user(request, said, messages.WARNING)
 
 
 def _begin(action: Action, request: HttpRequest, reason: str) -> HttpResponse:

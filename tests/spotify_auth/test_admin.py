@@ -190,6 +190,28 @@ def test_who_did_it_and_why_is_in_both_records(
     assert "ticket" not in caplog.text  # words about a person stay out of the log
 
 
+def test_says_of_whom_the_list_does_not_show_any_more_that_nothing_was_done(
+    admin: Client, connect: Connect
+) -> None:
+    failing, well = connect("user-1", due=False), connect("user-2", due=False)
+    SpotifyToken.objects.filter(pk=failing.pk).update(failures=1)  # both were, as they were ticked
+
+    def act_on(*users: User, **more: str) -> str:
+        form = {"action": "pause", "_selected_action": [str(user.pk) for user in users], **more}
+        return admin.post(f"{TOKENS}?needs=failing", form, follow=True).content.decode()
+
+    yes = {"confirmed": "yes", "reason": "ticket 17"}
+    for answer in (act_on(well), act_on(well, **yes)):
+        assert "Nothing is done with 1 of 1 tokens that were chosen" in answer
+        assert "What it does" not in answer
+    answer = act_on(failing, well, **yes)
+
+    assert "Nothing is done with 1 of 2 tokens that were chosen" in answer
+    assert "Pause refreshing, 1 token: Paused." in answer
+    assert [token_of(user).status for user in (failing, well)] == ["paused", "active"]
+    assert "No token matches any more" in act_on(well, select_across="1", **yes)
+
+
 def test_neither_record_is_written_for_what_was_not_done(admin: Client, connect: Connect) -> None:
     user = connect()
     connections.disconnect(user_id=user.pk)
