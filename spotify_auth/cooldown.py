@@ -137,13 +137,13 @@ def stop(reason: Reason) -> None:
     logger.info("cooldown_off")
 
 
-def lift() -> Reason | None:
-    """End whatever cool-down there is, but for RESTORING; which one it was, None if none.
+def lift() -> str:
+    """End whatever cool-down there is, but for RESTORING; which one it was, blank if none.
 
-    Without a probe: every lane may ask. Raises redis.RedisError.
+    That is a Reason, unless a worker of another version has begun it. Without a probe: every lane may ask. Raises redis.RedisError.
     """
     found = redis_client.run(_LIFT, keys=KEYS, args=[Reason.RESTORING.value])
-    return Reason(found.decode()) if found else None
+    return found.decode() if found else ""
 
 
 def reason() -> str:

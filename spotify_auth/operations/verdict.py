@@ -4,7 +4,7 @@ Causes are asked in the order in which one hides the next: while nobody looks fo
 long backlog says nothing more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -137,7 +137,7 @@ def _not_running(look: Looked) -> Cause | None:
     )
 
 
-_COOLDOWNS: Final = {
+_COOLDOWNS: Final[Mapping[str, tuple[str, str]]] = {
     Reason.RATE_LIMITED: (
         "Spotify limits the application (429)",
         "Wait: the service goes on by itself, more slowly if it must.",
@@ -157,11 +157,17 @@ _COOLDOWNS: Final = {
 }
 
 
+_OF_ANOTHER_VERSION: Final = (
+    "a worker of another version has a reason that this version does not know",
+    "Let all processes be of one version.",
+)
+
+
 def _cooled_down(look: Looked) -> Cause | None:
     traffic = look.summary.traffic
     if traffic is None or not traffic.cooldown:
         return None
-    because, do = _COOLDOWNS[Reason(traffic.cooldown)]
+    because, do = _COOLDOWNS.get(traffic.cooldown, _OF_ANOTHER_VERSION)
     left = f", for another {lasting(traffic.cooldown_left)}" if traffic.cooldown_left else ""
     return Cause(code=traffic.cooldown, because=f"{because}: all refreshing pauses{left}", do=do)
 

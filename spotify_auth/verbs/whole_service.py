@@ -88,9 +88,9 @@ def lift_cooldown(*, operator: Operator, reason: str) -> Result:
     """
     reason = reason_of(reason)
     lifted = cooldown.lift()
-    if lifted is None:
+    if not lifted:
         return Result.does_not_apply("There is no cool-down.")
-    if lifted is cooldown.Reason.RESTORING:
+    if lifted == cooldown.Reason.RESTORING:
         return Result.does_not_apply(
             "`manage.py tokens after-restore` has paused refreshing: it goes on when that is done."
         )

@@ -79,6 +79,17 @@ def test_every_link_of_the_page_leads_somewhere(client: Client, connect: Connect
     assert {link: client.get(link).status_code for link in links} == dict.fromkeys(links, 200)
 
 
+def test_a_cooldown_of_another_version_is_shown_and_lifted(client: Client) -> None:
+    enter_as_operator(client)
+    with redis.Redis.from_url(live_settings.REDIS_URL) as server:
+        for key in cooldown.KEYS[:2]:
+            server.set(key, "a_later_reason", ex=60)
+
+    assert "a reason that this version does not know" in client.get(PAGE).text
+    assert "The cool-down is over" in client.post(f"{PAGE}lift/", {"reason": "r"}, follow=True).text
+    assert not cooldown.reason()
+
+
 def test_pausing_and_resuming_ask_for_a_reason(client: Client) -> None:
     user = enter_as_operator(client)
 
