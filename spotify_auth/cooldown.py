@@ -140,7 +140,8 @@ def stop(reason: Reason) -> None:
 def lift() -> str:
     """End whatever cool-down there is, but for RESTORING; which one it was, blank if none.
 
-    That is a Reason, unless a worker of another version has begun it. Without a probe: every lane may ask. Raises redis.RedisError.
+    That is a Reason, unless a worker of another version has begun it. Without a probe: every lane
+    may ask. Raises redis.RedisError.
     """
     found = redis_client.run(_LIFT, keys=KEYS, args=[Reason.RESTORING.value])
     return found.decode() if found else ""

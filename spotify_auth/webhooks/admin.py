@@ -1,6 +1,6 @@
 """Webhooks in the admin: addresses, and what became of each delivery."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -126,7 +126,7 @@ class EndpointPages(_EndpointAdmin):
     def send_test(self, request: HttpRequest, queryset: QuerySet[WebhookEndpoint]) -> None:
         """Send a notice of the type webhook.test; disabled addresses get it once enabled."""
         self._each(request, queryset, endpoints.send_test, "Sent a test.")
-        self.message_user(request, "The test is sent within seconds: see the webhook deliveries.")
+        _say_when(self, request, queryset[:MOST_AT_ONCE], "The test is sent within seconds.")
 
     @admin.action(description="Renew the secret (of one)", permissions=["change"])
     def renew_secret(
@@ -242,4 +242,22 @@ class DeliveryPages(_DeliveryAdmin):
         for row in chosen:
             endpoints.send_again(row)
             self.log_change(request, row, "Sent again.")
-        self.message_user(request, f"{len(chosen)} webhooks are sent again within seconds.")
+        addressed = [row.endpoint for row in chosen]
+        said = f"{len(chosen)} webhooks are sent again within seconds."
+        _say_when(self, request, addressed, said)
+
+
+def _say_when(
+    pages: "admin.ModelAdmin[Any]",
+    request: HttpRequest,
+    addressed: Iterable[WebhookEndpoint],
+    sent: str,
+) -> None:
+    """That it is sent, or for which addresses it waits."""
+    disabled = {each.name for each in addressed if each.status != WebhookEndpoint.Status.ENABLED}
+    if not disabled:
+        pages.message_user(request, f"{sent} See the webhook deliveries.")
+        return
+    names = ", ".join(sorted(disabled))
+    said = f"What is sent to {names} waits: no webhook is sent to a disabled address. Enable it."
+    pages.message_user(request, said, messages.WARNING)

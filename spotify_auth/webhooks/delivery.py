@@ -25,7 +25,7 @@ from spotify_auth.encryption import DecryptionError
 from spotify_auth.notices.models import Notice
 from spotify_auth.secrecy import forgets_variables
 from spotify_auth.text import one_line
-from spotify_auth.webhooks import addresses, signing, transport
+from spotify_auth.webhooks import addresses, endpoints, signing, transport
 from spotify_auth.webhooks.dispatch import IN_FLIGHT, IN_FLIGHT_IN_ALL
 from spotify_auth.webhooks.models import WebhookDelivery, WebhookEndpoint
 from spotify_auth.webhooks.transport import Answer
@@ -137,9 +137,7 @@ def _send(delivery: WebhookDelivery, *, now: datetime) -> Answer:
 def _webhook(delivery: WebhookDelivery, now: datetime) -> _Webhook:
     endpoint, notice = delivery.endpoint, delivery.notice
     body = payload(notice.kind, notice.at, notice.data)
-    with_secrets = [endpoint.secret]
-    if endpoint.previous_until and now < endpoint.previous_until:
-        with_secrets.append(endpoint.previous_secret)
+    with_secrets = [endpoint.secret, *endpoints.previous_secrets(endpoint, now=now)]
     headers = signing.headers(
         message_id(notice), int(now.timestamp()), body, with_secrets=filter(None, with_secrets)
     )

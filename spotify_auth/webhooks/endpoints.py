@@ -1,6 +1,6 @@
 """What administrators do with addresses: make them, renew their secrets, switch them, try them."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -12,6 +12,8 @@ from spotify_auth.webhooks.models import WebhookDelivery, WebhookEndpoint
 
 OVERLAP = timedelta(hours=24)
 """How long the previous secret signs beside the new one."""
+MOST_PREVIOUS = 3
+"""Secrets that sign besides the present one."""
 
 
 def give_secret(endpoint: WebhookEndpoint) -> str:
@@ -24,14 +26,24 @@ def give_secret(endpoint: WebhookEndpoint) -> str:
 def renew_secret(endpoint: WebhookEndpoint) -> str:
     """A new secret for an address, to be shown this once. The previous one signs too for OVERLAP.
 
-    Raises encryption.DecryptionError if no key opens the present one.
+    So do those before it that still sign: a page that is loaded again renews the secret again, and
+    the receiver may have any of them. Raises encryption.DecryptionError if no key opens one.
     """
-    locked = WebhookEndpoint.objects.select_for_update().get(pk=endpoint.pk)
-    locked.previous_secret = locked.secret
+    rows = WebhookEndpoint.objects.select_for_update().annotate(now=Now())
+    locked = rows.get(pk=endpoint.pk)
+    still = previous_secrets(locked, now=locked.now)
+    locked.previous_secret = " ".join([str(locked.secret), *still][:MOST_PREVIOUS])
     locked.secret = secret = signing.new_secret()
     locked.save(update_fields=["secret", "previous_secret"])
     WebhookEndpoint.objects.filter(pk=locked.pk).update(previous_until=Now() + OVERLAP)
     return secret
+
+
+def previous_secrets(endpoint: WebhookEndpoint, *, now: datetime) -> list[str]:
+    """Those that sign besides the present one, the newest first; `now` is PostgreSQL's."""
+    if endpoint.previous_until is None or now >= endpoint.previous_until:
+        return []
+    return (endpoint.previous_secret or "").split()
 
 
 def enable(endpoint: WebhookEndpoint) -> None:

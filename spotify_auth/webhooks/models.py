@@ -26,6 +26,7 @@ class WebhookEndpoint(models.Model):
     kinds = ArrayField(models.CharField(max_length=40, choices=Kind.choices), verbose_name="types")
     status = models.CharField(max_length=20, choices=Status.choices, default=Status.ENABLED)
     secret = EncryptedTextField(editable=False)
+    # The newest first, with spaces between, where it was renewed again while the one before signed.
     previous_secret = EncryptedTextField(null=True, editable=False)
     previous_until = models.DateTimeField(
         null=True, editable=False, help_text="Until when the previous secret signs too."

@@ -95,6 +95,15 @@ def test_a_test_is_sent_and_sent_again_and_both_are_seen(
     delivery.deliver_due(endpoint.pk)
     assert receiver.ids == [receiver.ids[0]] * 2
 
+    endpoints.disable(endpoint)
+    for where, action, chosen in (
+        (LIST, "send_test", endpoint.pk),
+        (DELIVERIES, "send_again", row.pk),
+    ):
+        said = choose(client, where, action, chosen)
+        assert "What is sent to the tests waits: no webhook is sent to a disabled address" in said
+        assert "within seconds" not in said
+
 
 def test_an_address_that_was_disabled_is_above_the_list_until_it_is_enabled(
     client: Client, receiver: Receiver

@@ -85,13 +85,22 @@ def test_a_renewed_secret_and_the_previous_one_sign_for_a_day(
     assert old
     assert receiver.received[0].verified(old) == receiver.received[0].verified(new)
 
+    lost = new  # the page was loaded again before anybody had copied it
+    new = endpoints.renew_secret(endpoint)
+    happen()
+    send(endpoint)
+    assert len({str(receiver.received[1].verified(each)) for each in (old, lost, new)}) == 1
+
     day = timedelta(hours=24, seconds=1)
     WebhookEndpoint.objects.update(previous_until=F("previous_until") - day)
     happen()
     send(endpoint)
-    receiver.received[1].verified(new)
-    with pytest.raises(WebhookVerificationError):
-        receiver.received[1].verified(old)
+    receiver.received[2].verified(new)
+    for secret in (old, lost):
+        with pytest.raises(WebhookVerificationError):
+            receiver.received[2].verified(secret)
+    endpoints.renew_secret(endpoint)
+    assert WebhookEndpoint.objects.get().previous_secret == new
 
 
 def test_is_tried_again_with_the_same_id_until_it_is_taken(
