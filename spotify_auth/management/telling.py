@@ -19,6 +19,8 @@ from spotify_auth.management import people
 from spotify_auth.models import SpotifyToken, TokenEvent, UserId
 from spotify_auth.text import one_line
 
+MOST_EVENTS = 100_000
+"""Of one user's history that one command shows: it holds them all at once."""
 _OF_A_TOKEN = (
     *("user_id", "account_id", "status", "scope", "generation", "authorized_at"),
     *("authorized_at_known", "reauthorize_by", "refreshed_at", "expires_at", "due_at"),
@@ -59,8 +61,10 @@ class HistoryCommand:
         parser.add_argument("--json", action="store_true", help="for programs")
 
     def handle(self, out: OutputWrapper, options: Mapping[str, Any]) -> None:
-        if options["limit"] < 1:
-            raise CommandError("--limit must be 1 or more.", returncode=2)
+        if not 1 <= options["limit"] <= MOST_EVENTS:
+            raise CommandError(
+                f"--limit must be 1 or more, and {MOST_EVENTS} at most.", returncode=2
+            )
         user_id = people.find(options["user"])
         newest = TokenEvent.objects.filter(user_id=user_id)[: options["limit"]]
         events = [

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from datetime import timedelta
@@ -23,7 +24,7 @@ from spotify_auth import cooldown, service_pause, verbs
 from spotify_auth.cooldown import Reason
 from spotify_auth.history import pruning
 from spotify_auth.management import acting
-from spotify_auth.management.pipes import READER_LEFT
+from spotify_auth.management.pipes import INTERRUPTED, READER_LEFT
 from spotify_auth.models import SpotifyToken, TokenEvent
 from spotify_auth.verbs import Operator
 from tests.support.database_faults import locked_elsewhere
@@ -157,7 +158,9 @@ def test_a_filter_takes_all_that_match_and_says_with_whom_it_was_not_done(
         (("pause", "--all", "--reason", "\x07\u200b", "--no-input"), "--reason is blank"),
         (("pause", "--all", "--reason", "r", "--by", " "), "--by is blank"),
         (("history", "pk:1", "--limit", "0"), "--limit must be"),
+        (("history", "pk:1", "--limit", str(2**63)), "--limit must be"),
         (("prune", "--older-than", "0"), "a day or more"),
+        (("prune", "--older-than", str(2**31)), "a day or more"),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments: tuple[str, ...], words: str) -> None:
@@ -224,6 +227,18 @@ def test_a_question_that_is_not_answered_changes_nothing(monkeypatch: pytest.Mon
         assert refused("resume", "--all", "--reason", "r") == (said, 1)
     monkeypatch.setattr(sys, "stdin", None)  # as after <&-
     assert refused("resume", "--all", "--reason", "r") == (said, 1)
+
+
+def test_ctrl_c_ends_a_command_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait_for_postgresql(_user: str) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("spotify_auth.management.people.find", wait_for_postgresql)
+
+    with pytest.raises(SystemExit) as ended:
+        tokens("history", "maya")
+
+    assert ended.value.code == INTERRUPTED
 
 
 def test_a_busy_row_may_be_tried_again(connect: Connect, settings: Settings) -> None:
