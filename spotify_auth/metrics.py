@@ -61,7 +61,7 @@ class Figures:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known = Known()
+        self._known = self._meanwhile = Known()
         self._ask_at = 0.0
         self._asking: threading.Thread | None = None
 
@@ -71,17 +71,20 @@ class Figures:
             if time.monotonic() < self._ask_at:
                 return self._known
             if self._asking is None:
+                self._meanwhile = Known()
                 self._asking = threading.Thread(target=self._ask, name="figures", daemon=True)
                 self._asking.start()
             asking = self._asking
         asking.join(WAIT_SECONDS)
         # A server that has not answered by now is away: what it said before is no figure of today.
-        return Known() if asking.is_alive() else self._known
+        return self._meanwhile if asking.is_alive() else self._known
 
     def _ask(self) -> None:
         known = Known()
         try:
-            known = _look()
+            # Before PostgreSQL, which may hang: its fault must not look like that of both.
+            known = self._meanwhile = Known(traffic=summary.look_at_redis())
+            known = _look(known)
         finally:
             connection.close()
             with self._lock:
@@ -89,7 +92,7 @@ class Figures:
                 self._ask_at = time.monotonic() + min(KEPT_SECONDS, settings.REFRESH_SWEEP_SECONDS)
 
 
-def _look() -> Known:
+def _look(without_postgresql: Known) -> Known:
     try:
         with limited(seconds=WAIT_SECONDS):
             found, processes = summary.look(), presence.seen()
@@ -97,7 +100,7 @@ def _look() -> Known:
     except Error as error:
         leave_standby(error)
         logger.warning("figures_unknown reason=%s", type(error).__name__)
-        return Known(traffic=summary.look_at_redis())
+        return without_postgresql
     return Known(summary=found, processes=processes, paused=paused, traffic=found.traffic)
 
 
