@@ -18,6 +18,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from spotify_auth import bulk
+from spotify_auth.admin_pages import people
 from spotify_auth.admin_pages.actions import ACTIONS, Action
 from spotify_auth.models import SpotifyToken, TokenEvent, UserId
 from spotify_auth.text import one_line
@@ -124,6 +125,8 @@ def _ask(
         "not_shown": max(0, len(chosen) - SHOWN),
         "in_bulk": in_bulk,
         "most": MOST_AT_ONCE,
+        "search_is_cut": people.search_is_cut(request),
+        "most_found": people.MOST_FOUND,
         "filters": request.GET.urlencode(),
         "back": request.POST.get("back", ""),
         "opts": pages.opts,

@@ -12,6 +12,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from django.http import HttpRequest
 
 from spotify_auth.models import SpotifyToken, UserId
 
@@ -47,6 +48,11 @@ def find(term: str, *, names: Iterable[str]) -> list[UserId]:
         found.append(_keys(users.filter(pk=model._meta.pk.to_python(term)), "pk"))
     first, *others = found
     return list(first.union(*others))
+
+
+def search_is_cut(request: HttpRequest) -> bool:
+    """Whether the list's search has found MOST_FOUND users, so that there may be others."""
+    return bool(getattr(request, "search_is_cut", False))
 
 
 def _keys(rows: QuerySet[Any], field: str) -> QuerySet[Any]:

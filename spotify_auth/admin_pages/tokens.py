@@ -91,7 +91,9 @@ class TokenPages(TokenColumns, _ModelAdmin):
         """The tokens of users who are called like this."""
         term = search_term.strip()
         if term:
-            queryset = queryset.filter(pk__in=people.find(term, names=self.names))
+            found = people.find(term, names=self.names)
+            request.search_is_cut = len(found) >= people.MOST_FOUND  # type: ignore[attr-defined]
+            queryset = queryset.filter(pk__in=found)
         return queryset, False
 
     def changelist_view(
@@ -104,6 +106,9 @@ class TokenPages(TokenColumns, _ModelAdmin):
             "renewal_is_running": freshness.renewal_is_running,
             "service_pause": service_pause.current,
             "now": database_now,
+            # Asked by the template, after the search.
+            "search_is_cut": lambda: people.search_is_cut(request),
+            "most_found": people.MOST_FOUND,
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 

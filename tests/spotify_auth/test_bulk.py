@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from accounts.models import LoginSession, User
 from spotify_auth import bulk, chores
-from spotify_auth.admin_pages import acting
+from spotify_auth.admin_pages import acting, people
 from spotify_auth.models import BulkAction, Outcome, SpotifyToken
 from tests.support.admin import enter_admin, group
 from tests.support.database_faults import locked_elsewhere
@@ -56,6 +56,12 @@ def test_select_all_asks_for_a_reason_and_leads_to_a_page_of_progress(
     monkeypatch.setattr(acting, "MOST_AT_ONCE", 2)
     ticked = {"action": "pause", "_selected_action": str(users[0].pk), "select_across": "1"}
     address = f"{TOKENS}?status__exact=active&p=0"
+
+    assert "The search finds" not in admin.get(f"{TOKENS}?q=user-").content.decode()
+    with monkeypatch.context() as patch:
+        patch.setattr(people, "MOST_FOUND", 3)
+        for asked in (admin.get(f"{TOKENS}?q=user-"), admin.post(f"{TOKENS}?q=user-", ticked)):
+            assert "The search finds 3 users and no more" in asked.content.decode()
 
     question = admin.post(address, {**ticked, "index": "0"}).content.decode()
     unanswered = admin.post(address, {**ticked, "confirmed": "yes", "reason": " "})
