@@ -88,6 +88,7 @@ def test_a_test_is_sent_and_sent_again_and_both_are_seen(
     listed = client.get(DELIVERIES).content.decode()
     assert "webhook.test" in listed
     assert "Delivered" in listed
+    assert len(re.findall(r">\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC<", listed)) == 2  # to the second
     page = reverse("admin:spotify_auth_webhookdelivery_change", args=[row.pk])
     assert receiver.ids[0] in client.get(page).content.decode()
 
