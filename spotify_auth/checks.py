@@ -23,7 +23,10 @@ from spotify_auth.hosts import is_private
 from spotify_auth.maintenance import key_counts
 from spotify_auth.redirect_uri import redirect_uri, view_of
 from spotify_auth.schedule import slack_problems
+from spotify_auth.text import is_visible
 
+SHORTEST_TOKEN = 16
+"""Characters of OPERATIONS_TOKEN that nobody guesses."""
 _NONE = "django.db.backends.dummy"
 """Django's engine for a project that has no database."""
 
@@ -37,6 +40,7 @@ def register_all() -> None:
         check_database,
         check_redirect_uri,
         check_trusted_proxies,
+        check_operations_token,
         check_asgi,
         check_base_template,
         check_schedule,
@@ -269,6 +273,23 @@ def check_routes(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
             hint="Add spotify_auth.celery_settings.TASK_ROUTES to CELERY_TASK_ROUTES, and let a "
             "worker read these queues.",
             id="spotify_auth.W004",
+        )
+    ]
+
+
+def check_operations_token(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """W013: OPERATIONS_TOKEN can be guessed, or no program can send it."""
+    token = settings.OPERATIONS_TOKEN
+    if not token or (len(token) >= SHORTEST_TOKEN and is_visible(token) and " " not in token):
+        return []
+    return [
+        Warning(
+            f"OPERATIONS_TOKEN is shorter than {SHORTEST_TOKEN} characters, or has some that no "
+            "header carries: anybody may guess it, or no program can ask for /metrics.",
+            hint="Set it to a long random text: `openssl rand -hex 32`.",
+            id="spotify_auth.W013",
         )
     ]
 

@@ -72,6 +72,9 @@ def test_the_settings_of_the_tests_are_in_order() -> None:
         ("TRUSTED_PROXIES", ["0.0.0.0/0"], ["E010"]),
         ("SPOTIFY_SCOPES", "user-top-read user-read-email", ["E012"]),  # as spotipy takes it
         ("SPOTIFY_SCOPES", ["user-top-read user-read-email"], ["E012"]),
+        ("OPERATIONS_TOKEN", "guess-me", ["W013"]),
+        ("OPERATIONS_TOKEN", "geheime-schlüssel-der-wache", ["W013"]),
+        ("OPERATIONS_TOKEN", "a-token-of-operators", []),
         ("TOKEN_ENCRYPTION_KEYS", [KEY, b"o" * 32], []),
         ("TOKEN_ENCRYPTION_KEYS", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", []),
     ],
