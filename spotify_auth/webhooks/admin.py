@@ -205,6 +205,9 @@ class DeliveryPages(_DeliveryAdmin):
     readonly_fields = fields
     actions = ("send_again",)
 
+    class Media:
+        css = {"all": ["spotify_auth/admin.css"]}
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Along with its webhook or with a user, which have permissions of their own."""
         here = request.resolver_match.view_name if request.resolver_match else ""

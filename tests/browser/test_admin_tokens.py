@@ -79,8 +79,10 @@ def test_an_operator_goes_from_the_list_to_the_cause_and_acts(
     failing = SpotifyToken.objects.filter(status="active", failures__gt=0).count()
 
     # Everybody who matches: a reason, and a worker does it.
+    page.set_viewport_size({"width": 390, "height": 800})  # on a phone too
     page.locator("#action-toggle").check()
     page.get_by_role("button", name="Select all").click()
+    page.set_viewport_size({"width": 1280, "height": 800})
     page.get_by_label("Action:").select_option(label="Pause refreshing")
     page.get_by_role("button", name="Go").click()
     expect(page.get_by_text("All tokens that match this filter, more than 200")).to_be_visible()
