@@ -203,8 +203,9 @@ def is_operator(request: HttpRequest) -> bool:
     That is more than being staff: a login with Spotify alone, or one of long ago, is not enough.
     """
     token = settings.OPERATIONS_TOKEN
-    given = request.headers.get("Authorization", "")
-    if token and hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    is_bearer = scheme.lower() == "bearer"  # RFC 9110, 11.1: in any letters
+    if token and is_bearer and hmac.compare_digest(given.strip().encode(), token.encode()):
         return True
     if not hasattr(request, "user"):
         return False

@@ -139,7 +139,11 @@ def test_only_operators_are_told_more(
     client: Client, connect: Connect, operator: Client, swept: Chore
 ) -> None:
     assert client.get("/readyz?verbose").content == b"ok\n"
-    assert client.get("/readyz?verbose", headers={"authorization": "Bearer x"}).content == b"ok\n"
+    for wrong in ("Bearer x", TOKEN, f"Basic {TOKEN}", f"Bearer {TOKEN[:-1]}", "Bearer"):
+        told = client.get("/readyz?verbose", headers={"authorization": wrong})
+        assert told.content == b"ok\n"
+    told = client.get("/readyz?verbose", headers={"authorization": f"bearer {TOKEN}"})
+    assert told.json()["ready"]
     assert operator.get("/readyz?verbose").json()["ready"]
 
     user = connect(due=False)
