@@ -23,6 +23,8 @@ class Memory:
         With a world it is that one until the next reset, else the one of the command line.
         """
         self.faults.clear()
+        # Calls that came before, and are late, use up none of those that are programmed now.
+        self.faults = Faults()
         self.state = State(replace(self.settings, world=world) if world else self.settings)
 
 

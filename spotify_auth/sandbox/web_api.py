@@ -185,18 +185,18 @@ async def _strike(path: str, memory: Memory, account: Account | None) -> None:
     def here(parameters: Mapping[str, Any]) -> bool:
         return path.startswith(parameters["path"])
 
-    if refusal := memory.faults.refuse("web_api_limit", account, here):
+    faults = memory.faults
+    if refusal := faults.refuse("web_api_limit", account, here):
         raise WebApiError(429, "API rate limit exceeded", refusal.retry_after)
     # What strikes a call is what was in force when it came, however long it waits.
     latency, together, error = (
-        memory.faults.take(f"web_api_{name}", account, here)
-        for name in ("latency", "together", "error")
+        faults.take(f"web_api_{name}", account, here) for name in ("latency", "together", "error")
     )
-    premium = memory.faults.take("owner_without_premium", account)
+    premium = faults.take("owner_without_premium", account)
     if latency:
         await asyncio.sleep(latency.parameters["seconds"])
     if together:
-        await memory.faults.calls.wait_for_company(together.parameters["calls"])
+        await faults.calls.wait_for_company(together.parameters["calls"])
     if premium:
         raise WebApiError(403, _OWNER_WITHOUT_PREMIUM, plain=premium.parameters["plain"])
     if error:

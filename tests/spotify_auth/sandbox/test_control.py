@@ -19,6 +19,12 @@ def post(sandbox: Sandbox, path: str, body: object) -> tuple[int, Any]:
     return response.status_code, response.json()
 
 
+def get_stats(sandbox: Sandbox) -> dict[str, Any]:
+    """The counts, asked on a connection of its own."""
+    stats: dict[str, Any] = requests.get(f"{sandbox.url}/__stats", timeout=10).json()
+    return stats
+
+
 @pytest.mark.parametrize(
     ("path", "body", "complaint"),
     [
@@ -202,6 +208,20 @@ def test_resetting_forgets_everything(sandbox: Sandbox) -> None:
         "error_description": "Invalid refresh token",
     }
     assert sandbox.get("/v1/me", tokens["access_token"]).status_code == 401
+
+
+def test_a_call_that_is_late_takes_no_fault_of_a_later_test(sandbox: Sandbox) -> None:
+    tokens = sandbox.connect(["user-1"])["user-1"]
+    sandbox.faults("latency", seconds=0.5)
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(sandbox.refresh, tokens["refresh_token"])
+        wait_for(lambda: get_stats(sandbox)["in_flight"] == 1, what="the call", every=0.01)
+
+        post(sandbox, "/__reset", {})
+        post(sandbox, "/__faults", {"fault": "false_invalid_grant", "times": 1})
+
+        assert late.result().status_code == 200
+    assert [fault["times_left"] for fault in sandbox.list_faults()] == [1]
 
 
 def test_counts_everything_that_a_user_did(sandbox: Sandbox) -> None:

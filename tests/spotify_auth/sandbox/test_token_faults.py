@@ -259,7 +259,7 @@ def test_a_fault_can_strike_a_share_of_the_answers(
     sandbox.faults("no_rotation")
 
     def refused() -> list[bool]:
-        sandbox.faults("false_invalid_grant", share=share, users=["user-1"])
+        sandbox.faults("false_invalid_grant", share=share)
         answers = [sandbox.refresh(tokens["refresh_token"]).status_code for _ in range(200)]
         sandbox.clear()
         sandbox.faults("no_rotation")
