@@ -61,23 +61,29 @@ for i = {first_key}, #KEYS, 2 do
 end
 """
 # Returns the admission, the saved grant, the state of an earlier attempt and whether that is
-# unresolved, and what the pace says; marks this attempt if it is not. All ages are by Redis's
-# clock. Any further keys are those of this lane's earlier attempts. The script may run twice.
+# unresolved, and what the pace says; marks this attempt if it is not. Who is turned away is told
+# for how long, and the interval of the pace: Redis may be lost before it asks again. All ages are
+# by Redis's clock. Any further keys are those of this lane's earlier attempts. The script may run
+# twice.
 START = f"""
 {cooldown.ADMIT}
 {pace.PERMIT}
 {LEAVE.format(first_key=9, first_argument=11)}
 
 {redis_client.NOW}
+local function turned_away(admission, milliseconds)
+    local interval = redis.call('HGET', KEYS[7], 'interval') or '0'
+    return {{admission, '', '', 0, milliseconds .. ' ' .. interval}}
+end
 redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', now)
 if not redis.call('ZSCORE', KEYS[6], ARGV[4])
         and redis.call('ZCARD', KEYS[6]) >= tonumber(ARGV[5]) then
-    return {{'full', '', '', 0, 0}}
+    return turned_away('full', 0)
 end
 redis.call('ZADD', KEYS[6], now + ARGV[6], ARGV[4])
 
 local admission = admit(KEYS[3], KEYS[4], KEYS[5], ARGV[4], ARGV[6])
-if admission == 'paused' then return {{admission, '', '', 0, short_pause(KEYS[3])}} end
+if admission == 'paused' then return turned_away(admission, short_pause(KEYS[3])) end
 local go, paced = permit(
     KEYS[7], KEYS[8], KEYS[6], now, tonumber(ARGV[7]), ARGV[8] == '1', admission == 'probe',
     tonumber(ARGV[9])
@@ -173,7 +179,7 @@ class Attempt:
             lane.forget_stored()
         self.admission = Admission(admission.decode())
         if self.admission in {Admission.PAUSED, Admission.FULL}:
-            lane.permit.refused(int(paced))
+            lane.permit.refused(paced)
         else:
             lane.permit.told(paced, goes=self.admitted)
         state = earlier.decode()

@@ -126,7 +126,7 @@ class OwnPace:
 
     def _looked(self, now: float) -> Pace:
         if self._alone is None:
-            rate = self._shared * self._share if self._shared and self._share else None
+            rate = self._shared * (self._share or 1.0) if self._shared else None
             refused_at = None if rate is None else now - pace_rule.WINDOW_SECONDS
             alone = Pace(rate=rate, refused_at=refused_at, looked_at=now)
             self._alone = pace_rule.counted_anew(alone, now=self._since)

@@ -53,9 +53,15 @@ class Permit:
         if self._look != pace.LOST:
             process.own_pace.told(shared, share=share)
 
-    def refused(self, milliseconds: int) -> None:
-        """Redis has answered that this lane may not go, and for how long it should wait; 0: end."""
+    def refused(self, turned_away: bytes) -> None:
+        """Redis has answered that this lane may not go.
+
+        And for how many milliseconds it should wait, 0 to end, and what lies between two permits.
+        """
+        milliseconds, interval = map(float, turned_away.split())
         self._answered()
+        if interval:
+            process.own_pace.told(1000 / interval, share=None)
         self._pause_ends = self.may_wait and milliseconds > 0
         self._good_at = time.monotonic() + milliseconds / 1000
 

@@ -308,19 +308,24 @@ def test_without_redis_a_worker_keeps_its_share(no_cooldown: None, settings: Set
     settings.REDIS_URL = url
 
 
+@pytest.mark.parametrize("is_lost", [False, True], ids=["away", "lost"])
 def test_a_worker_that_was_turned_away_still_knows_the_pace(
-    no_cooldown: None, settings: Settings
+    no_cooldown: None, settings: Settings, is_lost: bool
 ) -> None:
     """Redis may be lost in the pause after a 429, and all lanes be turned away before that."""
-    plant(3.0)
     ask()
+    plant(3.0)  # another worker was quicker to learn it
     cooldown.start(cooldown.Reason.RATE_LIMITED, seconds=30)
     assert ask() is Admission.PAUSED
 
-    url = lose_redis(settings)
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.delete(*pace.KEYS, *cooldown.KEYS)
+    if not is_lost:
+        url = lose_redis(settings)
 
     assert [ask(), ask()] == [Admission.GO, Admission.WAIT]
-    settings.REDIS_URL = url
+    if not is_lost:
+        settings.REDIS_URL = url
 
 
 def test_without_redis_who_does_not_wait_takes_no_permit_of_who_does(
