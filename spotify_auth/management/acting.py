@@ -107,8 +107,8 @@ class ForgetPaceCommand:
 
     name = "forget-pace"
     help = (
-        "Forget the limit that the service has learned from 429s. It learns it again if it is "
-        "there still."
+        "Forget the limits that the service has learned from 429s, of refreshes and of Web API "
+        "calls. It learns them again if they are there still."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

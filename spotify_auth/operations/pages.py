@@ -78,10 +78,11 @@ _BUTTONS: Final = {
         Button(
             code="forget",
             label="Forget the pace",
-            title="Forget the pace of refreshing?",
-            means="Every worker asks Spotify as fast as its lanes can. If the limit is as it was, "
-            "the next 429 pauses all refreshing and teaches the pace again. Press it when a limit "
-            "was raised, or another program with this client ID was stopped.",
+            title="Forget the paces that 429s have taught?",
+            means="Every worker asks Spotify as fast as its lanes can, and every page as often as "
+            "it likes. If a limit is as it was, the next 429 pauses all that it limits, and teaches "
+            "the pace again. Press it when a limit was raised, or another program with this client "
+            "ID was stopped.",
             act=verbs.forget_pace,
         ),
     )
@@ -215,7 +216,7 @@ def _buttons(look: Looked) -> list[Button]:
     """Those that do something at this moment, the one that helps first."""
     traffic = look.summary.traffic
     cooled = traffic is not None and traffic.cooldown not in {"", Reason.RESTORING}
-    paced = traffic is not None and traffic.pace != float("inf")
+    paced = traffic is not None and min(traffic.pace, traffic.web_api_pace) != float("inf")
     codes = ["resume" if look.paused else "pause"]
     if cooled:
         codes.insert(0 if not look.paused else 1, "lift")

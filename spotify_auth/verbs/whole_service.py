@@ -11,6 +11,7 @@ from spotify_auth.notices import outbox, pauses
 from spotify_auth.text import for_the_log
 from spotify_auth.verbs.operator import Operator, reason_of
 from spotify_auth.verbs.result import Result
+from spotify_auth.web_api import pace as web_api_pace
 
 logger = logging.getLogger(__name__)
 
@@ -66,17 +67,22 @@ def resume_all(*, operator: Operator, reason: str) -> Result:
 
 
 def forget_pace(*, operator: Operator, reason: str) -> Result:
-    """Forget the pace that was learned from 429s: unlimited until the next one.
+    """Forget the paces that were learned from 429s, the Web API's too: unlimited until the next.
 
     Raises ValueError for a blank reason, redis.RedisError.
     """
     reason = reason_of(reason)
-    forgotten = pace.forget()
-    if forgotten is None:
+    known = {"refreshes": pace.forget(), "Web API calls": web_api_pace.forget_learned()}
+    forgotten = [f"{rate:.1f} {what} a second" for what, rate in known.items() if rate is not None]
+    if not forgotten:
         return Result.does_not_apply("No pace is learned.")
     operator.note(f"Pace forgotten: {reason}", about=None, called="Pace")
-    logger.warning("pace_forgotten pace=%.2f asked_by=%s", forgotten, for_the_log(operator.name))
-    return Result.done(f"The pace of {forgotten:.1f} a second is forgotten, until the next 429.")
+    logger.warning(
+        "pace_forgotten refreshes=%s web_api_calls=%s asked_by=%s",
+        *("none" if rate is None else f"{rate:.2f}" for rate in known.values()),
+        for_the_log(operator.name),
+    )
+    return Result.done(f"Forgotten until the next 429: {', '.join(forgotten)}.")
 
 
 def lift_cooldown(*, operator: Operator, reason: str) -> Result:

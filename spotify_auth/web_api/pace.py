@@ -5,7 +5,8 @@ with a limit of its own), and then what `pace_rule` says. Redis adds up what all
 and gives each a batch of permits for the next second, with the one question that `pause` asks
 anyway. So a call asks nobody. A call without a permit fails fast: nobody ever sleeps.
 
-While Redis is away each process learns from its own 429s what it may call itself.
+While Redis is away each process goes on at the pace that it knew last, and learns from its own
+429s. A Redis that has lost its memory is told that pace by the first process that asks.
 """
 
 import json
@@ -57,8 +58,12 @@ end
 SHARE = f"""
 {_CARRY}
 local function share(pace, carried, now)
-    if #ARGV > 3 then carry(carried, math.floor(now), 4) end
+    if #ARGV > 4 then carry(carried, math.floor(now), 5) end
     local known = redis.call('HMGET', pace, 'rate', 'level', 'at', 'looked_at')
+    if not known[4] and ARGV[4] ~= '' then
+        known[1] = known[1] or ARGV[4]
+        redis.call('HSET', pace, 'rate', known[1])
+    end
     local is_due = math.abs(now - (known[4] or 0)) >= {LOOK_SECONDS} and 1 or 0
     local rate = tonumber(known[1] or '')
     if not rate then return {{'', 0, is_due}} end
@@ -72,7 +77,8 @@ local function share(pace, carried, now)
 end
 """
 """A Lua function for the question of `pause`. Its arguments: permits that are wanted, those that
-are left over, whether calls went without, and then the calls of so many seconds ago."""
+are left over, whether calls went without, the rate that this process knew last, blank for none, and
+then the calls of so many seconds ago."""
 _READ = f"""
 {_CARRY}
 local time = redis.call('TIME')
@@ -103,6 +109,8 @@ class _Memory:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.rate: float | None = None
+        self.shared: float | None = None
+        """The rate of all, as Redis last said."""
         self.permits = 0.0
         self.wanted = 0
         """Calls since the last question, those that went without a permit included."""
@@ -158,7 +166,7 @@ def take() -> None:
         memory.count(int(now), 1)
 
 
-def question() -> list[int]:
+def question() -> list[int | float | str]:
     """The arguments of SHARE."""
     memory = _memory
     with memory.lock:
@@ -166,7 +174,8 @@ def question() -> list[int]:
         unused = 0 if memory.own is not None else int(memory.permits)
         waited = int(memory.waited)
         memory.wanted, memory.permits, memory.waited = 0, 0.0, False
-        return [wanted, unused, waited, *memory.tell()]
+        remembered = "" if memory.shared is None else memory.shared
+        return [wanted, unused, waited, remembered, *memory.tell()]
 
 
 def answered(rate: bytes, given: int, is_due: int) -> None:
@@ -174,19 +183,21 @@ def answered(rate: bytes, given: int, is_due: int) -> None:
     memory = _memory
     with memory.lock:
         memory.own = None
-        memory.rate = float(rate) if rate else None
+        memory.rate = memory.shared = float(rate) if rate else None
         memory.permits = float(given)
     if is_due:
         _learn(_after_a_while, tries=1)
 
 
 def by_itself() -> None:
-    """Redis is away: this process knows of its own 429s only."""
-    memory = _memory
+    """Redis is away: this process goes on at the pace of all, and knows of its own 429s only."""
+    memory, now = _memory, time.monotonic()
     with memory.lock:
         if memory.own is None:
-            memory.own = pace_rule.counted_anew(Pace(), now=memory.since)
-            memory.rate, memory.at = None, time.monotonic()
+            own = pace_rule.agreed(Pace(looked_at=now), memory.shared, now=now)
+            memory.own = pace_rule.counted_anew(own, now=memory.since)
+            memory.rate, memory.at = memory.own.rate, now
+            memory.permits = memory.rate or 0.0
 
 
 def uncount(*, began: float) -> None:
@@ -212,9 +223,26 @@ def was_refused(*, began: float, retry_after: float) -> None:
         by_itself()
         with memory.lock:
             pace = _learn_alone(memory, rule)
+    else:
+        memory.shared = pace.rate if pace else memory.shared
     if pace and pace.rate is not None:
         memory.rate, memory.permits = pace.rate, 0.0
         logger.warning("web_api_pace_learned calls_a_second=%.1f", pace.rate)
+
+
+def forget_learned() -> float | None:
+    """Forget what was learned: unlimited until the next 429. The rate that was forgotten.
+
+    Raises redis.RedisError.
+    """
+    seen: list[float | None] = [None]
+
+    def rule(pace: Pace, now: float, *_: object) -> Pace:
+        seen.append(pace.rate)
+        return Pace(looked_at=now, counted_from=pace.counted_from)
+
+    _learn(rule, tries=_TRIES)
+    return seen[-1]
 
 
 def _after_a_while(pace: Pace, now: float, carried: Carried, waited: bool) -> Pace:
@@ -230,6 +258,8 @@ def _learn(rule: _Rule, *, tries: int) -> Pace | None:
         now = int(seconds) + int(microseconds) / 1e6
         counts = {int(second): int(n) for second, n in zip(fields[::2], fields[1::2], strict=True)}
         before = pace_rule.not_ahead(_pace_of(state, now=now), now=now)
+        if not state:
+            before = pace_rule.agreed(before, _memory.shared, now=now)
         carried = Carried.of(counts, now=now, refused_at=before.refused_at)
         pace = rule(before, now, carried, bool(waited))
         rate = "" if pace.rate is None else pace.rate

@@ -83,11 +83,11 @@ def test_a_frozen_worker_presents_no_dead_token(
             return process
 
         started(beat_process("beat", env=env))
-        let_nobody_look(env["REDIS_URL"])
         # One lane each, and one worker after the other, so that it is known who does what.
         for before, user in zip(others[::2], others[1::2], strict=True):
             first = started(worker_process(f"first-{user.pk}", env=env, concurrency=1))
             fast_sandbox.faults("hold", users=[before.account_id], times=1)
+            let_nobody_look(env["REDIS_URL"])
             make_due(before)
             wait_for(lambda: fast_sandbox.stats()["held"] == 1, what="the lane to be busy")
             if stopped_before_its_request(
@@ -98,6 +98,7 @@ def test_a_frozen_worker_presents_no_dead_token(
             ):
                 assert token_of(before).generation == 2
                 break
+            first.kill(SIGCONT)  # it may have been frozen too late
             first.stop()  # politely: what it has in hand is stored
         else:
             pytest.fail("no worker was frozen between its claim and its POST")

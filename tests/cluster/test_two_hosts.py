@@ -143,13 +143,13 @@ TRIES = 4
 def cut_off_the_first(cluster: Cluster, people: list[User]) -> tuple[LocalProcess, list[User]]:
     """The worker that is cut off, and its users: refreshed, not yet asked for, in an exchange."""
     sandbox = cluster.sandbox
-    let_nobody_look(cluster.env["REDIS_URL"])
     for before, unasked, asked in zip(people[::3], people[1::3], people[2::3], strict=True):
         worker = cluster.worker("cut-off", cluster.first, concurrency=2)
         # One lane is in the middle of an exchange: its first request failed, the second is held.
         sandbox.faults("hold", users=[asked.account_id], when="before", times=2)
         sandbox.faults("connection_reset", users=[asked.account_id], times=2)
         sandbox.faults("hold", users=[before.account_id], times=1)
+        let_nobody_look(cluster.env["REDIS_URL"])
         for user in (asked, before):
             make_due(user)
         wait_for(lambda: sandbox.stats()["held"] == 2, what="two exchanges")

@@ -1,7 +1,5 @@
 """A pace in Redis, as if it had been learned some time ago."""
 
-import time
-
 import redis
 
 from spotify_auth import pace
@@ -31,6 +29,11 @@ def learned() -> float | None:
 
 
 def let_nobody_look(redis_url: str) -> None:
-    """For an hour no lane looks at the pace: it would meet a Redis that hangs before it claims."""
+    """A lane that asks within nine seconds does not look at the pace before its next claim.
+
+    It would meet a Redis that hangs there. A time that lies further ahead is that of a clock that
+    went back, and counts for nothing.
+    """
     with redis.Redis.from_url(redis_url) as client:
-        client.hset(pace.KEYS[0], "look_at", int((time.time() + 3600) * 1000))
+        seconds, _ = client.time()
+        client.hset(pace.KEYS[0], "look_at", int(seconds + 2 * pace.LOOK_SECONDS - 1) * 1000)

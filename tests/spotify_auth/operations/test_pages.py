@@ -135,7 +135,7 @@ def test_a_pace_that_was_learned_is_forgotten_for_a_reason(client: Client) -> No
     assert learned() == 2.0
     said = client.post(f"{PAGE}forget/", {"reason": "limit raised"}, follow=True).text
 
-    assert "The pace of 2.0 a second is forgotten" in said
+    assert "Forgotten until the next 429: 2.0 refreshes a second." in said
     assert f"{PAGE}forget/" not in said
     assert learned() is None
     entry = LogEntry.objects.get()

@@ -1,6 +1,7 @@
 """Pause and resume all refreshing, and end a cool-down."""
 
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,10 +14,12 @@ from pytest_django import Settings
 from accounts.models import User
 from spotify_auth import connections, cooldown, service_pause, verbs
 from spotify_auth.cooldown import Reason
+from spotify_auth.figures import traffic
 from spotify_auth.models import Outcome, ServicePause, SpotifyToken
 from spotify_auth.refresh import claims, lanes
 from spotify_auth.refresh.refresher import refresh_user
 from spotify_auth.verbs import Operator
+from spotify_auth.web_api import pace as web_api_pace
 from tests.support.lanes import refresh_next
 from tests.support.paces import learned, plant
 from tests.support.processes import wait_for
@@ -155,8 +158,13 @@ def test_a_forgotten_pace_lets_every_lane_ask(no_cooldown: None) -> None:
     root = Operator.of(User.objects.create_superuser("root"))
     assert not verbs.forget_pace(operator=root, reason="r").is_done
     plant(2.0)
+    web_api_pace._learn(lambda pace, *_: replace(pace, rate=3.0), tries=1)
 
-    assert verbs.forget_pace(operator=root, reason="the limit was raised").is_done
+    said = verbs.forget_pace(operator=root, reason="the limit was raised")
 
+    assert said.sentence == (
+        "Forgotten until the next 429: 2.0 refreshes a second, 3.0 Web API calls a second."
+    )
     assert learned() is None
+    assert traffic.look().web_api_pace == float("inf")
     assert LogEntry.objects.get().change_message == "Pace forgotten: the limit was raised"

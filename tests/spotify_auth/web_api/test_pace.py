@@ -225,6 +225,30 @@ def test_a_pace_is_forgotten(user: User, spotify: Sandbox, settings: Settings) -
         assert 0 < client.ttl(pace.KEYS[0]) <= pace_rule.FORGOTTEN_SECONDS
 
 
+@pytest.mark.parametrize("is_lost", [False, True], ids=["away", "lost"])
+@pytest.mark.usefixtures("count_for_long")
+def test_the_pace_outlives_a_redis_that_does_not_remember_it(
+    user: User, spotify: Sandbox, settings: Settings, is_lost: bool
+) -> None:
+    limit(spotify)
+    ask_too_much(user)
+    before, url = rate(settings), settings.REDIS_URL
+    spotify.clear()
+    pauses_are_over(settings)
+    if is_lost:
+        with redis.Redis.from_url(url) as client:
+            client.delete(*pace.KEYS)
+    else:
+        settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
+
+    assert call(user, ENDPOINTS[2], times=30) < 10
+
+    assert pace._memory.rate == before
+    settings.REDIS_URL = url
+    if is_lost:
+        assert rate(settings) == pytest.approx(before)
+
+
 @pytest.mark.usefixtures("count_for_long")
 def test_without_redis_a_process_paces_itself_and_when_it_is_back_all_agree_again(
     user: User, spotify: Sandbox, settings: Settings
