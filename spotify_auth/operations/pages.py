@@ -80,9 +80,9 @@ _BUTTONS: Final = {
             label="Forget the pace",
             title="Forget the paces that 429s have taught?",
             means="Every worker asks Spotify as fast as its lanes can, and every page as often as "
-            "it likes. If a limit is as it was, the next 429 pauses all that it limits, and teaches "
-            "the pace again. Press it when a limit was raised, or another program with this client "
-            "ID was stopped.",
+            "it likes. If a limit is as it was, the next 429 pauses what it limits, and teaches "
+            "the pace again. Press it when a limit was raised, or another program with this "
+            "client ID was stopped.",
             act=verbs.forget_pace,
         ),
     )
