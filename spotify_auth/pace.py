@@ -209,7 +209,7 @@ def refused(*, began: float, retry_after: float) -> float:
         logger.warning(
             "pace_learned pace=%.2f before=%s carried=%s",
             after.rate,
-            "none" if before.rate is None else f"{before.rate:.2f}",
+            rate_for_the_log(before.rate),
             after.evidence,
         )
     return pace_rule.pause_after(after, retry_after=retry_after)
@@ -222,6 +222,11 @@ def refused_or_unshared(*, began: float, retry_after: float) -> float:
     except redis.RedisError as error:
         logger.warning("pace_not_shared reason=%s", type(error).__name__)
         return retry_after
+
+
+def rate_for_the_log(rate: float | None) -> str:
+    """A rate as the log has it, exchanges or calls a second."""
+    return "none" if rate is None else f"{rate:.2f}"
 
 
 def count_login() -> None:

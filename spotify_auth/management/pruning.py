@@ -11,9 +11,6 @@ from spotify_auth.history import pruning
 from spotify_auth.management.acting import PARTLY, confirm
 from spotify_auth.management.subcommands import Progress, gentle_end
 
-MOST_DAYS = 36_500
-"""A hundred years; a calendar of PostgreSQL's ends somewhere behind it."""
-
 
 class PruneCommand:
     """Delete old events, in batches."""
@@ -36,9 +33,10 @@ class PruneCommand:
 
     def handle(self, out: OutputWrapper, options: Mapping[str, Any]) -> None:
         days = options["older_than"]
-        if days is not None and not 1 <= days <= MOST_DAYS:
+        if days is not None and not 1 <= days <= pruning.MOST_DAYS:
             raise CommandError(
-                f"--older-than must be a day or more, and {MOST_DAYS} at most.", returncode=2
+                f"--older-than must be a day or more, and {pruning.MOST_DAYS} at most.",
+                returncode=2,
             )
         roll_up.roll_up()  # only what is counted is deleted
         total = pruning.count_old(older_than=days)

@@ -79,15 +79,11 @@ def forget_pace(*, operator: Operator, reason: str) -> Result:
     operator.note(f"Pace forgotten: {reason}", about=None, called="Pace")
     logger.warning(
         "pace_forgotten refreshes=%s web_api_calls=%s asked_by=%s",
-        _for_the_log(known["refreshes"]),
-        _for_the_log(known["Web API calls"]),
+        pace.rate_for_the_log(known["refreshes"]),
+        pace.rate_for_the_log(known["Web API calls"]),
         for_the_log(operator.name),
     )
     return Result.done(f"Forgotten until the next 429: {', '.join(forgotten)}.")
-
-
-def _for_the_log(rate: float | None) -> str:
-    return "none" if rate is None else f"{rate:.2f}"
 
 
 def lift_cooldown(*, operator: Operator, reason: str) -> Result:

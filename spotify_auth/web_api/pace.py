@@ -224,7 +224,8 @@ def was_refused(*, began: float, retry_after: float) -> None:
         with memory.lock:
             pace = _learn_alone(memory, rule)
     else:
-        memory.shared = pace.rate if pace else memory.shared
+        if pace:
+            memory.shared = pace.rate
     if pace and pace.rate is not None:
         memory.rate, memory.permits = pace.rate, 0.0
         logger.warning("web_api_pace_learned calls_a_second=%.1f", pace.rate)
