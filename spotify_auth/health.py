@@ -165,7 +165,8 @@ def readyz(request: HttpRequest) -> HttpResponse:
     """200 if every check is well, else 503. Only operators are told which one is not."""
     if request.method not in {"GET", "HEAD"}:
         return _plain(request, 405, "GET\n")
-    found = look(without=request.GET.getlist("exclude"))
+    without = request.GET.getlist("exclude")
+    found = look(without=without)
     well = all(each.ok for each in found.values())
     status = 200 if well else 503
     if "verbose" in request.GET and is_operator(request):
@@ -175,6 +176,8 @@ def readyz(request: HttpRequest) -> HttpResponse:
                 "checks": {
                     name: {"ok": each.ok, "detail": each.detail} for name, each in found.items()
                 },
+                # A name that is misspelt leaves nothing out.
+                "unknown_excludes": sorted({*without} - CHECKS.keys()),
             },
             status=status,
         )

@@ -73,8 +73,11 @@ def test_ready_means_that_sweeps_come(client: Client, operator: Client, swept: C
     )
     assert client.get("/readyz?exclude=sweep").status_code == 200
     assert client.get("/livez").status_code == 200
-    checks = operator.get("/readyz?verbose").json()["checks"]
+    answer = operator.get("/readyz?verbose&exclude=sweeps&exclude=redis").json()
+    assert answer["unknown_excludes"] == ["sweeps"]
+    checks = answer["checks"]
     assert [name for name, check in checks.items() if not check["ok"]] == ["sweep"]
+    assert "redis" not in checks
     assert "is a worker running" in checks["sweep"]["detail"]
 
 
