@@ -38,6 +38,8 @@ def locked_elsewhere(statement: str, *parameters: int) -> Iterator[None]:
             cursor.execute("BEGIN")
             cursor.execute(statement, parameters)
             yield
+            # PostgreSQL lets go now, and not some time after the connection is closed.
+            cursor.execute("ROLLBACK")
     finally:
         other.close()
 
