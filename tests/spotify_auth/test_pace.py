@@ -3,6 +3,9 @@
 import time
 from dataclasses import replace
 from datetime import timedelta
+from threading import Event
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -11,14 +14,14 @@ from django.db.models.functions import Now
 from pytest_django import Settings
 
 from dev.process import free_port
-from spotify_auth import cooldown, login, pace, pace_rule
+from spotify_auth import cooldown, login, pace, pace_rule, redis_client
 from spotify_auth.cooldown import Admission, Reason
 from spotify_auth.figures import traffic
 from spotify_auth.figures.tables import StatusCount
 from spotify_auth.login_failures import LoginFailed
 from spotify_auth.models import SpotifyToken
 from spotify_auth.pace_rule import Pace
-from spotify_auth.refresh import lanes, need
+from spotify_auth.refresh import lanes, need, own_pace, permits
 from spotify_auth.refresh.attempts import Attempts
 from spotify_auth.refresh.own_pace import OwnPace
 from spotify_auth.refresh.process import process
@@ -29,6 +32,23 @@ from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Connect, Elsewhere, token_of
 
 DAY = pace_rule.FORGOTTEN_SECONDS
+
+
+@pytest.fixture
+def moment(no_cooldown: None, monkeypatch: pytest.MonkeyPatch) -> float:
+    """By the clocks of Redis and of this process, time stands still: no permit comes meanwhile.
+
+    The moment by `time.monotonic()`.
+    """
+    run, at, now = redis_client.run, time.monotonic(), int(time.time())
+
+    def run_now(script: str, **how: Any) -> Any:
+        return run(script.replace("redis.call('TIME')", f"{{{now}, 0}}"), **how)
+
+    monkeypatch.setattr(redis_client, "run", run_now)
+    for module in (own_pace, permits):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: at))
+    return at
 
 
 def ask(lane: Attempts | None = None) -> Admission:
@@ -94,16 +114,20 @@ def test_all_lanes_keep_the_pace_together(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_lane_that_waits_takes_the_token_that_is_most_urgent_then(
-    connect: Connect, elsewhere: Elsewhere
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = connect("user-1"), connect("user-2")
     urgent = connect("user-3", due=False)
     plant(pace_rule.LOWEST)
+    wait = permits.Permit.wait
 
-    running = elsewhere(lanes.run_lane)
-    wait_for(lambda: token_of(first).generation == 2, what="the first token")
-    SpotifyToken.objects.filter(pk=urgent.pk).update(due_at=Now() - timedelta(hours=1))
-    running.result()
+    def wait_while_one_becomes_urgent(permit: permits.Permit, stopping: Event) -> None:
+        waiting = SpotifyToken.objects.filter(pk=urgent.pk, generation=1)
+        waiting.update(due_at=Now() - timedelta(hours=1))
+        wait(permit, stopping)
+
+    monkeypatch.setattr(permits.Permit, "wait", wait_while_one_becomes_urgent)
+    assert lanes.run_lane() == 3
 
     refreshed = sorted([first, second, urgent], key=lambda user: token_of(user).refreshed_at)
     assert refreshed == [first, urgent, second]
@@ -112,7 +136,7 @@ def test_a_lane_that_waits_takes_the_token_that_is_most_urgent_then(
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("reason", "seconds", "taken"),
-    [(Reason.RATE_LIMITED, 1, 1), (Reason.RATE_LIMITED, 60, 0), (Reason.UNAVAILABLE, 1, 0)],
+    [(Reason.RATE_LIMITED, 1, 1), (Reason.RATE_LIMITED, 60, 0), (Reason.UNAVAILABLE, 5, 0)],
 )
 def test_a_lane_waits_for_the_end_of_a_short_pause_that_spotify_asked_for(
     connect: Connect, reason: Reason, seconds: float, taken: int
@@ -123,7 +147,7 @@ def test_a_lane_waits_for_the_end_of_a_short_pause_that_spotify_asked_for(
     assert lanes.run_lane() == taken
 
 
-def test_a_lane_that_would_have_to_wait_long_ends(no_cooldown: None) -> None:
+def test_a_lane_that_would_have_to_wait_long_ends(moment: float) -> None:
     plant(1.0)
     lanes_of_a_worker = [Attempts(may_wait=True) for _ in range(5)]
 
@@ -142,7 +166,7 @@ def test_permits_of_lanes_that_were_killed_block_nobody(no_cooldown: None) -> No
     wait_for(lambda: ask() is Admission.GO, what="a permit")
 
 
-def test_a_permit_of_a_lane_that_ends_is_anothers(no_cooldown: None) -> None:
+def test_a_permit_of_a_lane_that_ends_is_anothers(moment: float) -> None:
     plant(pace_rule.LOWEST)
     lane, another = Attempts(may_wait=True), Attempts(may_wait=True)
     ask(lane)
@@ -154,7 +178,7 @@ def test_a_permit_of_a_lane_that_ends_is_anothers(no_cooldown: None) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.0, 2 + pace.STALE_SECONDS], ids=["early", "late"])
-def test_a_permit_is_good_at_its_moment_only(no_cooldown: None, seconds: float) -> None:
+def test_a_permit_is_good_at_its_moment_only(moment: float, seconds: float) -> None:
     plant(pace_rule.LOWEST)
     lane = Attempts(may_wait=True)
     ask(lane)  # its next permit comes in two seconds
@@ -232,7 +256,7 @@ def test_what_was_carried_long_ago_is_forgotten(no_cooldown: None, settings: Set
 
 @pytest.mark.parametrize(("age", "forgotten"), [(DAY - 60, False), (DAY, True)])
 def test_a_day_after_the_last_429_it_is_forgotten(
-    no_cooldown: None, settings: Settings, age: float, forgotten: bool
+    moment: float, settings: Settings, age: float, forgotten: bool
 ) -> None:
     plant(pace_rule.LOWEST, learned_ago=age)
     ask()
@@ -249,7 +273,7 @@ def test_a_day_after_the_last_429_it_is_forgotten(
         assert client.ttl(pace.KEYS[0]) > DAY
 
 
-def test_it_rises_while_lanes_wait(no_cooldown: None, settings: Settings) -> None:
+def test_it_rises_while_lanes_wait(moment: float, settings: Settings) -> None:
     for waits in (False, True):
         plant(1.0, tried_for=7200.0)
         ask()
@@ -290,7 +314,7 @@ def lose_redis(settings: Settings) -> str:
     return url
 
 
-def test_without_redis_a_worker_keeps_its_share(no_cooldown: None, settings: Settings) -> None:
+def test_without_redis_a_worker_keeps_its_share(moment: float, settings: Settings) -> None:
     plant(10.0)
     with process.running.one_more():
         ask()
@@ -304,13 +328,13 @@ def test_without_redis_a_worker_keeps_its_share(no_cooldown: None, settings: Set
         assert [ask(lane), ask(lane)] == [Admission.GO, Admission.WAIT]
 
         # Its next permit comes in a second or so, and not in a tenth of one.
-        assert lane.permit._good_at - time.monotonic() > 0.5
+        assert lane.permit._good_at - moment > 0.5
     settings.REDIS_URL = url
 
 
 @pytest.mark.parametrize("is_lost", [False, True], ids=["away", "lost"])
 def test_a_worker_that_was_turned_away_still_knows_the_pace(
-    no_cooldown: None, settings: Settings, is_lost: bool
+    moment: float, settings: Settings, is_lost: bool
 ) -> None:
     """Redis may be lost in the pause after a 429, and all lanes be turned away before that."""
     ask()
@@ -329,7 +353,7 @@ def test_a_worker_that_was_turned_away_still_knows_the_pace(
 
 
 def test_without_redis_who_does_not_wait_takes_no_permit_of_who_does(
-    no_cooldown: None, settings: Settings
+    moment: float, settings: Settings
 ) -> None:
     plant(3.0)
     ask()
@@ -360,7 +384,7 @@ def test_without_redis_a_worker_pauses_no_longer_than_all_would(
 
 
 def test_what_was_learned_without_redis_is_shared_when_it_is_back(
-    no_cooldown: None, settings: Settings
+    moment: float, settings: Settings
 ) -> None:
     plant(8.0)
     ask()
@@ -448,7 +472,7 @@ def test_without_redis_what_is_refused_was_not_carried() -> None:
 
 
 def test_a_redis_that_lost_its_memory_is_told_what_workers_know(
-    no_cooldown: None, settings: Settings
+    moment: float, settings: Settings
 ) -> None:
     plant(3.0)
     lane = Attempts()
@@ -507,7 +531,7 @@ def test_a_429_soon_after_redis_was_gone_does_not_teach_what_was_counted_since(
 
 @pytest.mark.parametrize("is_away", [False, True])
 def test_a_login_goes_at_once_and_the_lanes_leave_room_for_it(
-    no_cooldown: None, settings: Settings, is_away: bool
+    moment: float, settings: Settings, is_away: bool
 ) -> None:
     plant(pace_rule.LOWEST)
     url = lose_redis(settings) if is_away else settings.REDIS_URL
@@ -547,7 +571,7 @@ def test_a_429_to_a_login_teaches_and_pauses_all(spotify: Sandbox, no_cooldown: 
 
 @pytest.mark.django_db
 def test_a_pace_below_the_need_is_an_error_once_a_minute_while_tokens_wait(
-    no_cooldown: None, settings: Settings, caplog: pytest.LogCaptureFixture
+    moment: float, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     StatusCount.objects.create(status="active", tokens=27_000, counted_at=Now())
     plant(8.0)
