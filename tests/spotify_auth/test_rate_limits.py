@@ -52,10 +52,9 @@ def test_as_many_as_the_limit_are_admitted_at_once() -> None:
 
 
 def test_the_next_one_is_admitted_after_its_share_of_the_time() -> None:
-    take(use(most=1, seconds=1))
-
     with pytest.raises(Limited) as limited:
-        take(use(most=1, seconds=1))
+        for _ in range(9):  # the second, unless a second passes between them
+            take(use(most=1, seconds=1))
     time.sleep(limited.value.retry_after + 0.05)
     take(use(most=1, seconds=1))
 
@@ -105,13 +104,15 @@ def test_one_refusal_counts_for_no_limit() -> None:
 
 
 def test_a_use_may_count_for_several() -> None:
+    begun = time.monotonic()
     take(use(most=10, cost=6))
 
     with pytest.raises(Limited) as limited:
         take(use(most=10, cost=6))
+    passed = time.monotonic() - begun
     take(use(most=10, cost=4))
 
-    assert limited.value.retry_after == pytest.approx(12, abs=0.5)
+    assert 12 - passed - 0.01 <= limited.value.retry_after <= 12
 
 
 def test_more_at_once_than_the_limit_is_admitted_alone() -> None:
@@ -167,19 +168,20 @@ def test_nothing_is_limited_without_redis(
 
 
 def test_a_redis_that_hangs_costs_one_time_out(settings: Settings) -> None:
-    release = threading.Event()
+    asked = []
 
     def hang(connection: socket.socket) -> None:
-        release.wait(20)
+        asked.append(connection)
+        connection.settimeout(60)
+        while connection.recv(1024):
+            pass
 
     with speaking(hang) as port:
         settings.REDIS_URL = f"redis://127.0.0.1:{port}/0"
-        begun = time.monotonic()
         assert admitted(200, use(most=1)) == 200
-        took = time.monotonic() - begun
-        release.set()
 
-    assert took < 4
+    # The thread that adds up the reads of an earlier test may ask in the same second.
+    assert 1 <= len(asked) <= 2
 
 
 def test_a_limit_is_logged_once_and_names_nobody(caplog: pytest.LogCaptureFixture) -> None:

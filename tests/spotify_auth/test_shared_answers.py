@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -11,6 +12,7 @@ from pytest_django import Settings
 from dev.process import free_port
 from spotify_auth import shared_answers
 from spotify_auth.shared_answers import Made, share
+from tests.support.processes import wait_for
 from tests.support.tokens import Elsewhere
 
 pytestmark = pytest.mark.usefixtures("no_cooldown")
@@ -66,10 +68,26 @@ def at_once(elsewhere: Elsewhere, make: Callable[[], Made], threads: int = 8) ->
     return [each.result() for each in [elsewhere(ask) for _ in range(threads)]]
 
 
-def test_threads_that_ask_at_once_share_one_answer(elsewhere: Elsewhere) -> None:
-    make = Maker(seconds=0, takes=0.5)
+def test_threads_that_ask_at_once_share_one_answer(
+    elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board, aboard = shared_answers._board, []
 
-    assert at_once(elsewhere, make) == ["private answer 1"] * 8
+    def board_and_count(key: str) -> Any:
+        flight = board(key)
+        aboard.append(key)
+        return flight
+
+    make = Maker(seconds=0)
+
+    def make_once_all_are_aboard() -> Made:
+        wait_for(lambda: len(aboard) == 8, what="all threads")
+        return make()
+
+    monkeypatch.setattr(shared_answers, "_board", board_and_count)
+    monkeypatch.setattr(shared_answers, "LONGEST_SECONDS", 60.0)
+
+    assert at_once(elsewhere, make_once_all_are_aboard) == ["private answer 1"] * 8
     assert make.made == 1
 
 
@@ -79,11 +97,14 @@ def test_an_answer_that_may_not_be_kept_is_made_again() -> None:
     assert [share(PLACE, make), share(PLACE, make)] == ["private answer 1", "private answer 2"]
 
 
-def test_an_answer_is_kept_for_a_moment() -> None:
-    make = Maker(seconds=0.4)
+def test_an_answer_is_kept_for_a_moment(redis_itself: redis.Redis) -> None:
+    make = Maker(seconds=60)
 
     answers = [share(PLACE, make), share(PLACE, make)]
-    time.sleep(0.5)
+    (kept,) = redis_itself.scan_iter("spotify_auth:shared:*")
+    assert 0 < redis_itself.pttl(kept) <= 60_000
+    redis_itself.pexpire(kept, 1)
+    wait_for(lambda: not redis_itself.exists(kept), what="the moment to pass", every=0.01)
     answers.append(share(PLACE, make))
 
     assert answers == ["private answer 1", "private answer 1", "private answer 2"]
