@@ -1,6 +1,5 @@
 """Probes: what they answer, and to whom they say why."""
 
-import time
 from datetime import timedelta
 
 import pytest
@@ -15,7 +14,8 @@ from spotify_auth import chores, health
 from spotify_auth.models import Chore, SpotifyToken
 from tests.support.admin import enter_admin
 from tests.support.database_faults import locked_elsewhere
-from tests.support.tokens import Connect, Elsewhere
+from tests.support.processes import wait_for
+from tests.support.tokens import Connect, Elsewhere, waiting_for_a_lock
 
 pytestmark = pytest.mark.django_db
 
@@ -114,10 +114,10 @@ def test_many_probes_cost_postgresql_one_look(
 def test_figures_that_are_slow_are_asked_for_less_often(
     client: Client, swept: Chore, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "REST", 10)
+    monkeypatch.setattr(health, "REST", 10**6)
     with locked_elsewhere("LOCK TABLE spotify_auth_spotifytoken IN ACCESS EXCLUSIVE MODE"):
         first = elsewhere(client.get, "/readyz?exclude=migrations")
-        time.sleep(0.5)
+        wait_for(waiting_for_a_lock, what="the figures to wait for the table")
     assert first.result()
 
     with CaptureQueriesContext(connection) as queries:

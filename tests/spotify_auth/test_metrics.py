@@ -37,6 +37,7 @@ TOKEN = "a-token-for-operators"
 
 @pytest.fixture(autouse=True)
 def figures_of_this_test(monkeypatch: pytest.MonkeyPatch) -> metrics.Figures:
+    monkeypatch.setattr(metrics, "WAIT_SECONDS", 30.0)  # a slow machine is none that hangs
     figures = metrics.Figures()
     collector = metrics.FiguresCollector(figures)
     registry = CollectorRegistry(auto_describe=False)
@@ -99,6 +100,7 @@ def test_only_operators_are_told(program: Client, settings: Settings, admin_user
 
 def test_what_it_says(connect: Connect, program: Client, settings: Settings) -> None:
     well, stale, refused, ended, paused = (connect(f"user-{n}", due=False) for n in range(5))
+    begun = time.monotonic()
     change(stale, due_at=ago(70), expires_at=ago(20))
     change(refused, failures=2, suspected_at=ago(60), expires_at=ago(30))
     change(ended, status="reconnect_required")
@@ -125,6 +127,7 @@ def test_what_it_says(connect: Connect, program: Client, settings: Settings) -> 
     outcomes.add()
 
     found = scrape(program)
+    passed = time.monotonic() - begun + 0.1
 
     assert found['spotify_up{part="postgresql"}'] == found['spotify_up{part="redis"}'] == 1
     assert found['spotify_token_refresh_total{outcome="refreshed"}'] == 2
@@ -139,13 +142,13 @@ def test_what_it_says(connect: Connect, program: Client, settings: Settings) -> 
     assert found['spotify_tokens{status="active"}'] == 3
     assert found['spotify_tokens{status="reconnect_required"}'] == 1
     assert found["spotify_tokens_overdue"] == 1
-    assert found["spotify_token_oldest_overdue_seconds"] == pytest.approx(70, abs=5)
-    assert found["spotify_token_min_seconds_to_expiry"] == pytest.approx(-20, abs=5)
+    assert 70 <= found["spotify_token_oldest_overdue_seconds"] <= 70 + passed
+    assert -20 - passed <= found["spotify_token_min_seconds_to_expiry"] <= -20
     assert (found["spotify_tokens_stale"], found["spotify_tokens_stale_refused"]) == (1, 1)
     assert found["spotify_tokens_fresh_ratio"] == pytest.approx(1 / 3)
     assert found["spotify_freshness_budget_seconds"] == pytest.approx(604.8)
     assert found["spotify_service_paused"] == 0
-    assert found["spotify_sweep_age_seconds"] == pytest.approx(8, abs=5)
+    assert 8 <= found["spotify_sweep_age_seconds"] <= 8 + passed
     assert found['spotify_processes{kind="worker"}{version="0.1.0"}'] == 1
     assert found['spotify_processes{kind="beat"}{version="0.1.0"}'] == 0
     assert found['spotify_cooldown{reason="unavailable"}'] == 1
@@ -168,8 +171,9 @@ def test_what_it_says(connect: Connect, program: Client, settings: Settings) -> 
 
 
 def test_figures_are_kept_for_a_moment(
-    program: Client, figures_of_this_test: metrics.Figures
+    program: Client, figures_of_this_test: metrics.Figures, settings: Settings
 ) -> None:
+    settings.REFRESH_SWEEP_SECONDS = 15  # the moment is no shorter than it must be
     first = scrape(program)
     Chore.objects.create(name=chores.SWEEP, done_at=Now())
 
@@ -199,19 +203,20 @@ def test_does_not_wait_for_a_postgresql_that_hangs(
     program: Client, monkeypatch: pytest.MonkeyPatch, figures_of_this_test: metrics.Figures
 ) -> None:
     monkeypatch.setattr(metrics, "WAIT_SECONDS", 0.2)
+    # The usual one ends sooner than some scrapes on a slow machine.
+    monkeypatch.setitem(database.settings_dict["OPTIONS"], "connect_timeout", 60)
     silent = socket.create_server(("127.0.0.1", 0))
     with closing(silent), postgresql_at(silent.getsockname()[1]):
-        begun = time.monotonic()
         found = scrape(program)
+        asking = figures_of_this_test._asking
         scrape(program)
         asking_threads = [each for each in threading.enumerate() if each.name == "figures"]
-        assert len(asking_threads) == 1  # no second one waits beside the first
-        assert time.monotonic() - begun < 4  # connecting alone may take 5 s
-        asking = figures_of_this_test._asking
-        assert asking
+        assert asking_threads == [asking]  # it goes on, and no second one waits beside the first
         # Redis has answered: one fault must not look like two.
-        wait_for(lambda: scrape(program)['spotify_up{part="redis"}'] == 1, what="Redis", seconds=3)
-    asking.join(20)
+        wait_for(lambda: scrape(program)['spotify_up{part="redis"}'] == 1, what="Redis")
+        assert asking is figures_of_this_test._asking
+    assert asking
+    asking.join(60)
 
     assert found['spotify_up{part="postgresql"}'] == 0
     assert found["spotify_lanes_allowed"] == 64
