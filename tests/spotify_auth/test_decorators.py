@@ -1,6 +1,7 @@
 """`spotify_required`: who gets to the view, and what the others see."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.http import HttpRequest, HttpResponse
@@ -178,7 +179,7 @@ def test_what_waits_asks_again_and_goes_on_by_itself(
     polls = {**HTMX, "hx-trigger": element}
 
     still = client.get("/plain/?a=b", headers=polls)
-    SpotifyToken.objects.update(expires_at=connections.database_now().replace(year=2100))
+    SpotifyToken.objects.update(expires_at=connections.database_now() + timedelta(hours=1))
     ready = client.get("/plain/?a=b", headers=polls)
 
     assert (still.status_code, still.content) == (204, b"")

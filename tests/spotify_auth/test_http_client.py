@@ -96,7 +96,7 @@ def call(
 
 @pytest.fixture
 def session() -> Iterator[BoundedSession]:
-    with BoundedSession(total_seconds=2, proxy="") as session:
+    with BoundedSession(total_seconds=30, proxy="") as session:
         yield session
 
 
