@@ -115,9 +115,9 @@ def test_a_session_that_is_being_stored_holds_up_neither_users_nor_the_migration
         wait_for(waiting_for_a_lock, what="the migration to wait for the table of sessions")
 
         with database.cursor() as cursor:
-            cursor.execute("SET statement_timeout = '500ms'")
+            cursor.execute("SET lock_timeout = '500ms'")
             cursor.execute("SELECT count(*) FROM accounts_user")  # as each claim and page does
-            cursor.execute("RESET statement_timeout")
+            cursor.execute("RESET lock_timeout")
         time.sleep(1.5)  # longer than the first turn
 
         assert not migration.done()  # it has stepped aside, and comes back
