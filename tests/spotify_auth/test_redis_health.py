@@ -70,7 +70,8 @@ def count_connects(patch: pytest.MonkeyPatch) -> list[object]:
 
     The thread that adds up the reads of an earlier test may ask meanwhile.
     """
-    connect, counted, this_thread = redis.Connection._connect, [], get_ident()
+    connect, this_thread = redis.Connection._connect, get_ident()
+    counted: list[object] = []
 
     def connect_and_count(connection: redis.Connection) -> Any:
         if get_ident() == this_thread:

@@ -71,7 +71,8 @@ def at_once(elsewhere: Elsewhere, make: Callable[[], Made], threads: int = 8) ->
 def test_threads_that_ask_at_once_share_one_answer(
     elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    board, aboard = shared_answers._board, []
+    board = shared_answers._board
+    aboard: list[str] = []
 
     def board_and_count(key: str) -> Any:
         flight = board(key)
