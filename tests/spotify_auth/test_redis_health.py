@@ -76,7 +76,7 @@ def count_connects(patch: pytest.MonkeyPatch) -> list[object]:
     def connect_and_count(connection: redis.Connection) -> Any:
         if get_ident() == this_thread:
             counted.append(connection)
-        return connect(connection)
+        return connect(connection)  # type: ignore[no-untyped-call]
 
     patch.setattr(redis.Connection, "_connect", connect_and_count)
     return counted
