@@ -7,6 +7,7 @@ import pytest
 from django.db import connection as database
 from django.db.models import F
 from django.db.models.functions import Now
+from django.test import override_settings
 from pytest_django import Settings
 
 from accounts.models import User
@@ -27,11 +28,6 @@ from tests.support.tokens import (
 from tests.support.worlds import in_rotating, in_spotify_2026
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _short_deadline(settings: Settings) -> None:
-    settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = 1.0
 
 
 def last_event(user: User) -> TokenEvent:
@@ -136,7 +132,7 @@ def test_tokens_that_had_expired_spread_over_half_a_lifetime(
         (token.due_at - token.refreshed_at) / (token.expires_at - token.refreshed_at)
         for token in map(token_of, users)
     ]
-    assert earliest <= min(shares) < earliest + 0.15  # but for a chance of 0.7 ** 30
+    assert earliest <= min(shares) < earliest + 0.25  # but for a chance of 2 ** -30
     assert max(shares) <= 0.8
 
 
@@ -380,23 +376,37 @@ def test_a_false_invalid_grant_costs_nothing(connect: Connect, spotify: Sandbox)
         ({"fault": "garbage"}, Outcome.ANSWER_UNKNOWN, "answer_without_access_token"),
         # twice, since a first lost answer is tried again at once
         ({"fault": "connection_reset"}, Outcome.ANSWER_UNKNOWN, "connection_cut"),
-        ({"fault": "latency", "seconds": 2}, Outcome.ANSWER_UNKNOWN, "timeout"),
-        (
-            {"fault": "slow_drip", "interval": 0.2, "headers": True, "rotate": False},
-            Outcome.ANSWER_UNKNOWN,
-            "timeout",
-        ),
-        (
-            {"fault": "slow_drip", "interval": 0.2, "headers": False, "rotate": False},
-            Outcome.ANSWER_UNKNOWN,
-            "answer_cut_short",
-        ),
     ],
 )
 def test_other_failures_are_tried_again(
     connect: Connect, spotify: Sandbox, fault: dict[str, object], outcome: Outcome, error: str
 ) -> None:
-    user = connect()
+    fails_and_backs_off(connect(), spotify, fault, outcome, error)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ({"fault": "latency", "seconds": 60}, "timeout"),
+        ({"fault": "slow_drip", "interval": 0.2, "headers": True, "rotate": False}, "timeout"),
+        (
+            {"fault": "slow_drip", "interval": 0.2, "headers": False, "rotate": False},
+            "answer_cut_short",
+        ),
+    ],
+)
+def test_an_answer_that_is_late_is_asked_for_again(
+    connect: Connect, spotify: Sandbox, fault: dict[str, object], error: str
+) -> None:
+    # Not for the other tests: a busy machine is late with answers that do come.
+    with override_settings(TOKEN_ENDPOINT_DEADLINE_SECONDS=0.9):
+        fails_and_backs_off(connect(), spotify, fault, Outcome.ANSWER_UNKNOWN, error)
+
+
+def fails_and_backs_off(
+    user: User, spotify: Sandbox, fault: dict[str, object], outcome: Outcome, error: str
+) -> None:
+    """The next refresh meets this fault."""
     before = token_of(user)
     spotify.faults(**fault)  # type: ignore[arg-type]
 
@@ -458,8 +468,9 @@ def test_an_unanswered_attempt_is_forgiven_where_the_refresh_token_stays(
     connect: Connect, spotify: Sandbox
 ) -> None:
     user = connect()
-    spotify.faults(fault="latency_after_rotating", seconds=2)
-    assert refresh_next() is Outcome.ANSWER_UNKNOWN
+    spotify.faults(fault="latency_after_rotating", seconds=60)
+    with override_settings(TOKEN_ENDPOINT_DEADLINE_SECONDS=0.9):
+        assert refresh_next() is Outcome.ANSWER_UNKNOWN
     spotify.clear()
     make_due(user)
 
@@ -476,8 +487,9 @@ def test_a_refusal_after_an_unanswered_attempt_is_a_lost_answer(
     connect: Connect, spotify: Sandbox
 ) -> None:
     user = connect()
-    spotify.faults(fault="latency_after_rotating", seconds=2)
-    refresh_next()
+    spotify.faults(fault="latency_after_rotating", seconds=60)
+    with override_settings(TOKEN_ENDPOINT_DEADLINE_SECONDS=0.9):
+        refresh_next()
     spotify.clear()
 
     for _ in range(2):
@@ -559,7 +571,9 @@ def test_a_row_that_no_key_opens_has_one_event_and_is_claimed_ever_less(connect:
 
     assert TokenEvent.objects.filter(error="undecryptable").count() == 1
     assert (token_of(user).last_error, token_of(user).failures) == ("undecryptable", 50)
-    waits = SpotifyToken.objects.filter(due_at__lt=Now() + timedelta(hours=1), due_at__gt=Now())
+    # At random from now on, and not since a minute ago as `make_due` had it.
+    soonest = Now() - timedelta(seconds=50)
+    waits = SpotifyToken.objects.filter(due_at__gt=soonest, due_at__lt=Now() + timedelta(hours=1))
     assert waits.exists()
 
 
