@@ -16,6 +16,7 @@ from spotify_auth.maintenance import functions
 from spotify_auth.models import Outcome
 from spotify_auth.refresh import process as process_module
 from spotify_auth.refresh import store
+from spotify_auth.refresh import transaction as transaction_module
 from spotify_auth.refresh.plans import KEY, PREFIX, TYPES, KeptStatement
 from spotify_auth.refresh.process import process
 from tests.support.lanes import refresh_next
@@ -54,8 +55,12 @@ def _without_functions(transactional_db: None) -> Iterator[None]:
 
 @pytest.fixture
 def long_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each claim but the first begins where the last one did, and so calls its function."""
+    """Each claim but the first begins where the last one did, and so calls its function.
+
+    And is believed, however slow this machine is.
+    """
     monkeypatch.setattr(process_module, "FULL_SCAN_SECONDS", 3600)
+    monkeypatch.setattr(transaction_module, "BELIEVED_SECONDS", 3600)
 
 
 def refresh_each(*users: User) -> None:
@@ -131,7 +136,8 @@ def test_a_migration_beside_running_lanes_invalidates_the_plans_only(
     for _ in range(3):  # so that each statement has been planned for good
         refresh_each(*users)
 
-    elsewhere(execute, "ALTER TABLE spotify_auth_spotifytoken ADD COLUMN one_more text DEFAULT 'x'")
+    one_more = "ADD COLUMN one_more text DEFAULT 'x'"
+    elsewhere(execute, f"ALTER TABLE spotify_auth_spotifytoken {one_more}").result()
     elsewhere(execute, "ALTER TABLE spotify_auth_tokenevent ADD COLUMN one_more text").result()
     try:
         refresh_each(*users)

@@ -45,8 +45,11 @@ def is_free(user: User) -> bool:
 
 
 def test_a_refresh_is_two_messages_to_postgresql(
-    connect: Connect, django_assert_num_queries: DjangoAssertNumQueries
+    connect: Connect,
+    django_assert_num_queries: DjangoAssertNumQueries,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(transaction_module, "BELIEVED_SECONDS", 60.0)
     make_due(connect())
     with django_assert_num_queries(2) as messages:
         assert refresh_next() is Outcome.REFRESHED
