@@ -6,6 +6,9 @@ from typing import Any
 
 from django.db import OperationalError
 from django.db import connection as database
+from django.db.backends.utils import CursorWrapper
+
+from tests.support.processes import wait_for
 
 
 def cut_the_connection() -> None:
@@ -22,11 +25,18 @@ def own_session() -> int:
 
 
 def end_session(process_id: int) -> None:
-    """End a session from outside."""
+    """End a session from outside, and wait until it is gone, with its locks."""
     killer = database.copy()
     with killer.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s)", [process_id])
+        # PostgreSQL could wait by itself: for 100 ms at least.
+        wait_for(lambda: not _is_there(cursor, process_id), what="the session to end", every=0.002)
     killer.close()
+
+
+def _is_there(cursor: CursorWrapper, process_id: int) -> bool:
+    cursor.execute("SELECT FROM pg_stat_activity WHERE pid = %s", [process_id])
+    return cursor.rowcount > 0
 
 
 @contextmanager

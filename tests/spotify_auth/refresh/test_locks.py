@@ -42,6 +42,7 @@ from tests.support.tokens import (
     token_of,
     waiting_for_a_lock,
 )
+from tests.support.worlds import in_rotating
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -81,7 +82,7 @@ def test_a_crowd_at_a_barrier_refreshes_each_token_once(
     barrier = threading.Barrier(16)
 
     def rush() -> list[Outcome | None]:
-        barrier.wait(timeout=10)
+        barrier.wait(timeout=60)
         return [refresh_user(user.pk) for user in users] + [refresh_next()]
 
     results = [future.result() for future in [elsewhere(rush) for _ in range(16)]]
@@ -309,6 +310,7 @@ def before_the_second_request(patch: pytest.MonkeyPatch, spotify: Sandbox, freez
     patch.setattr(refreshing, "refresh", exchange_and_freeze)
 
 
+@in_rotating  # where a refresh token dies
 @pytest.mark.parametrize("frozen", [before_the_first_request, before_the_second_request])
 def test_a_frozen_lane_loses_its_lock_and_presents_no_dead_token(
     connect: Connect,
@@ -321,11 +323,11 @@ def test_a_frozen_lane_loses_its_lock_and_presents_no_dead_token(
     user, freeze = connect(), Freeze()
     settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = 0.4
     with monkeypatch.context() as patch:
-        # So that PostgreSQL ends the lock after two seconds: two deadlines and this.
-        patch.setattr(schedule, "STATEMENT_SECONDS", 1.2)
+        # So that PostgreSQL ends the lock after four seconds: two deadlines and this.
+        patch.setattr(schedule, "STATEMENT_SECONDS", 3.2)
         frozen(patch, spotify, freeze)
         hanging = elsewhere(refresh_user, user.pk)
-        assert freeze.frozen.wait(timeout=10)
+        assert freeze.frozen.wait(timeout=60)
     assert refresh_user(user.pk) is None
     settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = 5
     with redis.Redis.from_url(settings.REDIS_URL) as client:

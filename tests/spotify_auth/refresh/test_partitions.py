@@ -97,7 +97,7 @@ def in_threads(number: int, work: Any) -> list[Any]:
     barrier = threading.Barrier(number)
 
     def run() -> Any:
-        barrier.wait(timeout=10)
+        barrier.wait(timeout=60)
         try:
             return work()
         finally:
