@@ -8,6 +8,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
+from spotify_auth.sandbox.exchange import Exchange, TokenError
+from spotify_auth.sandbox.faults import Faults
+from spotify_auth.sandbox.state import Settings, State
+from spotify_auth.sandbox.worlds import World
 from tests.support.sandbox_client import REDIRECT_URI, SCOPES, Sandbox
 
 AUTHORIZE = {
@@ -103,11 +107,18 @@ def test_refuses_another_redirect_uri_than_at_authorize(sandbox: Sandbox) -> Non
     assert error_of(response) == invalid_grant("Invalid redirect URI")
 
 
-def test_refuses_a_code_that_is_too_old(short_lived: Sandbox) -> None:
+def test_refuses_what_is_too_old(short_lived: Sandbox) -> None:
     code = code_for(short_lived)
+    tokens = short_lived.connect(["listener"])["listener"]
     time.sleep(1.1)
 
     assert error_of(exchange(short_lived, code)) == invalid_grant("Authorization code expired")
+    assert error_of(short_lived.refresh(tokens["refresh_token"])) == invalid_grant(
+        "Refresh token expired"
+    )
+    refused = short_lived.get("/v1/me", tokens["access_token"])
+    message = {"status": 401, "message": "The access token expired"}
+    assert (refused.status_code, refused.json()) == (401, {"error": message})
 
 
 def test_forgets_codes_that_expired_long_ago(short_lived: Sandbox) -> None:
@@ -186,13 +197,32 @@ def test_refuses_an_access_token_for_a_refresh_token(sandbox: Sandbox) -> None:
     )
 
 
-def test_refuses_a_refresh_token_after_its_six_months(short_lived: Sandbox) -> None:
-    token = short_lived.connect(["listener"])["listener"]["refresh_token"]
-    refreshed = short_lived.refresh(token).json()["refresh_token"]
-    time.sleep(1.1)
+def test_refreshing_does_not_extend_the_six_months(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    state = State(
+        Settings(
+            client_id="id",
+            client_secret="secret",
+            redirect_uris=(),
+            access_token_lifetime=120,
+            refresh_token_lifetime=100,
+            world=World.ROTATING,
+        )
+    )
 
-    # Refreshing did not extend them.
-    assert error_of(short_lived.refresh(refreshed)) == invalid_grant("Refresh token expired")
+    def refresh(token: str) -> dict[str, Any]:
+        form = {"grant_type": "refresh_token", "refresh_token": token}
+        return Exchange(state, Faults(), form).carry_out()
+
+    token = state.refresh_token(state.new_grant(state.account("listener"), SCOPES))
+    now += 99
+    refreshed = refresh(token)["refresh_token"]
+    now += 1
+
+    with pytest.raises(TokenError) as refused:
+        refresh(refreshed)
+    assert refused.value.description == "Refresh token expired"
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_ends_at_once_though_an_answer_is_held() -> None:
             f"{sandbox.url}/api/token",
             data={"grant_type": "refresh_token", "refresh_token": token},
             auth=(sandbox.client_id, sandbox.client_secret),
-            timeout=0.3,
+            timeout=(10, 0.3),
         )
 
     assert sandbox.stop() == 0

@@ -1,7 +1,6 @@
 """The Web API: bearer tokens, scopes, parameters, shapes."""
 
 import re
-import time
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -84,15 +83,6 @@ def test_refuses_a_refresh_token_for_an_access_token(sandbox: Sandbox) -> None:
     token = sandbox.connect(["listener"])["listener"]["refresh_token"]
 
     assert outcome(sandbox.get("/v1/me", token)) == error(401, "Invalid access token")
-
-
-def test_access_tokens_expire_by_themselves() -> None:
-    with Sandbox(access_token_lifetime=1) as sandbox:
-        token = access_token(sandbox)
-        assert sandbox.get("/v1/me", token).status_code == 200
-        time.sleep(1.1)
-
-        assert outcome(sandbox.get("/v1/me", token)) == error(401, "The access token expired")
 
 
 @pytest.mark.parametrize(
