@@ -110,7 +110,8 @@ def speak_plain_http(connection: socket.socket) -> None:
 def test_a_handshake_that_fails_means_nothing_was_sent(
     settings: Settings, talk: Callable[[socket.socket], None], code: str
 ) -> None:
-    settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = DEADLINE_SECONDS
+    if talk is stay_silent:  # the others answer, though late on a busy machine
+        settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = DEADLINE_SECONDS
     with speaking(talk) as port:
         settings.SPOTIFY_ACCOUNTS_URL = f"https://127.0.0.1:{port}"
 

@@ -160,7 +160,9 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
 def test_a_request_that_was_sent_is_lost_and_never_sent_again(
     authority: Authority, settings: Settings, say: Say, code: str, is_reused: bool, is_tls: bool
 ) -> None:
-    settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = 0.5 if say is stay_silent else 5.0
+    # Half of it is for the connection, and a busy machine takes a while for a handshake.
+    short = 1.9 if is_tls else 0.95
+    settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = short if say is stay_silent else 20.0
     says = [whole, say] if is_reused else [say]
     with server(*says, tls=authority.server_context() if is_tls else None) as heard:
         settings.SPOTIFY_ACCOUNTS_URL = heard.url
@@ -183,7 +185,7 @@ def test_a_connection_that_has_ended_meanwhile_is_made_anew(
         settings.SPOTIFY_ACCOUNTS_URL = heard.url
 
         refresh("any")
-        assert select([socket_in_use()], [], [], 5)[0]  # its end has come
+        assert select([socket_in_use()], [], [], 30)[0]  # its end has come
         for _ in range(2):
             assert grant_of(refresh("any")).access_token == "a"
 
@@ -359,10 +361,10 @@ def test_hints_before_the_answer_are_not_the_answer(settings: Settings) -> None:
 
 def test_an_answer_within_a_short_deadline_is_not_given_up(settings: Settings) -> None:
     """libcurl lets us look at the time once a second only."""
-    settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = 1.5
+    settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = 1.9
 
     def late(connection: socket.socket) -> None:
-        threading.Event().wait(1.3)
+        threading.Event().wait(1.1)  # after the first look
         connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(WHOLE) + WHOLE)
 
     with server(late) as heard:

@@ -1,5 +1,6 @@
 """The doctor asks for queues, workers and beats, sweeps, pauses and fresh tokens."""
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -97,7 +98,9 @@ def test_workers_of_another_version_and_one_that_was_killed() -> None:
 
     killed, older = diagnose("workers").bad
 
-    assert killed[1].endswith("was last seen 540 s ago.")
+    seen = re.search(r"was last seen (\d+) s ago\.$", killed[1])
+    assert seen
+    assert 540 <= int(seen[1]) < 600
     assert older[1].endswith("and others run 0.0.9.")
 
 
@@ -130,7 +133,7 @@ def test_a_pace_below_the_need(connect: Connect, no_cooldown: None, settings: Se
     plant(0.9)
     assert diagnose("pause").bad == []  # no token waits for its turn
 
-    for _ in range(2):
+    for _ in range(4):  # on a slow machine one or two of them get a permit
         begin()
 
     (slow,) = diagnose("pause").bad

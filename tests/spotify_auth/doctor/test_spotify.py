@@ -1,5 +1,6 @@
 """The doctor asks Spotify: each way in which it may go wrong has its own sentence."""
 
+import re
 import socket
 from typing import Any
 
@@ -63,7 +64,7 @@ def test_nobody_listens(spotify: Sandbox, settings: Settings) -> None:
 
 
 def test_a_server_that_never_answers(no_cooldown: None, settings: Settings) -> None:
-    settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = 0.3
+    settings.TOKEN_ENDPOINT_DEADLINE_SECONDS = 1.5  # of which half is for the connection
     with socket.create_server(("127.0.0.1", 0)) as listener:
         settings.SPOTIFY_ACCOUNTS_URL = url = f"http://127.0.0.1:{listener.getsockname()[1]}"
 
@@ -71,7 +72,7 @@ def test_a_server_that_never_answers(no_cooldown: None, settings: Settings) -> N
 
     assert (level, found) == (
         "problem",
-        f"{url} took the request, and did not answer within 0.3 s.",
+        f"{url} took the request, and did not answer within 1.5 s.",
     )
 
 
@@ -80,8 +81,9 @@ def test_another_clock_than_ours(spotify: Sandbox) -> None:
 
     ((level, found),) = diagnose("clock").bad
 
-    assert level == "warning"
-    assert found.startswith(("This host's clock is 300 s behind", "This host's clock is 299 s"))
+    behind = re.match(r"This host's clock is (\d+) s behind", found)
+    assert behind
+    assert (level, int(behind[1])) == ("warning", pytest.approx(300, abs=10))
 
 
 def test_offline_it_asks_nothing(spotify: Sandbox, settings: Settings) -> None:
