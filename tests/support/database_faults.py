@@ -39,6 +39,18 @@ def _is_there(cursor: CursorWrapper, process_id: int) -> bool:
     return cursor.rowcount > 0
 
 
+def sessions_of(application: str) -> int:
+    """How many sessions a process has whose PGAPPNAME this is."""
+    with database.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = %s",
+            [application],
+        )
+        count: int = cursor.fetchone()[0]
+    return count
+
+
 @contextmanager
 def locked_elsewhere(statement: str, *parameters: int) -> Iterator[None]:
     """Hold what this statement locks, as another transaction might."""

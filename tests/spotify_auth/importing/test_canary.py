@@ -121,7 +121,7 @@ def test_a_login_meanwhile_is_newer_and_stays(
     )
     SpotifyToken.objects.exclude(pk=last.pk).update(generation=2)  # as if they were refreshed
 
-    ran: Any = importing.result(timeout=20)
+    ran: Any = importing.result(timeout=120)
     assert ran.code == 0, ran
     assert "       1  stay" in ran.said
     assert token_of(last).refresh_token == answer["refresh_token"]

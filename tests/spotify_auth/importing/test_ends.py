@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from spotify_auth.connections import database_now
 from spotify_auth.freshness import renewal_is_running
 from spotify_auth.importing.spotipy_cache import aside_of
 from spotify_auth.models import Outcome, SpotifyToken, TokenEvent
+from tests.support.database_faults import sessions_of
 from tests.support.imports import (
     InAllauth,
     InCacheFiles,
@@ -43,8 +45,30 @@ pytestmark = [
 MANY = 1000
 
 
+@pytest.fixture
+def slower_in_the_end(transactional_db: None) -> Iterator[None]:
+    """PostgreSQL takes its time once a hundred tokens are stored: a kill is not too late."""
+    with database.cursor() as cursor:
+        cursor.execute(
+            """
+            CREATE SEQUENCE stored;
+            CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                IF nextval('stored') > 100 THEN PERFORM pg_sleep(0.05); END IF;
+                RETURN NULL;
+            END $$;
+            CREATE TRIGGER slow AFTER INSERT ON spotify_auth_spotifytoken
+            FOR EACH ROW EXECUTE FUNCTION slow()
+            """
+        )
+        yield
+        cursor.execute("DROP FUNCTION slow CASCADE; DROP SEQUENCE stored")
+
+
 @pytest.mark.cluster
-def test_a_thousand_a_real_worker_and_a_kill(spotify: Sandbox, tmp_path: Path) -> None:
+def test_a_thousand_a_real_worker_and_a_kill(
+    spotify: Sandbox, tmp_path: Path, slower_in_the_end: None
+) -> None:
     place = InAllauth(tmp_path)
     place.fill_many(spotify, [f"user-{number}" for number in range(MANY)])
     env = service_environment(
@@ -56,7 +80,11 @@ def test_a_thousand_a_real_worker_and_a_kill(spotify: Sandbox, tmp_path: Path) -
         wait_for(renewal_is_running, what="its first sweep, without beat", seconds=60)
         importing = subprocess.Popen(
             [sys.executable, "manage.py", "tokens", "import", *place.arguments, "--apply"],
-            env={**env, "DJANGO_SETTINGS_MODULE": "tests.support.other_keepers"},
+            env={
+                **env,
+                "DJANGO_SETTINGS_MODULE": "tests.support.other_keepers",
+                "PGAPPNAME": "importing",
+            },
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -65,6 +93,9 @@ def test_a_thousand_a_real_worker_and_a_kill(spotify: Sandbox, tmp_path: Path) -
         wait_for(lambda: SpotifyToken.objects.count() > 100, what="a part to be moved", seconds=60)
         importing.send_signal(signal.SIGKILL)
         said, _ = importing.communicate(timeout=30)
+        wait_for(lambda: sessions_of("importing") == 0, what="its session to end")
+        with database.cursor() as cursor:
+            cursor.execute("DROP TRIGGER slow ON spotify_auth_spotifytoken")
         there = SpotifyToken.objects.count()
 
         assert 100 < there < MANY
@@ -102,7 +133,7 @@ def test_two_at_once(
     users = place.fill(spotify, [f"user-{number}" for number in range(30)])
 
     both = [elsewhere(counts, *place.arguments, "--apply") for _ in range(2)]
-    reports: list[Any] = [each.result(timeout=30) for each in both]
+    reports: list[Any] = [each.result(timeout=120) for each in both]
 
     assert [report["ended"] for report in reports] == ["done", "done"]
     assert sum(report["moved"] for report in reports) == 30
@@ -190,6 +221,6 @@ def test_sigterm_while_it_waits_for_the_first_five(
     stopping = elsewhere(stop)
     ran = run("import", *place.arguments, "--apply")
 
-    stopping.result(timeout=5)
+    stopping.result(timeout=60)
     assert (ran.code, "Stopped. What was moved is moved" in ran.message) == (3, True)
     assert (SpotifyToken.objects.count(), place.left()) == (5, 3)

@@ -25,7 +25,7 @@ from spotify_auth import tokens
 from spotify_auth.importing.csv_file import COLUMNS
 from spotify_auth.models import SpotifyToken, TokenEvent
 from spotify_auth.refresh import attempts
-from tests.support.database_faults import locked_elsewhere
+from tests.support.database_faults import locked_elsewhere, sessions_of
 from tests.support.imports import (
     CLIENT,
     InAllauth,
@@ -303,7 +303,9 @@ def test_a_kill_between_the_file_and_the_commit(
     command = ["tokens", "export", "--to", "csv", "--file", str(path), "--apply"]
     exporting = subprocess.Popen(
         [sys.executable, "manage.py", *command],
-        env=service_environment(spotify_url=spotify.url, redis_url=settings.REDIS_URL),
+        env=service_environment(
+            spotify_url=spotify.url, redis_url=settings.REDIS_URL, PGAPPNAME="exporting"
+        ),
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -320,9 +322,9 @@ def test_a_kill_between_the_file_and_the_commit(
         with database.cursor() as cursor:
             cursor.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid() "
-                "AND query ILIKE 'COMMIT%'"
+                "WHERE application_name = 'exporting'"
             )
+            wait_for(lambda: sessions_of("exporting") == 0, what="its session to end")
             cursor.execute("DROP FUNCTION slow() CASCADE")
     assert SpotifyToken.objects.filter(status="active").count() == 7
     # Meanwhile one is refreshed: its line in the file is dead.

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import StringIO
 from signal import Signals
 
@@ -122,7 +123,7 @@ def test_an_unknown_subcommand_is_an_error() -> None:
 
 @pytest.fixture
 def many(connect: Connect, spotify: object) -> Iterator[None]:
-    """Many tokens under the old key, in a database that takes its time for each batch."""
+    """Many tokens under the old key; the second batch waits as long as a `held_up` lasts."""
     people = User.objects.bulk_create(User(account_id=f"many-{n}") for n in range(MANY))
     with keys(OLD):
         SpotifyToken.objects.bulk_create(
@@ -140,14 +141,30 @@ def many(connect: Connect, spotify: object) -> Iterator[None]:
     with database.cursor() as cursor:
         cursor.execute(
             """
-            CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql
-            AS 'BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END';
-            CREATE TRIGGER slow BEFORE UPDATE ON spotify_auth_spotifytoken
-            FOR EACH STATEMENT EXECUTE FUNCTION slow()
+            CREATE SEQUENCE batches;
+            CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                IF nextval('batches') = 2 THEN PERFORM pg_advisory_xact_lock_shared(1); END IF;
+                RETURN NULL;
+            END $$;
+            CREATE TRIGGER wait BEFORE UPDATE ON spotify_auth_spotifytoken
+            FOR EACH STATEMENT EXECUTE FUNCTION wait()
             """
         )
         yield
-        cursor.execute("DROP TRIGGER slow ON spotify_auth_spotifytoken; DROP FUNCTION slow()")
+        cursor.execute("DROP TRIGGER wait ON spotify_auth_spotifytoken")
+        cursor.execute("DROP FUNCTION wait; DROP SEQUENCE batches")
+
+
+@contextmanager
+def held_up() -> Iterator[None]:
+    """Only the first batch comes through."""
+    with database.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(1)")
+        try:
+            yield
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(1)")
 
 
 def start(settings: Settings, **how: int) -> subprocess.Popen[str]:
@@ -178,15 +195,16 @@ def rows_to_do() -> int:
 def test_it_is_ended_half_way_and_started_again(
     many: None, settings: Settings, number: Signals, code: int, said: str
 ) -> None:
-    first = start(settings)
-    wait_for(lambda: rows_to_do() < MANY, what="a batch to be done", seconds=60)
-    first.send_signal(number)
-    output, _ = first.communicate(timeout=30)
+    with held_up():
+        first = start(settings)
+        wait_for(lambda: rows_to_do() < MANY, what="a batch to be done")
+        first.send_signal(number)
+    output, _ = first.communicate(timeout=60)
 
     assert first.returncode == code
     assert said in output
     assert "Traceback" not in output
-    # Whole batches: nothing of the one that was cut off.
+    # Whole batches: nothing of one that was cut off.
     assert 0 < rows_to_do() < MANY
     assert rows_to_do() % 500 == 0
 
@@ -202,8 +220,10 @@ def test_it_is_ended_half_way_and_started_again(
 @pytest.mark.slow
 def test_on_a_terminal_there_is_a_bar(many: None, settings: Settings) -> None:
     ours, theirs = pty.openpty()
-    running = start(settings, stdout=theirs)
-    os.close(theirs)
+    with held_up():
+        running = start(settings, stdout=theirs)
+        os.close(theirs)
+        wait_for(lambda: rows_to_do() < MANY, what="a batch to be done")
     shown = b""
     try:
         while piece := os.read(ours, 4096):
@@ -213,7 +233,7 @@ def test_on_a_terminal_there_is_a_bar(many: None, settings: Settings) -> None:
     finally:
         os.close(ours)
 
-    assert running.wait(timeout=30) == 0
+    assert running.wait(timeout=60) == 0
     assert re.search(rb"rotate-keys +\[#+-+\] +\d+/2000", shown)
 
 
