@@ -23,6 +23,7 @@ from spotify_auth.web_api import pause, transport
 from tests.support.asynchronous import run_async
 from tests.support.lanes import refresh_next
 from tests.support.listener import Listener
+from tests.support.processes import wait_for
 from tests.support.sandbox_client import SCOPES, Sandbox
 from tests.support.servers import serving, speaking
 from tests.support.tokens import Connect, make_due, token_of
@@ -141,7 +142,7 @@ def test_errors_in_bare_words_are_the_same(
 
 
 def test_a_429_pauses_the_endpoint_and_no_other(user: User, spotify: Sandbox) -> None:
-    spotify.faults("web_api_error", status=429, message="x", retry_after="9", path="/v1/me/top")
+    spotify.faults("web_api_error", status=429, message="x", retry_after="90", path="/v1/me/top")
 
     async def tried(session: Session, path: str) -> Any:
         try:
@@ -157,7 +158,7 @@ def test_a_429_pauses_the_endpoint_and_no_other(user: User, spotify: Sandbox) ->
 
     assert isinstance(first, web_api.RateLimited)
     assert isinstance(second, web_api.RateLimited)
-    assert 8 < second.retry_after <= 9
+    assert 60 < second.retry_after <= 90
     assert other.status_code == 200
     assert spotify.stats()["totals"]["web_api_calls"] == 2  # the second was not sent
     with pytest.raises(web_api.RateLimited):
@@ -206,7 +207,7 @@ def test_a_call_has_a_deadline_and_leaves_no_connection(
     with pytest.raises(web_api.Unavailable):
         get(user, "/me")
 
-    assert _connections(spotify) == before
+    wait_for(lambda: _connections(spotify) <= before, what="the connection to end")
 
 
 def test_an_answer_that_trickles_has_the_deadline_too(
@@ -217,7 +218,7 @@ def test_an_answer_that_trickles_has_the_deadline_too(
     def talk(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Slow: ")
-        for _ in range(20):  # none of them late, and all together much later than the deadline
+        for _ in range(200):  # none of them late, and all together much later than the deadline
             connection.sendall(b"a")
             time.sleep(0.1)
         sent_all.set()
@@ -237,7 +238,7 @@ def test_a_call_that_is_cancelled_leaves_no_connection(user: User, spotify: Sand
 
     async def act(session: Session) -> None:
         call = asyncio.create_task(session.get("/me"))
-        while _connections(spotify) == before:
+        while _connections(spotify) <= before:
             await asyncio.sleep(0.01)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -245,7 +246,7 @@ def test_a_call_that_is_cancelled_leaves_no_connection(user: User, spotify: Sand
 
     within(user, act)
 
-    assert _connections(spotify) == before
+    wait_for(lambda: _connections(spotify) <= before, what="the connection to end")
 
 
 @pytest.mark.parametrize("status", [200, 429])

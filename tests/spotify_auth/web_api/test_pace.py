@@ -52,13 +52,17 @@ def pauses_are_over(settings: Settings) -> None:
     pause._memory = pause._Memory()
 
 
-def call(user: User, path: str, *, times: int) -> int:
-    """Call so often; how many calls were made, and not stopped here."""
+def call(
+    user: User, path: str, *, times: int, stopped: list[web_api.RateLimited] | None = None
+) -> int:
+    """Call so often; how many calls were made, and not `stopped` here."""
     session, made = web_api.session_for(user), 0
     for _ in range(times):
         try:
             session.get(path)
-        except web_api.RateLimited:
+        except web_api.RateLimited as error:
+            if stopped is not None:
+                stopped.append(error)
             continue
         made += 1
     return made
@@ -131,14 +135,13 @@ def test_what_the_window_carried_is_the_pace_of_every_process(
     be_another_process(monkeypatch)
     before = calls_made(spotify)
 
-    made = call(user, ENDPOINTS[2], times=30)
+    stopped: list[web_api.RateLimited] = []
+    made = call(user, ENDPOINTS[2], times=30, stopped=stopped)
 
     # A second's permits at most, however fast the calls come, and what came in meanwhile.
     assert 0 < made < 10
     assert calls_made(spotify) - before == made
-    with pytest.raises(web_api.RateLimited) as caught:
-        web_api.session_for(user).get(ENDPOINTS[2])
-    assert 0 < caught.value.retry_after <= 1
+    assert all(0 < each.retry_after <= 1 for each in stopped)
 
 
 def test_processes_share_the_permits_and_give_back_what_they_do_not_use(

@@ -220,7 +220,9 @@ def test_the_length_of_the_pause(
 
     assert be_limited(user, ME) == seconds
 
-    assert 0 < milliseconds_left(settings) <= seconds * 1000
+    left = milliseconds_left(settings)
+    assert left <= seconds * 1000
+    assert left > 0 or seconds == 1  # a second may be over by now
 
 
 @pytest.mark.parametrize(("key", "quota"), [(pause._ENDPOINTS, False), (pause._ALL, True)])
