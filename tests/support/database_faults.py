@@ -36,7 +36,7 @@ def end_session(process_id: int) -> None:
 
 def _is_there(cursor: CursorWrapper, process_id: int) -> bool:
     cursor.execute("SELECT FROM pg_stat_activity WHERE pid = %s", [process_id])
-    return cursor.rowcount > 0
+    return bool(cursor.rowcount)
 
 
 def sessions_of(application: str) -> int:

@@ -83,7 +83,8 @@ def test_another_clock_than_ours(spotify: Sandbox) -> None:
 
     behind = re.match(r"This host's clock is (\d+) s behind", found)
     assert behind
-    assert (level, int(behind[1])) == ("warning", pytest.approx(300, abs=10))
+    assert level == "warning"
+    assert int(behind[1]) == pytest.approx(300, abs=10)
 
 
 def test_offline_it_asks_nothing(spotify: Sandbox, settings: Settings) -> None:

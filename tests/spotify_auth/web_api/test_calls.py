@@ -212,7 +212,7 @@ def test_waiting_for_a_thread_counts(
     monkeypatch.setattr(calls, "CALLS_OF_A_PAGE", 1)
     monkeypatch.setattr(transport, "CALL_SECONDS", 1.5)
     spotify.faults("web_api_latency", seconds=60, path="/v1/me/top")
-    late = {name: ("/me/top/artists", {}) for name in "abc"}
+    late = dict.fromkeys("abc", CALLS["top_artists"])
 
     answers = web_api.get_all(user, {**ME, **late})
 
