@@ -3,6 +3,7 @@
 import ctypes
 import hashlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -44,10 +45,13 @@ def port_is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """A loopback port that nothing listens on.
+
+    None of those that a system gives to connections, and to servers that take any port: such a one
+    could be somebody else's before the server that it is meant for has started.
+    """
+    while not port_is_free(port := 20_000 + secrets.randbelow(12_000)):
+        pass
     return port
 
 

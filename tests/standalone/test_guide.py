@@ -27,12 +27,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("guide")]
 
 TEXT = (ROOT / "docs/how-to/add-to-a-project.md").read_text()
 ASGI = (ROOT / "docs/how-to/read-in-async-views.md").read_text()
-PORTS = {"8000": str(free_port()), "8090": str(free_port())}
-BLOCKS: list[tuple[str, str]] = re.findall(
-    r"```(sh|python)\n(.*?)```",
-    re.sub(r"\b(8000|8090)\b", lambda port: PORTS[port[1]], TEXT),
-    re.DOTALL,
-)
+BLOCKS: list[tuple[str, str]] = re.findall(r"```(sh|python)\n(.*?)```", TEXT, re.DOTALL)
 FILES = [text for language, text in BLOCKS if language == "python" and text.startswith("# mysite/")]
 INSTALL, EXPORT, PREPARE, START, REFRESH, LOOK, REMOVE = (
     text for name, text in BLOCKS if name == "sh"
@@ -58,11 +53,17 @@ class Shell:
 
     def __init__(self, home: Path, env: dict[str, str]) -> None:
         self.home, self.env = home, env
+        self.ports = {"8000": str(free_port()), "8090": str(free_port())}
+        """Those that stand in the place of the page's."""
+
+    def with_ports(self, text: str) -> str:
+        """A part of the page, with this terminal's ports."""
+        return re.sub(r"\b(8000|8090)\b", lambda port: self.ports[port[1]], text)
 
     def run(self, commands: str) -> str:
         """Run commands that must succeed; what they printed. What they export stays."""
         done = subprocess.run(
-            ["/bin/bash", "-euc", f"{commands}\nenv -0 > .env0"],
+            ["/bin/bash", "-euc", f"{self.with_ports(commands)}\nenv -0 > .env0"],
             cwd=self.home,
             env=self.env,
             capture_output=True,
@@ -78,7 +79,7 @@ class Shell:
         """Start a command that stays."""
         return LocalProcess(
             "guide",
-            ["bash", "-c", f"exec {command}"],
+            ["bash", "-c", f"exec {self.with_ports(command)}"],
             env=self.env,
             ready_when=ready_when,
             cwd=self.home,
@@ -124,10 +125,10 @@ def test_the_guide_leads_to_a_refreshed_token(shell: Shell) -> None:
     shell.run(INSTALL)
     for text in FILES:
         with (shell.home / text.split("\n", 1)[0].removeprefix("# ")).open("a") as file:
-            file.write(f"\n{text}")
+            file.write(f"\n{shell.with_ports(text)}")
     shell.run(EXPORT)
     for name, text in ASGI_FILES:
-        (shell.home / name).write_text(text)
+        (shell.home / name).write_text(shell.with_ports(text))
     assert "no issues" in shell.run(PREPARE)
     assert "no issues" in shell.run("python manage.py check --settings mysite.asgi_settings")
     assert shell.run(f"python -c '{POOL_OF_ASGI}'").strip() == "16"
@@ -141,7 +142,7 @@ def test_the_guide_leads_to_a_refreshed_token(shell: Shell) -> None:
     try:
         for process in processes:
             process.ready()
-        browser = Browser(f"http://127.0.0.1:{PORTS['8000']}", sandbox=shell.env["SANDBOX_URL"])
+        browser = Browser(f"http://127.0.0.1:{shell.ports['8000']}", sandbox=shell.env["SANDBOX_URL"])
         browser.get("/admin/login/")
         assert browser.post("/admin/login/", username="admin", password=PASSWORD).status_code == 302
         assert "Spotify is not connected" in browser.get("/artists/").text
