@@ -18,7 +18,7 @@ from dev.process import ROOT, free_port
 from tests.support import guides
 from tests.support.processes import LocalProcess, teardown_together
 from tests.support.sandbox_client import Sandbox
-from tests.support.standalone import Project, database_of_its_own
+from tests.support.standalone import LIFETIME, Project, database_of_its_own
 
 GUIDES = ("come-from-allauth.md", "come-from-social-auth.md", "come-from-spotipy.md")
 CALLBACKS = ("accounts/spotify/login/callback/", "social/complete/spotify/", "spotipy/callback/")
@@ -26,11 +26,11 @@ CALLBACKS = ("accounts/spotify/login/callback/", "social/complete/spotify/", "sp
 
 @pytest.fixture(scope="package")
 def fast_sandbox() -> Iterator[Sandbox]:
-    """A sandbox whose access tokens live for eight seconds."""
+    """A sandbox whose access tokens live as long as the project's settings say."""
     # Registered without a port, a loopback redirect URI accepts any.
     addresses = [f"http://127.0.0.1/{path}" for path in CALLBACKS]
     options = [part for address in addresses for part in ("--redirect-uri", address)]
-    with Sandbox(access_token_lifetime=8, options=options) as sandbox:
+    with Sandbox(access_token_lifetime=LIFETIME, options=options) as sandbox:
         yield sandbox
 
 

@@ -19,7 +19,7 @@ from dev.dist import Built
 from dev.process import ROOT, free_port
 from tests.support.processes import LocalProcess, teardown_together
 from tests.support.sandbox_client import Sandbox
-from tests.support.standalone import Project, database_of_its_own
+from tests.support.standalone import LIFETIME, Project, database_of_its_own
 
 USER_MODELS = ["auth.User", "members.Member"]
 
@@ -51,13 +51,13 @@ def python(
 def fast_sandbox(
     python: tuple[list[str], dict[str, str]], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Sandbox]:
-    """The installed sandbox; its access tokens live for eight seconds."""
+    """The installed sandbox; its access tokens live as long as the project's settings say."""
     # Registered without a port, a loopback redirect URI accepts any.
     options = ["--redirect-uri", "http://127.0.0.1/spotify/callback/"]
     elsewhere = tmp_path_factory.mktemp("sandbox")
     command, env = python
     with Sandbox(
-        access_token_lifetime=8, options=options, python=command, env=env, cwd=elsewhere
+        access_token_lifetime=LIFETIME, options=options, python=command, env=env, cwd=elsewhere
     ) as sandbox:
         yield sandbox
 

@@ -81,6 +81,7 @@ def test_tokens_are_refreshed_with_rabbitmq(project: Project) -> None:
     assert browser.connect("user-1", "/music/").status_code == 302
 
     first = browser.get("/music/").json()["generation"]
+    project.lifetime_passes(project.users["user-1"])
     wait_for(lambda: browser.get("/music/").json()["generation"] > first, what="a refresh")
 
     for name in ("beat", "worker"):

@@ -104,6 +104,7 @@ def test_a_connected_user_is_kept_fresh_and_seen(project: Project) -> None:
     user_id, browser = connected(project, "user-1")
 
     first = browser.get("/music/").json()
+    project.lifetime_passes(user_id)
     wait_for(lambda: generation(project, user_id) > 1, what="a refresh by the schedule")
 
     later = browser.get("/music/").json()

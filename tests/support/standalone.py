@@ -22,7 +22,14 @@ from tests.support.sandbox_client import Sandbox, decide
 PASSWORD = "correct horse battery staple"
 USERS = ("eve", "mallory", *(f"user-{number}" for number in range(1, 10)))
 ADMINISTRATORS = ("root", "admin")
-TIMEOUT_SECONDS = 20
+TIMEOUT_SECONDS = 60
+LIFETIME = 600
+"""Seconds that an access token lives, also by the projects' settings."""
+_LIFETIME_PASSES = """
+UPDATE spotify_auth_spotifytoken SET refreshed_at = refreshed_at - by,
+    expires_at = expires_at - by, due_at = due_at - by
+FROM make_interval(secs => %s) AS by WHERE user_id::text = ANY(%s)
+"""
 
 
 @dataclass
@@ -72,6 +79,10 @@ class Project:
         ) as session:
             done = session.execute(statement.encode(), parameters)
             return done.fetchone() if done.description is not None else None
+
+    def lifetime_passes(self, *user_ids: str) -> None:
+        """So much of it that the tokens of these users are due, and none has expired."""
+        self.row(_LIFETIME_PASSES, 0.85 * LIFETIME, list(user_ids))
 
     def make_users(self) -> None:
         """Make everybody whom the tests need, with PASSWORD, in one process."""

