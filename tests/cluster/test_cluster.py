@@ -132,14 +132,15 @@ def test_a_flushed_broker_loses_nothing(
 def test_sigterm_lets_the_exchange_in_hand_finish(
     celery_setup: CeleryTestSetup, fast_sandbox: Sandbox
 ) -> None:
-    fast_sandbox.faults(fault="latency_after_rotating", seconds=0.5)
+    fast_sandbox.faults("hold")
     users = connect_users(fast_sandbox, count=40)
     for user in users:
         make_due(user)
-    wait_for(lambda: not nothing_is_in_flight(fast_sandbox), what="exchanges to be in flight")
+    wait_for(lambda: fast_sandbox.stats()["held"] > 0, what="exchanges to be in flight")
 
     for node in celery_setup.worker_cluster[:WORKERS]:
         node.kill(signal="SIGTERM")
+    fast_sandbox.clear()
     for node in celery_setup.worker_cluster[:WORKERS]:
         wait_for(partial(has_ended, node), what="the worker to end")
 
