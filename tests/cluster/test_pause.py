@@ -17,8 +17,8 @@ ANNA = Operator.named("anna")
 
 @pytest.fixture
 def lifetime() -> int:
-    """Longer than the test: nothing is refreshed but what the test makes due."""
-    return 120
+    """Much longer than the test: what it holds is not given up, and it makes due what it wants."""
+    return 600
 
 
 @pytest.fixture

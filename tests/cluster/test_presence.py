@@ -50,10 +50,11 @@ def test_a_process_is_there_until_it_is_frozen_killed_or_ends(
     assert {each.version for each in presence.seen()} == {spotify_auth.__version__}
     wait_for(lambda: not sessions(beat), what="beat to hold no connection")
 
-    fast_sandbox.faults("latency", seconds=0.8)
+    fast_sandbox.faults("hold")
     for user in connect_users(fast_sandbox, count=2):
         make_due(user)
     wait_for(lambda: lanes_running() > 0, what="lanes that run")
+    fast_sandbox.clear()
     wait_for(lambda: lanes_running() == 0, what="their end")
 
     worker.kill("SIGSTOP")
