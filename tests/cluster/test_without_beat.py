@@ -82,9 +82,10 @@ def test_a_beat_that_sends_nothing_is_made_up_for(
     try:
         wait_for(lambda: "sweep_seen" in worker.logs(), what="beat's first sweep")
         beat.kill("SIGSTOP")
+        missed = worker.logs().count("sweep_missed")  # beat may have come late by itself
         make_due(user)
         wait_for(lambda: token_of(user).generation == 2, what="the refresh")
-        wait_for(lambda: worker.logs().count("sweep_missed") == 2, what="the line")
+        wait_for(lambda: worker.logs().count("sweep_missed") > missed, what="the line")
         beat.kill("SIGCONT")
     finally:
         beat.teardown()
@@ -94,10 +95,11 @@ def test_threads_without_work_hold_no_connection(
     celery_setup: CeleryTestSetup, fast_sandbox: Sandbox
 ) -> None:
     (worker,) = celery_setup.worker_cluster.nodes
-    fast_sandbox.faults("latency", seconds=1.0)
+    fast_sandbox.faults("hold")
     for user in connect_users(fast_sandbox, count=8):
         make_due(user)
     wait_for(lambda: len(sessions(worker.container)) >= 8, what="threads with work")
+    fast_sandbox.clear()
 
     # What is left is the worker's own look for sweeps, and the thread of the latest chores: they
     # come every five seconds, and a connection goes after fifteen without work.
