@@ -34,7 +34,7 @@ def refreshed_again(celery_setup: CeleryTestSetup, fast_sandbox: Sandbox) -> Cal
     def refresh() -> None:
         before = token_of(user).generation
         make_due(user)
-        wait_for(lambda: token_of(user).generation > before, what="a refresh", seconds=20)
+        wait_for(lambda: token_of(user).generation > before, what="a refresh")
 
     refresh()
     return refresh

@@ -80,4 +80,4 @@ def test_a_worker_looks_for_work_as_soon_as_a_thread_is_free(
     send(broker, "spotify_auth.refresh", user.pk, times=60)
 
     # One a second would take a minute.
-    wait_for(lambda: not broker.llen("keeper"), what="all tasks to be taken", seconds=20)
+    wait_for(lambda: not broker.llen("keeper"), what="all tasks to be taken", seconds=50)
