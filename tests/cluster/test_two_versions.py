@@ -8,6 +8,7 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -17,13 +18,13 @@ import requests
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.db import connection as database
+from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 from pytest_celery import CeleryTestSetup, CeleryTestWorker, CeleryWorkerCluster
 
 from accounts.models import User
 from dev.process import free_port
 from spotify_auth.models import LastSeen, Outcome, SpotifyToken, TokenEvent
-from tests.support.cluster import LIFETIME
 from tests.support.processes import (
     beat_process,
     teardown_together,
@@ -37,6 +38,14 @@ from tests.support.tokens import account_of, connect_users, token_of
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 
 USERS = 24
+THREADS = 3
+LIFETIME = 600
+
+
+@pytest.fixture
+def lifetime() -> int:
+    """Long enough that nothing is refreshed but what a test makes due."""
+    return LIFETIME
 
 
 def unpack_previous(home: Path) -> None:
@@ -51,8 +60,8 @@ def celery_worker_cluster(
     """One worker of each version, with few threads, so that both have work; one beat."""
     unpack_previous(tmp_path)
     processes = [
-        worker_process("previous", env=service_env, concurrency=3, cwd=tmp_path),
-        worker_process("present", env=service_env, concurrency=3),
+        worker_process("previous", env=service_env, concurrency=THREADS, cwd=tmp_path),
+        worker_process("present", env=service_env, concurrency=THREADS),
         beat_process("beat", env=service_env),
     ]
     cluster = CeleryWorkerCluster(*(CeleryTestWorker(process, app=None) for process in processes))
@@ -66,19 +75,20 @@ def celery_worker_cluster(
 def test_both_versions_refresh_the_same_rows(
     celery_setup: CeleryTestSetup, fast_sandbox: Sandbox
 ) -> None:
-    fast_sandbox.faults("latency", seconds=0.1)
     users = connect_users(fast_sandbox, count=USERS)
-    wait_for(
-        lambda: SpotifyToken.objects.filter(generation__gt=1).count() == USERS,
-        what="a refresh of each token",
-        seconds=2 * LIFETIME,
-    )
-    # Now each row may meet the other version's handwriting.
-    wait_for(
-        lambda: SpotifyToken.objects.filter(generation__gt=2).count() == USERS,
-        what="a second refresh of each token",
-        seconds=2 * LIFETIME,
-    )
+    # In the second round each row may meet the other version's handwriting.
+    for generation in (1, 2):
+        stale = SpotifyToken.objects.filter(generation=generation)
+        fast_sandbox.faults("hold")
+        stale.update(due_at=Now())
+        # All threads of both workers are at it: neither leaves everything to the other.
+        full = partial(are_held, fast_sandbox, 2 * THREADS)
+        wait_for(full, what="both workers to be busy")
+        fast_sandbox.clear()
+        wait_for(partial(is_empty, stale), what="a refresh of each token")
+    waits = SpotifyToken.objects.values_list(F("due_at") - F("refreshed_at"), flat=True)
+    least, most = timedelta(seconds=0.69 * LIFETIME), timedelta(seconds=0.81 * LIFETIME)
+    assert all(least <= each <= most for each in waits)
 
     events = TokenEvent.objects.filter(outcome=Outcome.REFRESHED)
     assert events.values("worker").distinct().count() == 2
@@ -92,6 +102,14 @@ def test_both_versions_refresh_the_same_rows(
     assert {user["in_flight_max"] for user in stats["users"].values()} == {1}
     for user in users:
         assert account_of(fast_sandbox, token_of(user).access_token) == user.account_id
+
+
+def are_held(sandbox: Sandbox, count: int) -> bool:
+    return bool(sandbox.stats()["held"] == count)
+
+
+def is_empty(tokens: QuerySet[SpotifyToken]) -> bool:
+    return not tokens.exists()
 
 
 @pytest.mark.parametrize("lifetime", [3600])  # all migrations, there and back, on a busy machine
