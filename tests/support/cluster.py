@@ -6,7 +6,7 @@ import psutil
 from django.db import connection as database
 from pytest_celery import CeleryTestNode
 
-from tests.support.processes import LocalProcess
+from tests.support.processes import LocalProcess, wait_for
 
 LIFETIME = 12
 """Seconds that an access token of the cluster's sandbox lives."""
@@ -30,8 +30,15 @@ def sessions(worker: LocalProcess) -> list[int]:
         return [pid for (pid,) in cursor.fetchall()]
 
 
-def kept_sessions(worker: LocalProcess) -> list[int]:
-    """Those that last: the watch on the sweeps has one for a moment at each look."""
-    before = sessions(worker)
-    time.sleep(0.3)
-    return [pid for pid in sessions(worker) if pid in before]
+def kept_session(worker: LocalProcess) -> int:
+    """The one that lasts: the watch on the sweeps has one for a while at each look."""
+    lasting: list[int] = []
+
+    def one_lasts() -> bool:
+        before = sessions(worker)
+        time.sleep(0.3)
+        lasting[:] = [pid for pid in sessions(worker) if pid in before]
+        return len(lasting) == 1
+
+    wait_for(one_lasts, what="one session that lasts")
+    return lasting[0]
