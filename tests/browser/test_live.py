@@ -1,21 +1,39 @@
 """Pages that update by themselves disturb nobody who is using them."""
 
+from collections import Counter
+from datetime import timedelta
+
 import pytest
-from playwright.sync_api import Page, expect
+from django.db.models import F
+from django.db.models.functions import Now
+from playwright.sync_api import expect
 
 from accounts.models import User
 from spotify_auth import connections
-from spotify_auth.models import SpotifyToken
+from spotify_auth.models import SpotifyToken, TokenEvent
 from tests.support.browser import Stack, Visitor
+from tests.support.processes import wait_for
+from tests.support.tokens import make_due, token_of
 
 pytestmark = pytest.mark.browser
 
 
-def wait_for_poll(page: Page) -> None:
+_BURST = """
+({path, count}) => Promise.all(Array.from({length: count}, async () => {
+    const answer = await fetch(path);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const heading = page.querySelector("main h1").textContent.trim();
+    return `${answer.status} ${new URL(answer.url).pathname} ${heading}`;
+}))
+"""
+
+
+def wait_for_poll(visitor: Visitor) -> None:
     """Wait until the page has asked the server once more, and taken the answer in."""
+    page = visitor.page
     with page.expect_response(lambda response: "hx-request" in response.request.headers):
         pass
-    page.wait_for_timeout(100)
+    visitor.wait_for_what_was_asked()
 
 
 def test_the_table_keeps_its_scrolling_and_the_keyboard_its_place(
@@ -29,14 +47,14 @@ def test_the_table_keeps_its_scrolling_and_the_keyboard_its_place(
     table.evaluate("table => { table.scrollLeft = 150; table.focus() }")
     before = page.locator("#facts").inner_text()
 
-    wait_for_poll(page)
+    wait_for_poll(visitor)
 
     assert page.locator("#facts").inner_text() != before
     assert table.evaluate("table => table.scrollLeft") == 150
     expect(table).to_be_focused()
     button = page.get_by_role("button", name="Disconnect Spotify")
     button.focus()
-    wait_for_poll(page)
+    wait_for_poll(visitor)
     expect(button).to_be_focused()
 
 
@@ -53,11 +71,11 @@ def test_the_status_line_speaks_only_when_its_words_change(stack: Stack, visitor
         }"""
     )
 
-    wait_for_poll(page)
+    wait_for_poll(visitor)
     assert page.evaluate("window.spoken") == 0
     SpotifyToken.objects.update(status=SpotifyToken.Status.RECONNECT_REQUIRED)
     expect(page.get_by_role("status")).to_have_text("Reconnect required")
-    wait_for_poll(page)
+    wait_for_poll(visitor)
 
     assert page.evaluate("window.spoken") == 1
     expect(page.get_by_role("button", name="Reconnect Spotify")).to_be_visible()
@@ -133,12 +151,13 @@ def test_the_drawing_grows_with_each_refresh_and_moves_nothing(
         }"""
     )
 
+    SpotifyToken.objects.update(due_at=Now())
     expect(drawing.locator(".pair")).to_have_count(2, timeout=30_000)
 
     expect(drawing).to_contain_text("Refreshed 1 time in that time")
     expect(drawing).to_contain_text("Fresh without a gap for")
     expect(drawing.locator(".gap")).to_have_count(0)
-    wait_for_poll(page)
+    wait_for_poll(visitor)
     assert page.evaluate("window.shifted") == 0
     expect(button).to_be_focused()
 
@@ -153,6 +172,87 @@ def test_links_keep_the_keyboards_place_while_a_page_waits_for_a_renewal(
     link = page.locator("#top_tracks-3")
     link.focus()
 
-    wait_for_poll(page)
+    wait_for_poll(visitor)
 
     expect(link).to_be_focused()
+
+
+def test_recovers_by_itself_when_the_worker_returns(stack: Stack, visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.log_in()
+    stack.worker.stop()
+    before = stack.sandbox.stats("listener")["refreshes_attempted"]
+
+    make_due(User.objects.get(), expired=True)  # as after a lifetime without a worker
+    page.goto(f"{stack.url}/dashboard/")
+    expect(page.get_by_role("heading", name="Reconnecting to Spotify")).to_be_visible()
+    visitor.look("reconnecting")
+    other_tab = visitor.context.new_page()
+    other_tab.goto(f"{stack.url}/connection/")
+    expect(other_tab.get_by_role("status")).to_contain_text("Reconnecting")
+    # Pages asked, nudged and polled; none of them called the token endpoint.
+    assert stack.sandbox.stats("listener")["refreshes_attempted"] == before
+
+    stack.worker.start()
+    expect(page.get_by_role("heading", name="Maya Lindqvist")).to_be_visible(timeout=30_000)
+    expect(other_tab.get_by_role("status")).to_contain_text("Connected", timeout=30_000)
+    counts = stack.sandbox.stats("listener")
+    assert counts["refreshes_attempted"] == before + 1
+    assert counts["logins"] == 1
+
+
+def a_lifetime_passes(lifetime: int) -> None:
+    """So much of it that every token is due, and none has expired."""
+    passed = timedelta(seconds=0.85 * lifetime)
+    times = ("refreshed_at", "expires_at", "due_at")
+    SpotifyToken.objects.update(**{name: F(name) - passed for name in times})
+
+
+def test_six_tabs_over_an_expiry_cause_one_refresh_a_lifetime(
+    stack: Stack, visitor: Visitor, lifetime: int
+) -> None:
+    visitor.log_in()
+    tabs = [visitor.context.new_page() for _ in range(6)]
+
+    for generation in (2, 3):
+        a_lifetime_passes(lifetime)
+        is_refreshed = False
+        while not is_refreshed:
+            is_refreshed = token_of(User.objects.get()).generation == generation
+            for tab in tabs:
+                response = tab.goto(f"{stack.url}/dashboard/")
+                assert response
+                assert response.ok
+                expect(tab.get_by_role("heading", name="Maya Lindqvist")).to_be_visible()
+
+    counts = stack.sandbox.stats("listener")
+    refreshed = TokenEvent.objects.filter(outcome="refreshed")
+    assert counts["refreshes_attempted"] == refreshed.count() == 2
+    assert counts["reuses_of_dead_token"] == 0
+
+
+def test_a_burst_of_dashboards_over_an_expiry_logs_nobody_out(
+    stack: Stack, visitor: Visitor, lifetime: int
+) -> None:
+    page = visitor.page
+    refreshed_before = stack.worker.logs().count(" refreshed user_id=")
+    visitor.log_in()
+
+    seen: Counter[str] = Counter()
+    for generation in (2, 3):
+        a_lifetime_passes(lifetime)
+        is_refreshed = False
+        while not is_refreshed:
+            is_refreshed = token_of(User.objects.get()).generation == generation
+            seen.update(page.evaluate(_BURST, {"path": "/dashboard/", "count": 30}))
+
+    assert set(seen) == {"200 /dashboard/ Maya Lindqvist"}, seen
+    counts = stack.sandbox.stats("listener")
+    assert TokenEvent.objects.filter(outcome="refreshed").count() == 2
+    assert counts["refreshes_attempted"] == 2
+    assert counts["reuses_of_dead_token"] == 0
+    # None of them from a request: each was the worker's.
+    wait_for(
+        lambda: stack.worker.logs().count(" refreshed user_id=") - refreshed_before == 2,
+        what="the worker's lines",
+    )

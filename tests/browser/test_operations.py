@@ -36,14 +36,12 @@ def operate(visitor: Visitor, *permissions: str) -> None:
 
 HIDE = "Object.defineProperty(document, 'hidden', {value: true, configurable: true})"
 SHOW = "delete document.hidden"
-ASKED = "document.querySelector('.htmx-request, .htmx-swapping, .htmx-settling')"
-"""What htmx has asked for and not yet put into the page."""
 
 
 def look(visitor: Visitor, name: str) -> None:
     """Look at the page while it asks for nothing: htmx would keep the styles that axe sets."""
     visitor.page.evaluate(HIDE)
-    visitor.page.wait_for_function(f"!{ASKED}")
+    visitor.wait_for_what_was_asked()
     visitor.look(name)
     visitor.page.evaluate(SHOW)
 
@@ -72,7 +70,7 @@ def test_the_page_follows_what_happens_and_disturbs_nobody(stack: Stack, visitor
 
     lose_access(user)
 
-    expect(verdict).to_contain_text("1 user has no fresh token, since", timeout=15_000)
+    expect(verdict).to_contain_text("1 user has no fresh token, since", timeout=30_000)
     expect(verdict).to_contain_text("mostly with http_503")
     expect(page.locator("#figure-fresh")).to_contain_text("66.67 %")
     expect(page.get_by_role("row", name="Worker")).to_contain_text("of 8")
@@ -80,9 +78,10 @@ def test_the_page_follows_what_happens_and_disturbs_nobody(stack: Stack, visitor
     expect(link).to_be_focused()
     look(visitor, "operations-lost")
     # Nobody looks: nothing is asked. Nothing comes: the page says so.
+    page.evaluate(HIDE)
+    visitor.wait_for_what_was_asked()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.evaluate(HIDE)
     page.evaluate("htmx.trigger('#figures', 'shown')")
     assert asked == []
     page.evaluate(SHOW)
@@ -90,11 +89,11 @@ def test_the_page_follows_what_happens_and_disturbs_nobody(stack: Stack, visitor
     visitor.context.set_offline(True)
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     lost = page.get_by_role("alert")
-    expect(lost).to_contain_text("The server cannot be reached since", timeout=15_000)
+    expect(lost).to_contain_text("The server cannot be reached since", timeout=30_000)
     expect(lost).to_contain_text("What you see is as of")
     visitor.context.set_offline(False)
     page.evaluate("htmx.trigger('#figures', 'shown')")
-    expect(lost).to_be_hidden(timeout=15_000)
+    expect(lost).to_be_hidden(timeout=30_000)
     assert page.evaluate("window.notReloaded")
     visitor.complaints.clear()  # Chromium and htmx tell of the network that was taken away
 

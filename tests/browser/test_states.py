@@ -3,7 +3,6 @@
 `visitor.look` sees each of them light and dark, wide and narrow.
 """
 
-import time
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -14,9 +13,8 @@ from playwright.sync_api import Page, expect
 
 from accounts.models import User
 from spotify_auth import cooldown
-from spotify_auth.models import Outcome, SpotifyToken, TokenEvent
+from spotify_auth.models import SpotifyToken
 from tests.support.browser import Stack, Visitor
-from tests.support.processes import wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -317,31 +315,6 @@ def test_an_address_is_kept_and_said_once(stack: Stack, visitor: Visitor) -> Non
     assert User.objects.get().email == "maya@example.org"
     page.reload()
     expect(said).to_have_count(0)
-
-
-def test_the_drawing_shows_failed_attempts_and_the_gap_they_left(
-    stack: Stack, visitor: Visitor
-) -> None:
-    page = visitor.page
-    visitor.log_in()
-    stack.sandbox.faults("unavailable", users=["listener"])
-    failed = TokenEvent.objects.filter(outcome=Outcome.RETRY)
-    wait_for(lambda: failed.count() >= 3, what="attempts to fail")
-    fresh = SpotifyToken.objects.filter(expires_at__gt=Now())
-    wait_for(lambda: not fresh.exists(), what="a gap", seconds=30)
-    time.sleep(2)  # a gap of less than a second would be none
-    stack.sandbox.clear()
-    wait_for(fresh.exists, what="the end of it", seconds=60)
-
-    page.goto(f"{stack.url}/connection/")
-    drawing = page.locator("#timeline")
-    expect(drawing.get_by_text("Fresh without a gap for")).to_be_visible()
-    expect(drawing.get_by_text("there was a gap of")).to_be_visible()
-    expect(drawing.locator("figcaption")).to_contain_text("attempts failed")
-    expect(drawing.locator(".gap")).to_have_count(1)
-    assert drawing.locator(".failure").count() >= 3
-    assert drawing.locator(".trouble").count() == 1
-    visitor.look("connection-after-a-gap")
 
 
 def test_an_address_that_is_none_is_said_beside_the_field(stack: Stack, visitor: Visitor) -> None:

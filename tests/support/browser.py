@@ -7,16 +7,13 @@ from typing import Literal
 from axe_playwright_python.base import AXE_SCRIPT
 from django.conf import settings
 from django.test import Client
-from playwright.sync_api import BrowserContext, Locator, Page
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from accounts.models import User
 from dev.process import ROOT
 from tests.support.admin import enter_admin
 from tests.support.processes import LocalProcess
 from tests.support.sandbox_client import Sandbox
-
-LIFETIME = 12
-"""Seconds that an access token of the browser's sandbox lives."""
 
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SCREENSHOTS = ROOT / ".local" / "screenshots"
@@ -65,6 +62,11 @@ class Visitor:
         client = Client()
         enter_admin(client, user)
         self._take_session(client)
+
+    def wait_for_what_was_asked(self) -> None:
+        """Until all that htmx has asked for has been put into the page."""
+        asked = self.page.locator(".htmx-request, .htmx-swapping, .htmx-settling")
+        expect(asked).to_have_count(0)
 
     def _take_session(self, client: Client) -> None:
         name = settings.SESSION_COOKIE_NAME
