@@ -142,7 +142,8 @@ def test_the_guide_leads_to_a_refreshed_token(shell: Shell) -> None:
     try:
         for process in processes:
             process.ready()
-        browser = Browser(f"http://127.0.0.1:{shell.ports['8000']}", sandbox=shell.env["SANDBOX_URL"])
+        site = f"http://127.0.0.1:{shell.ports['8000']}"
+        browser = Browser(site, sandbox=shell.env["SANDBOX_URL"])
         browser.get("/admin/login/")
         assert browser.post("/admin/login/", username="admin", password=PASSWORD).status_code == 302
         assert "Spotify is not connected" in browser.get("/artists/").text
