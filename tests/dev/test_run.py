@@ -2,11 +2,13 @@
 
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -83,13 +85,13 @@ def manage(home: Path, *arguments: str, told: str = "") -> str:
 def enters_the_admin(address: str, password: str) -> bool:
     """Whether the admin's own form lets its administrator in, without a second factor."""
     with requests.Session() as browser:
-        browser.get(address, timeout=5)
+        browser.get(address, timeout=60)
         form = {
             "username": "admin",
             "password": password,
             "csrfmiddlewaretoken": browser.cookies["csrftoken"],
         }
-        entered = browser.post(f"{address}login/?next=/admin/", form, timeout=10)
+        entered = browser.post(f"{address}login/?next=/admin/", form, timeout=60)
         return "Site administration" in entered.text
 
 
@@ -104,12 +106,32 @@ def family(run: Run) -> dict[str, psutil.Process]:
     return found
 
 
+@contextmanager
+def told_when_they_end(processes: Mapping[str, psutil.Process]) -> Iterator[list[str]]:
+    """The names in the order of the ends, once the block is over, and all of them have ended.
+
+    Linux keeps that order, however late this process looks.
+    """
+    ended: list[str] = []
+    names = {os.pidfd_open(process.pid): name for name, process in processes.items()}
+    with select.epoll() as queue:
+        for end in names:
+            queue.register(end, select.EPOLLIN | select.EPOLLONESHOT)
+        yield ended
+        while len(ended) < len(names):
+            found = queue.poll(60)
+            assert found, f"only {ended} have ended"
+            ended += [names[end] for end, _ in found]
+    for end in names:
+        os.close(end)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_taken_port_is_named_with_the_variable_that_changes_it(
     start: Callable[..., Run], ports: dict[str, str], name: str
 ) -> None:
     with socket.create_server(("127.0.0.1", int(ports[name]))):
-        output, _ = start().communicate(timeout=20)
+        output, _ = start().communicate(timeout=60)
 
     lines = output.strip().splitlines()
     assert len(lines) == 1
@@ -143,7 +165,7 @@ def test_what_is_wrong_is_said_in_one_line(
     start: Callable[..., Run], environment: dict[str, str], line: str
 ) -> None:
     run = start(**environment)
-    output, _ = run.communicate(timeout=20)
+    output, _ = run.communicate(timeout=60)
 
     assert (run.returncode, output.strip()) == (1, line)
 
@@ -156,7 +178,7 @@ def test_wrong_settings_are_said_in_their_own_lines(start: Callable[..., Run]) -
         # Empty is as good as not set, and a client id needs its secret.
         SPOTIFY_CLIENT_SECRET="",
     )
-    output, _ = run.communicate(timeout=30)
+    output, _ = run.communicate(timeout=60)
 
     assert run.returncode == 1
     assert "SPOTIFY_CLIENT_SECRET is missing" in output
@@ -168,7 +190,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing(start: Callable[..., Run], home: 
     wait_for((home / "postgres" / "data.new").exists, what="initdb to begin")
     children = psutil.Process(run.pid).children(recursive=True)
     os.killpg(run.pid, signal.SIGINT)
-    output, _ = run.communicate(timeout=20)
+    output, _ = run.communicate(timeout=60)
 
     assert (run.returncode, output) == (0, "")
     assert children
@@ -189,7 +211,7 @@ def test_runs_the_whole_service_and_stops_the_servers_last(
     own = "a password of their own"
     change = f"user = User.objects.get(); user.set_password({own!r}); user.save()"
     assert "Traceback" not in manage(home, "shell", told=f"{change}\n")
-    second, _ = start(**{name: str(free_port()) for name in NAMES}).communicate(timeout=20)
+    second, _ = start(**{name: str(free_port()) for name in NAMES}).communicate(timeout=60)
     orphans = family(killed)
     for process in orphans.values():
         assert printed[2] not in str(process.environ()) + str(process.cmdline())
@@ -205,19 +227,16 @@ def test_runs_the_whole_service_and_stops_the_servers_last(
     assert "name admin, the password that you gave it" in about_the_admin
     assert printed[2] not in about_the_admin
     assert enters_the_admin(printed[1], own)
-    stats = requests.get(f"http://127.0.0.1:{ports['SANDBOX_PORT']}/__stats", timeout=5).json()
+    stats = requests.get(f"http://127.0.0.1:{ports['SANDBOX_PORT']}/__stats", timeout=60).json()
     assert stats["world"] == "spotify-2026"
     processes = family(run)
     assert not [name for name, process in orphans.items() if process.is_running()]
-    assert requests.get(f"http://127.0.0.1:{ports['PORT']}/", timeout=5).ok
+    assert requests.get(f"http://127.0.0.1:{ports['PORT']}/", timeout=60).ok
     assert {*make_run.NOT_FOR_THE_SERVICE}.isdisjoint(processes["gunicorn"].environ())
 
-    ended: list[str] = []
-    run.send_signal(signal.SIGINT)
-    while len(ended) < len(processes):
-        alive = [name for name, process in processes.items() if process.is_running()]
-        ended += [name for name in processes if name not in alive and name not in ended]
-    output, _ = run.communicate(timeout=60)
+    with told_when_they_end(processes) as ended:
+        run.send_signal(signal.SIGINT)
+        output, _ = run.communicate(timeout=60)
 
     assert run.returncode == 0
     assert "Traceback" not in output
