@@ -54,7 +54,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield start_one
     for run in started:
         run.terminate()
-        run.communicate(timeout=20)
+        run.communicate(timeout=60)
 
 
 def children(run: subprocess.Popen[bytes]) -> list[psutil.Process]:
@@ -77,7 +77,7 @@ def test_a_signal_stops_the_processes_and_leaves_the_servers_to_the_caller(
     run = start()
     processes = children(run)
     run.send_signal(number)
-    output = run.communicate(timeout=20)[0]
+    output = run.communicate(timeout=60)[0]
 
     assert run.returncode == 0
     assert b"Traceback" not in output
@@ -91,7 +91,7 @@ def test_a_signal_that_comes_while_the_processes_start_is_not_lost(start: Start)
     wait_for(lambda: psutil.Process(run.pid).children(), what="the server to start")
     wait_for(lambda: len(psutil.Process(run.pid).children()) > 1, what="the first process")
     run.send_signal(signal.SIGINT)
-    output = run.communicate(timeout=20)[0]
+    output = run.communicate(timeout=60)[0]
 
     assert run.returncode == 0
     assert b"Traceback" not in output
@@ -109,7 +109,7 @@ def test_a_process_that_ends_stops_the_others_and_gives_its_code(
     start: Start, beat: str, code: int
 ) -> None:
     run = start(beat)
-    output = run.communicate(timeout=20)[0]
+    output = run.communicate(timeout=60)[0]
 
     assert run.returncode == code
     assert b"sending SIGTERM to web" in output
@@ -119,7 +119,7 @@ def test_a_server_that_ends_stops_the_processes_and_gives_its_code(start: Start)
     run = start()
     processes = children(run)
     child(processes, "-c import time; print").kill()
-    output = run.communicate(timeout=20)[0]
+    output = run.communicate(timeout=60)[0]
 
     assert run.returncode == 128 + signal.SIGKILL
     assert b"redis  | ended (rc=-9)" in output
@@ -153,7 +153,7 @@ def test_a_reader_that_goes_away_is_a_ctrl_c(start: Start) -> None:
     # The next line finds no reader: honcho says that web has stopped.
     child(processes, "-m http.server").terminate()
 
-    assert run.wait(timeout=20) == 0
+    assert run.wait(timeout=60) == 0
     assert not [each for each in processes if each.is_running()]
 
 
@@ -168,7 +168,7 @@ def test_a_terminal_that_closes_is_a_ctrl_c(start: Start) -> None:
     os.close(ours)
     run.send_signal(signal.SIGHUP)
 
-    assert run.wait(timeout=20) == 0
+    assert run.wait(timeout=60) == 0
     assert not [each for each in processes if each.is_running()]
 
 
