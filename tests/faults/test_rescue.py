@@ -392,8 +392,8 @@ def test_a_statement_that_hangs_is_given_up_and_its_grant_rescued(
     connect: Connect, spotify: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user = connect()
-    monkeypatch.setattr(claims, "STATEMENT_SECONDS", 0.3)
     with ExitStack() as stack:
+        stack.enter_context(monkeypatch.context()).setattr(claims, "STATEMENT_SECONDS", 0.3)
         after_the_answer(
             monkeypatch,
             lambda: stack.enter_context(locked_elsewhere("LOCK TABLE spotify_auth_tokenevent")),
@@ -434,7 +434,7 @@ def test_who_comes_between_the_cut_and_the_rescue_waits(
 
     def slow_save(*what: Any, **how: Any) -> bool:
         rescuing.set()
-        go_on.wait(timeout=20)
+        go_on.wait(timeout=60)
         return save(*what, **how)
 
     def run() -> None:
@@ -448,7 +448,7 @@ def test_who_comes_between_the_cut_and_the_rescue_waits(
     after_the_answer(monkeypatch, cut_the_connection)
     with ThreadPoolExecutor(1) as pool:
         lane = pool.submit(run)
-        assert rescuing.wait(timeout=10)
+        assert rescuing.wait(timeout=60)
 
         # The lock is gone with its connection and the grant is nowhere yet: whoever
         # claims the row now sees the fresh mark, and does not spend the dead token.
