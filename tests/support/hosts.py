@@ -39,7 +39,10 @@ def serving(handler: type[Handler], tls: ssl.SSLContext | None = None) -> Iterat
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     if tls:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        # The handshake is the handler's: a connection that says nothing holds nobody up.
+        server.socket = tls.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
