@@ -145,8 +145,8 @@ def _is_stopped(pid: int) -> bool:
     try:
         threads = [thread for each in family for thread in Path(f"/proc/{each}/task").iterdir()]
         states = [(thread / "stat").read_text().rpartition(")")[2].split()[0] for thread in threads]
-    except FileNotFoundError:
-        return False  # a thread has ended meanwhile
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # a thread has ended meanwhile, before its file was opened, or read
     return set(states) == {"T"}
 
 
