@@ -135,7 +135,7 @@ def test_the_service_works_and_leaves_nothing_in_a_session(
     first = SpotifyToken.objects.filter(pk=users[0].pk)
     first.update(expires_at=token_of(users[0]).refreshed_at)
     cookie = {settings.SESSION_COOKIE_NAME: browsers[0].cookies[settings.SESSION_COOKIE_NAME].value}
-    page = requests.get(started + reverse("accounts:dashboard"), cookies=cookie, timeout=10)
+    page = requests.get(started + reverse("accounts:dashboard"), cookies=cookie, timeout=60)
     assert "Reconnecting to Spotify" in page.text
     wait_for(partial(are_at, users[:1], 3), what="the nudge")
     nudged = TokenEvent.objects.filter(user=users[0]).latest("pk")
