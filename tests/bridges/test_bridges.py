@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -145,16 +146,17 @@ def test_two_lifetimes_under_concurrent_reads_log_nobody_out(
 
     ids = [int(visitor.music().json()["user"]) for visitor in visitors.values()]
     fewest = "SELECT min(generation) FROM spotify_auth_spotifytoken WHERE user_id = ANY(%s)"
+
+    def are_at(generation: int) -> bool:
+        """Whether all have come so far; whatever failed ends the test."""
+        return bool(failures) or project.row(fewest, ids)[0] >= generation
+
     with ThreadPoolExecutor(len(visitors)) as pool:
         reads = [pool.submit(read, persona) for persona in visitors]
         try:
             for generation in (2, 3):
                 project.lifetime_passes(*map(str, ids))
-                wait_for(
-                    lambda due=generation: failures or project.row(fewest, ids)[0] >= due,
-                    what="a refresh of each",
-                    every=0.2,
-                )
+                wait_for(partial(are_at, generation), what="a refresh of each", every=0.2)
         finally:
             lived.set()
 
