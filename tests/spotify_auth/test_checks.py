@@ -8,7 +8,7 @@ from celery.schedules import crontab, schedule
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Tags, run_checks
-from django.db import connection, connections, router
+from django.db import connection, router
 from kombu import Queue
 from pytest_django import Settings
 
@@ -16,6 +16,7 @@ from spotify_auth import checks, project_checks, scope_checks
 from spotify_auth.celery_settings import LANE, SWEEP, TASK_ROUTES, beat_schedule
 from spotify_auth.conf import REQUIRED
 from spotify_auth.encryption import Cipher
+from tests.support.another_database import sqlite_beside
 from tests.support.celery_apps import another_app
 from tests.support.keys import NEW, OLD, keys
 from tests.support.tokens import Connect
@@ -134,19 +135,18 @@ class Replicas:
 
 
 def test_a_project_with_several_databases_is_told_to_keep_the_tokens_in_the_first(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings,
 ) -> None:
-    other = {**DATABASE, "ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
-    monkeypatch.setitem(connections.settings, "other", other)
-    assert ids() == ["W008"]
+    with sqlite_beside() as other:
+        assert ids() == ["W008"]
 
-    settings.DATABASE_ROUTERS = [Replicas()]
-    assert ids() == ["E011", "W008"]
-    assert all(error.hint and "spotify_auth.routers" in error.hint for error in errors())
+        settings.DATABASE_ROUTERS = [Replicas()]
+        assert ids() == ["E011", "W008"]
+        assert all(error.hint and "spotify_auth.routers" in error.hint for error in errors())
 
-    settings.DATABASE_ROUTERS = ["spotify_auth.routers.DefaultDatabase", Replicas()]
-    assert errors() == []
-    assert router.db_for_read(get_user_model()) == "other"
+        settings.DATABASE_ROUTERS = ["spotify_auth.routers.DefaultDatabase", Replicas()]
+        assert errors() == []
+        assert router.db_for_read(get_user_model()) == other
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
-from django.conf import settings as django_settings
 from django.core.management import call_command
 from django.db import connections
 from pytest_django import DjangoDbBlocker, Settings
+
+from tests.support.another_database import sqlite_beside
 
 
 class OnlySpotify:
@@ -17,18 +18,11 @@ class OnlySpotify:
 
 
 @pytest.fixture
-def other_database(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, django_db_blocker: DjangoDbBlocker
-) -> Iterator[str]:
-    """An SQLite, which knows nothing of PostgreSQL's statements."""
-    other = {**django_settings.DATABASES["default"], "ENGINE": "django.db.backends.sqlite3"}
-    other |= {"NAME": ":memory:", "OPTIONS": {}}
+def other_database(settings: Settings, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """A database that migrations of this app pass over."""
     settings.DATABASE_ROUTERS = ["spotify_auth.routers.DefaultDatabase", OnlySpotify()]
-    monkeypatch.setitem(connections.settings, "other", other)
-    with django_db_blocker.unblock():
-        yield "other"
-    connections["other"].close()
-    del connections["other"]
+    with sqlite_beside() as name, django_db_blocker.unblock():
+        yield name
 
 
 def test_migrations_pass_over_another_database(other_database: str) -> None:
