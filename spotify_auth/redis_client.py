@@ -134,6 +134,12 @@ def client(*, urgent: bool = False) -> Client:
     return _local.client
 
 
+def forget() -> None:
+    """Know nothing of a Redis that is away, as a new process does: for tests."""
+    for health in _health.values():
+        health.forget()
+
+
 def run(script: str, *, keys: Sequence[str], args: Sequence[Argument] = ()) -> Any:
     """Run a Lua script, sent once and then called by its digest. Raises redis.RedisError.
 

@@ -58,6 +58,10 @@ class Health:
             self._away_because = None
             logger.warning("redis_back")
 
+    def forget(self) -> None:
+        """Know nothing, as a new process does: for tests."""
+        self._away_because = None
+
     def _take_turn(self) -> None:
         now = time.monotonic()
         if now < self._ask_at:

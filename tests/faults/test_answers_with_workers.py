@@ -45,6 +45,8 @@ OTHERS = 25
 PAGES_READ = 5
 """So many of the connection pages are looked at when a fault strikes everybody."""
 LIFETIME = 600
+LONG_LIFE = 12 * LIFETIME
+"""A sixth of it passes before the confirmation of a refusal: longer than all of this takes."""
 SETTINGS = {
     "ACCESS_TOKEN_LIFETIME_SECONDS": str(LIFETIME),
     "REFRESH_SWEEP_SECONDS": "0.2",
@@ -199,8 +201,8 @@ def strike(stack: Stack, case: Case, user: User) -> None:
         page_of(user, "accounts:dashboard")
     else:
         make_due(user, expired=True)
-        # So long a life that the confirmation of a refusal does not come while we look.
-        row.update(refreshed_at=Now() - timedelta(seconds=LIFETIME))
+        # The confirmation of a refusal does not come while we look.
+        row.update(refreshed_at=Now() - timedelta(seconds=LONG_LIFE))
 
 
 class Victims:
@@ -235,7 +237,7 @@ class Victims:
             return
         if newest.outcome == Outcome.SUSPECTED != case.outcome:
             # The next refusal early, and as if the first had been long ago.
-            long_ago = Now() - timedelta(seconds=LIFETIME)
+            long_ago = Now() - timedelta(seconds=LONG_LIFE)
             row = SpotifyToken.objects.filter(pk=user.pk)
             row.update(suspected_at=long_ago, due_at=Now())
             return

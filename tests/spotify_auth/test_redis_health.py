@@ -21,6 +21,7 @@ from spotify_auth.accounts_service.grant import Grant
 from spotify_auth.cooldown import Reason
 from spotify_auth.refresh import saved_grants
 from spotify_auth.refresh.decisions import SavedGrant
+from spotify_auth.testing import state
 from tests.support.claims import claim_of
 
 
@@ -98,6 +99,10 @@ def test_a_redis_that_hangs_costs_one_timeout(
 
     assert connects == []  # it is not even asked
     assert lines(caplog) == ["redis_away reason=TimeoutError"]
+    # But the next test of a project must not suffer from it.
+    thaw(server)
+    state.forget(server.url)
+    assert redis_client.client().get("key") is None
 
 
 def test_a_redis_that_hung_is_asked_again(
