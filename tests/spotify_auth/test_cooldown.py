@@ -22,6 +22,7 @@ from tests.support.claims import begin
 from tests.support.database_faults import commit_unacknowledged
 from tests.support.lanes import refresh_next
 from tests.support.processes import wait_for
+from tests.support.redis_clock import now_of
 from tests.support.sandbox_client import Sandbox
 from tests.support.tokens import Connect, make_due, make_long_refused, token_of
 
@@ -37,8 +38,7 @@ def pass_the_pause(settings: Settings) -> None:
 def let_end_soon(settings: Settings, *keys: str) -> None:
     """Let these run out by themselves, all in one moment and sooner than they would."""
     with redis.Redis.from_url(settings.REDIS_URL) as client:
-        seconds, microseconds = client.time()
-        end = seconds * 1000 + microseconds // 1000 + 200
+        end = now_of(client) + 200
         for key in keys:
             client.pexpireat(key, end)
 

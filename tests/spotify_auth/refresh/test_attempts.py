@@ -17,6 +17,7 @@ from spotify_auth.refresh.attempts import Attempts
 from spotify_auth.refresh.decisions import Unresolved
 from spotify_auth.schedule import longest_exchange
 from tests.support.claims import begin, claim_of
+from tests.support.redis_clock import now_of
 
 pytestmark = pytest.mark.usefixtures("no_cooldown")
 
@@ -130,12 +131,6 @@ def test_the_place_of_a_lane_that_was_killed_is_free_again(settings: Settings) -
         client.zadd(IN_FLIGHT, {client.zrange(IN_FLIGHT, 0, 0)[0]: before - 1})
 
     assert begin(2).admission is Admission.GO
-
-
-def now_of(client: redis.Redis) -> int:
-    """Redis's clock in milliseconds."""
-    seconds, microseconds = client.time()
-    return int(seconds * 1000 + microseconds // 1000)
 
 
 def test_without_redis_every_lane_may_ask(settings: Settings) -> None:
